@@ -1,0 +1,74 @@
+import { z } from 'zod';
+import { isJobId, isUuid, jobIdTimeMs } from './ids.js';
+import {
+  JOB_CLASSES,
+  jobErrorSchema,
+  jobInputSchema,
+  jobOutputSchema,
+  MAX_TOKENS_PER_JOB,
+  metadataSchema,
+  TERMINAL_STATES,
+  usageSchema,
+} from './jobs.js';
+import { nameSchema, tenantIdSchema } from './names.js';
+
+/** AMQP `type` property of each message. The suffix grows when a change would break a reader. */
+export const MESSAGE_TYPES = { accepted: 'job.accepted.v1', completed: 'job.completed.v1' } as const;
+
+/**
+ * AMQP headers of Sluice's own. `attempt` counts from 1 and grows with every retry (the broker's own counters differ
+ * between versions); `reason` and `source` say why a message is in the dead queue and where it was.
+ */
+export const HEADERS = { attempt: 'x-attempt', reason: 'x-dead-reason', source: 'x-dead-source' } as const;
+
+const epochMs = z.int().min(0).max(8_640_000_000_000_000);
+const jobId = z.string().refine(isJobId, 'must be a UUIDv7 in lower case');
+
+/** Whose job it is and what it is billed as; carried by every message so that each can be recorded by itself. */
+const accounting = {
+  jobId,
+  tenantId: tenantIdSchema,
+  apiKeyId: z.string().refine(isUuid, 'must be a UUID'),
+  model: nameSchema,
+  class: z.enum(JOB_CLASSES),
+};
+
+/**
+ * `job.accepted.v1`: one message that is both the work for a pool and, routed to `results` as well, the fact that
+ * the tenant's tokens are held. One publish with one confirm, so neither can exist without the other.
+ */
+export const acceptedMessageSchema = z.strictObject({
+  ...accounting,
+  input: jobInputSchema,
+  /** Exact number of tokens of the input by the model's own tokenizer. */
+  inputTokens: z.int().min(0).max(MAX_TOKENS_PER_JOB),
+  maxOutputTokens: z.int().min(0).max(MAX_TOKENS_PER_JOB),
+  /** The hold: inputTokens + maxOutputTokens. */
+  reservedTokens: z.int().min(0).max(MAX_TOKENS_PER_JOB),
+  /** After this a worker no longer starts the job (Unix milliseconds). */
+  expiresAtMs: epochMs,
+  metadata: metadataSchema.optional(),
+});
+export type AcceptedMessage = z.infer<typeof acceptedMessageSchema>;
+
+/** `job.completed.v1`: the one terminal fact of a job. The first to be recorded wins, any later one changes nothing. */
+export const completedMessageSchema = z.strictObject({
+  ...accounting,
+  state: z.enum(TERMINAL_STATES),
+  usage: usageSchema,
+  /** Version of the model that ran; absent when none ran. */
+  modelVersion: z.string().min(1).max(63).optional(),
+  output: jobOutputSchema.optional(),
+  error: jobErrorSchema.optional(),
+  /** Which attempt ended the job, from 1. */
+  attempt: z.int().min(1).max(1000),
+  /** When inference began and ended, by the worker's clock (Unix milliseconds); for people, never for billing. */
+  startedAtMs: epochMs.optional(),
+  finishedAtMs: epochMs,
+});
+export type CompletedMessage = z.infer<typeof completedMessageSchema>;
+
+/** When a job was accepted, in Unix milliseconds: a function of its id. */
+export function acceptedAtMs(message: { readonly jobId: string }): number {
+  return jobIdTimeMs(message.jobId);
+}

@@ -1,0 +1,44 @@
+import type { JobClass } from './jobs.js';
+
+/**
+ * Exchanges and queues.
+ *
+ * ```
+ * submissions ─┬─▶ results (the accepted fact)          work ──▶ retry.<delay> ──(TTL)──▶ jobs
+ *              └─▶ jobs ─▶ work.<pool>.<class>          work, results ──(limit, reject)──▶ dead
+ *                    └─(no such queue)─▶ unrouted       worker ──▶ results (the completed fact)
+ * ```
+ */
+export const EXCHANGES = {
+  /** Fanout: a publish here is work and accepted fact at once. */
+  submissions: 'submissions',
+  /** Topic, routing key `<pool>.<class>`; alternate exchange `unrouted`. */
+  jobs: 'jobs',
+  /** Direct-like: facts for the results collector. */
+  results: 'results',
+  dead: 'dead',
+  unrouted: 'unrouted',
+} as const;
+
+export const QUEUES = { results: 'results', dead: 'dead', unrouted: 'unrouted' } as const;
+
+/** Delays of the retry tiers. Each is an exchange and a queue of the same name; the TTL belongs to the queue. */
+export const RETRY_TIERS = [
+  { name: 'retry.5s', delayMs: 5_000 },
+  { name: 'retry.30s', delayMs: 30_000 },
+  { name: 'retry.5m', delayMs: 300_000 },
+] as const;
+
+/** Deliveries after which the broker gives up on a message that nobody acknowledges (a worker that dies each time). */
+export const DELIVERY_LIMIT = 5;
+
+/** Attempts after which a job that fails in a way that might pass is given up. */
+export const MAX_ATTEMPTS = 5;
+
+export function routingKey(pool: string, jobClass: JobClass): string {
+  return `${pool}.${jobClass}`;
+}
+
+export function workQueue(pool: string, jobClass: JobClass): string {
+  return `work.${routingKey(pool, jobClass)}`;
+}

@@ -1,0 +1,3 @@
+export * from './deadline.js';
+export * from './lifecycle.js';
+export * from './logger.js';
