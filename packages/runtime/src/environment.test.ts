@@ -1,0 +1,40 @@
+import { describe, expect, it } from '@jest/globals';
+import { z } from 'zod';
+import { durationMs, parseEnvironment, wholeNumber } from './environment.js';
+
+const schema = z.object({ URL: z.url(), PORT: wholeNumber(0, 65_535).default(80), WAIT: durationMs.default(5) });
+
+describe('parseEnvironment', () => {
+  it('applies defaults, counting an empty variable as absent', () => {
+    expect(parseEnvironment(schema, { URL: 'http://a', PORT: '', WAIT: '2m' })).toEqual({
+      URL: 'http://a',
+      PORT: 80,
+      WAIT: 120_000,
+    });
+  });
+
+  it('lists every problem by variable and never repeats a value', () => {
+    expect(() => parseEnvironment(schema, { PORT: '70000', WAIT: 's3cret' })).toThrow(
+      /URL: is missing\n {2}PORT: .*\n {2}WAIT: must be a duration/,
+    );
+    expect(() => parseEnvironment(schema, { URL: 's3cret' })).not.toThrow(/s3cret/);
+  });
+});
+
+describe('durationMs', () => {
+  it.each([
+    ['250ms', 250],
+    ['25s', 25_000],
+    ['5m', 300_000],
+    ['1h', 3_600_000],
+    ['30d', 2_592_000_000],
+    [1500, 1500],
+    ['1500', 1500],
+  ])('reads %p', (text, ms) => {
+    expect(durationMs.parse(text)).toBe(ms);
+  });
+
+  it.each(['', '-1s', '1 week', '1.5s', 'NaN'])('refuses %p', (text) => {
+    expect(durationMs.safeParse(text).success).toBe(false);
+  });
+});

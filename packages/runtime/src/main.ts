@@ -1,0 +1,70 @@
+import { withDeadline } from './deadline.js';
+import { ConfigError } from './config-error.js';
+import type { Service } from './lifecycle.js';
+import type { Logger } from './logger.js';
+
+export interface AppOptions {
+  readonly name: string;
+  readonly logger: Logger;
+  /** How long work in flight may take to finish after SIGTERM, in milliseconds. */
+  readonly drainTimeoutMs: number;
+  readonly lifecycle: Service;
+  /** What a parent process is told when the program works. */
+  readonly onReady?: () => { readonly port?: number | undefined };
+}
+
+/**
+ * Runs a program until it is told to end: starts it, tells a parent that forked it, and on SIGTERM, SIGINT or the
+ * loss of that parent drains it. A second signal, or a drain that overruns, ends it at once with exit code 1;
+ * whatever was in flight is then redelivered by the broker.
+ */
+export async function runApp(options: AppOptions): Promise<void> {
+  const { name, logger, drainTimeoutMs, lifecycle } = options;
+  let ending = false;
+
+  async function end(reason: string): Promise<void> {
+    if (ending) {
+      logger.warn({ reason }, 'told to end again, ending at once');
+      process.exit(1);
+    }
+    ending = true;
+    logger.info({ reason }, `${name} is draining`);
+    try {
+      await withDeadline(lifecycle.stop(), drainTimeoutMs, () => new Error(`did not drain in ${drainTimeoutMs} ms`));
+      logger.info(`${name} has ended`);
+      exit(logger, 0);
+    } catch (error) {
+      logger.error({ err: error }, `${name} did not end cleanly`);
+      exit(logger, 1);
+    }
+  }
+
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void end(signal));
+  // n.b. a forked child must not outlive a parent that was killed; without an IPC channel this event never comes.
+  process.once('disconnect', () => void end('the parent process is gone'));
+  process.on('unhandledRejection', (error) => {
+    logger.fatal({ err: error }, 'a promise was rejected and nobody looked');
+    exit(logger, 1);
+  });
+
+  try {
+    await lifecycle.start();
+  } catch (error) {
+    logger.fatal({ err: error }, `${name} could not start`);
+    exit(logger, 1);
+    return;
+  }
+  logger.info(options.onReady?.() ?? {}, `${name} is ready`);
+  process.send?.({ type: 'ready', ...options.onReady?.() });
+}
+
+/** Ends a program whose configuration cannot be read, before there is a logger; prints every problem. */
+export function exitOnConfigError(error: unknown): never {
+  if (error instanceof ConfigError) process.stderr.write(`${error.message}\n`);
+  else process.stderr.write(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+  process.exit(78); // EX_CONFIG of sysexits.h
+}
+
+function exit(logger: Logger, code: number): void {
+  logger.flush(() => process.exit(code));
+}
