@@ -1,0 +1,97 @@
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import { modelsFileSchema, plansFileSchema, type ModelsFile, type PlansFile } from '@sluice/contracts';
+import { durationMs, loadConfigFile, parseEnvironment, wholeNumber } from '@sluice/runtime';
+import { z } from 'zod';
+
+const environmentSchema = z.object({
+  SLUICE_HOST: z.string().default('127.0.0.1'),
+  SLUICE_PORT: wholeNumber(0, 65_535).default(8080),
+  SLUICE_POSTGRES_URL: z.url({ protocol: /^postgres(ql)?$/ }),
+  SLUICE_REDIS_URL: z.url({ protocol: /^rediss?$/ }),
+  SLUICE_RABBITMQ_URL: z.url({ protocol: /^amqps?$/ }),
+  SLUICE_CONFIG_DIR: z.string().default('config'),
+  SLUICE_MODEL_DIR: z.string().default('.local/models'),
+  SLUICE_KEY_PREFIX: z.string().min(1).default('sluice'),
+  SLUICE_LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
+  /** Secret that turns API keys into the hashes PostgreSQL stores; at least 16 characters. */
+  SLUICE_API_KEY_PEPPER: z.string().min(16),
+  /** Key of the admin API; without it that API answers 403. */
+  SLUICE_ADMIN_KEY: z.string().min(16).optional(),
+  SLUICE_MAX_BODY_BYTES: wholeNumber(1_024, 16_777_216).default(1_048_576),
+  SLUICE_MAX_TEXTS: wholeNumber(1, 10_000).default(128),
+  /** How long a job may wait and run before it expires. */
+  SLUICE_JOB_TTL: durationMs.default(3_600_000),
+  SLUICE_IDEMPOTENCY_TTL: durationMs.default(86_400_000),
+  SLUICE_PUBLISH_DEADLINE: durationMs.default(5_000),
+  SLUICE_PUBLISH_WINDOW: wholeNumber(1, 100_000).default(4_096),
+  SLUICE_MAX_WAIT: durationMs.default(60_000),
+  /** How long a revoked key may still work. */
+  SLUICE_KEY_CACHE_TTL: durationMs.default(30_000),
+  SLUICE_DRAIN_TIMEOUT_MS: durationMs.default(25_000),
+  /** Time between "not ready" and closing the listener, for load balancers to notice. */
+  SLUICE_SHUTDOWN_DELAY: durationMs.default(0),
+});
+
+export interface GatewayConfig {
+  readonly host: string;
+  readonly port: number;
+  readonly postgresUrl: string;
+  readonly redisUrl: string;
+  readonly rabbitmqUrl: string;
+  readonly modelDir: string;
+  readonly keyPrefix: string;
+  readonly logLevel: string;
+  readonly apiKeyPepper: string;
+  readonly adminKey: string | undefined;
+  readonly maxBodyBytes: number;
+  readonly maxTexts: number;
+  readonly jobTtlMs: number;
+  readonly idempotencyTtlMs: number;
+  readonly publishDeadlineMs: number;
+  readonly publishWindow: number;
+  readonly maxWaitMs: number;
+  readonly keyCacheTtlMs: number;
+  readonly drainTimeoutMs: number;
+  readonly shutdownDelayMs: number;
+  readonly poolSize: number;
+  readonly models: ModelsFile;
+  readonly plans: PlansFile;
+}
+
+/**
+ * Reads the environment and the files it names. This is the only place of the gateway that does.
+ *
+ * @throws ConfigError with every problem.
+ */
+export async function loadConfig(environment: NodeJS.ProcessEnv): Promise<GatewayConfig> {
+  const settings = parseEnvironment(environmentSchema, environment);
+  const file = (name: string): string => join(settings.SLUICE_CONFIG_DIR, name);
+  const models = await loadConfigFile(file('models.yaml'), modelsFileSchema, environment);
+  const plans = await loadConfigFile(file('plans.yaml'), plansFileSchema, environment);
+  return Object.freeze({
+    host: settings.SLUICE_HOST,
+    port: settings.SLUICE_PORT,
+    postgresUrl: settings.SLUICE_POSTGRES_URL,
+    redisUrl: settings.SLUICE_REDIS_URL,
+    rabbitmqUrl: settings.SLUICE_RABBITMQ_URL,
+    modelDir: settings.SLUICE_MODEL_DIR,
+    keyPrefix: settings.SLUICE_KEY_PREFIX,
+    logLevel: settings.SLUICE_LOG_LEVEL,
+    apiKeyPepper: settings.SLUICE_API_KEY_PEPPER,
+    adminKey: settings.SLUICE_ADMIN_KEY,
+    maxBodyBytes: settings.SLUICE_MAX_BODY_BYTES,
+    maxTexts: settings.SLUICE_MAX_TEXTS,
+    jobTtlMs: settings.SLUICE_JOB_TTL,
+    idempotencyTtlMs: settings.SLUICE_IDEMPOTENCY_TTL,
+    publishDeadlineMs: settings.SLUICE_PUBLISH_DEADLINE,
+    publishWindow: settings.SLUICE_PUBLISH_WINDOW,
+    maxWaitMs: settings.SLUICE_MAX_WAIT,
+    keyCacheTtlMs: settings.SLUICE_KEY_CACHE_TTL,
+    drainTimeoutMs: settings.SLUICE_DRAIN_TIMEOUT_MS,
+    shutdownDelayMs: settings.SLUICE_SHUTDOWN_DELAY,
+    poolSize: Math.max(4, availableParallelism()),
+    models,
+    plans,
+  });
+}

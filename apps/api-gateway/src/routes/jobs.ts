@@ -1,0 +1,105 @@
+import { isJobId, ServiceError } from '@sluice/contracts';
+import type { JobWaiter, Quota } from '@sluice/quota';
+import type { Store } from '@sluice/store';
+import { Router, type Request, type RequestHandler } from 'express';
+import { z } from 'zod';
+import type { Admission } from '../admission.js';
+import type { Authentication } from '../authentication.js';
+import { validate } from '../field-errors.js';
+import { isQueuedSnapshot, jobFromRecord, jobFromSnapshot, type JobView } from '../job-view.js';
+import { readJsonBody } from '../middleware/json-body.js';
+import { sendJson } from '../middleware/respond.js';
+import { rateLimitHeaders } from '../rate-limit-headers.js';
+import { parseIdempotencyKey, parseSubmission } from '../submission.js';
+import type { TenantLimits } from '../tenant-limits.js';
+
+export interface JobRoutesOptions {
+  readonly authentication: Authentication;
+  readonly admission: Admission;
+  readonly tenantLimits: TenantLimits;
+  readonly quota: Pick<Quota, 'snapshot'>;
+  readonly store: Pick<Store, 'findJob'>;
+  readonly waiter: Pick<JobWaiter, 'wait'>;
+  readonly maxBodyBytes: number;
+  readonly maxTexts: number;
+  readonly maxWaitMs: number;
+  /** Aborted when the gateway drains: a long poll then answers with the state it knows. */
+  readonly draining: AbortSignal;
+}
+
+/** `POST /v1/jobs`: checks, reserves, queues; answers 202 with the job. */
+export function submitJob(options: JobRoutesOptions): RequestHandler {
+  const { authentication, admission, tenantLimits } = options;
+  return async function handleSubmit(request, response) {
+    const principal = await authentication.authenticate(request.headers.authorization);
+    const idempotencyKey = parseIdempotencyKey(request.headers['idempotency-key'] as string | undefined);
+    const body = await readJsonBody(request, options.maxBodyBytes);
+    const submission = parseSubmission(body, options.maxTexts);
+    const { job, limits } = await admission({ principal, submission, idempotencyKey });
+    sendJson(response, 202, job, {
+      location: `/v1/jobs/${job.id}`,
+      ...rateLimitHeaders(tenantLimits.of(principal), limits),
+    });
+  };
+}
+
+/** `GET /v1/jobs/:id?wait=<seconds>`: the tenant's own job; with `wait`, when it is terminal or the time is over. */
+export function jobRoutes(options: JobRoutesOptions): Router {
+  const { authentication, quota, store, waiter } = options;
+  const querySchema = z.strictObject({
+    wait: z
+      .string()
+      .regex(/^\d{1,4}(\.\d{1,3})?$/, 'must be a number of seconds')
+      .transform((seconds) => Number(seconds) * 1000)
+      .refine((ms) => ms <= options.maxWaitMs, `must be at most ${options.maxWaitMs / 1000}`)
+      .optional(),
+  });
+
+  async function find(tenantId: string, jobId: string): Promise<JobView | undefined> {
+    // n.b. without Redis the record alone answers, at most the collector's delay behind.
+    const snapshot = await quota.snapshot(tenantId, jobId).catch(() => undefined);
+    if (snapshot !== undefined && isQueuedSnapshot(snapshot)) return jobFromSnapshot(snapshot);
+    const record = await store.findJob(tenantId, jobId);
+    return record && jobFromRecord(record);
+  }
+
+  async function findWaiting(request: Request, tenantId: string, jobId: string, waitMs: number) {
+    let job = await find(tenantId, jobId);
+    if (waitMs === 0 || !job || isDone(job)) return job;
+    await waiter.wait(tenantId, jobId, {
+      timeoutMs: waitMs,
+      signal: AbortSignal.any([options.draining, closed(request)]),
+      check: async () => {
+        job = await find(tenantId, jobId);
+        return job !== undefined && isDone(job);
+      },
+    });
+    return job && isDone(job) ? job : await find(tenantId, jobId);
+  }
+
+  const router = Router();
+  router.get('/v1/jobs/:id', async (request, response) => {
+    const principal = await authentication.authenticate(request.headers.authorization);
+    const { wait } = validate(querySchema, request.query);
+    const jobId = request.params.id;
+    if (!isJobId(jobId)) throw noSuchJob('is not a job id');
+    const job = await findWaiting(request, principal.tenantId, jobId, wait ?? 0);
+    if (!job) throw noSuchJob('names no job of this tenant');
+    sendJson(response, 200, job);
+  });
+  return router;
+}
+
+function isDone(job: JobView): boolean {
+  return job.state !== 'queued' && job.state !== 'running';
+}
+
+function closed(request: Request): AbortSignal {
+  const controller = new AbortController();
+  request.once('close', () => controller.abort());
+  return controller.signal;
+}
+
+function noSuchJob(reason: string): ServiceError {
+  return new ServiceError('job_not_found', 'No such job.', { fields: [{ field: 'id', reason }] });
+}

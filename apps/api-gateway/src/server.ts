@@ -1,0 +1,101 @@
+import { createServer as createHttpServer, type Server } from 'node:http';
+import type { Duplex } from 'node:stream';
+import { ServiceError, toProblem, type ErrorCode } from '@sluice/contracts';
+import type { Logger } from '@sluice/runtime';
+import express, { type Express, type RequestHandler } from 'express';
+import { problems } from './middleware/respond.js';
+import { accountRoutes, type AccountRoutesOptions } from './routes/account.js';
+import { adminRoutes, type AdminRoutesOptions } from './routes/admin.js';
+import { healthRoutes, type HealthRoutesOptions } from './routes/health.js';
+import { jobRoutes, submitJob, type JobRoutesOptions } from './routes/jobs.js';
+
+export interface ServerOptions {
+  readonly jobs: JobRoutesOptions;
+  readonly account: AccountRoutesOptions;
+  readonly admin: AdminRoutesOptions;
+  readonly health: HealthRoutesOptions;
+  readonly logger: Logger;
+}
+
+const MAX_HEADER_BYTES = 16_384;
+const HEADERS_TIMEOUT_MS = 10_000;
+const REQUEST_TIMEOUT_MS = 60_000;
+
+/** Which methods each path has; another method on the same path is 405. */
+const METHODS: readonly (readonly [path: string, allow: string])[] = [
+  ['/v1/jobs', 'POST'],
+  ['/v1/jobs/:id', 'GET, HEAD'],
+  ['/v1/models', 'GET, HEAD'],
+  ['/v1/quota', 'GET, HEAD'],
+  ['/v1/usage', 'GET, HEAD'],
+  ['/v1/admin/tenants/:tenantId', 'PUT'],
+  ['/v1/admin/tenants/:tenantId/keys', 'POST'],
+  ['/v1/admin/keys/:apiKeyId', 'DELETE'],
+  ['/livez', 'GET, HEAD'],
+  ['/readyz', 'GET, HEAD'],
+  ['/health', 'GET, HEAD'],
+];
+
+/** The HTTP side of the gateway. It listens nowhere; the caller decides where. */
+export function createServer(options: ServerOptions): Server {
+  const server = createHttpServer(
+    { maxHeaderSize: MAX_HEADER_BYTES, headersTimeout: HEADERS_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS },
+    createApp(options),
+  );
+  server.on('clientError', answerProtocolError);
+  return server;
+}
+
+function createApp({ jobs, account, admin, health, logger }: ServerOptions): Express {
+  const app = express();
+  app.disable('x-powered-by');
+  app.set('etag', false);
+  app.set('query parser', 'simple');
+  // The hot route comes first: every route before it would be matched against each submission.
+  app.post('/v1/jobs', submitJob(jobs));
+  app.use(jobRoutes(jobs), accountRoutes(account), healthRoutes(health), adminRoutes(admin));
+  for (const [path, allow] of METHODS) app.all(path, methodNotAllowed(allow));
+  app.use((request) => {
+    throw new ServiceError('not_found', `No such path: ${request.path.slice(0, 200)}`);
+  });
+  app.use(problems(logger));
+  return app;
+}
+
+function methodNotAllowed(allow: string): RequestHandler {
+  return (request, response) => {
+    response.setHeader('allow', allow);
+    throw new ServiceError('method_not_allowed', `${request.method} is not supported here; use ${allow}.`);
+  };
+}
+
+const PROTOCOL_ERRORS: Readonly<Record<string, readonly [ErrorCode, string]>> = {
+  HPE_HEADER_OVERFLOW: ['headers_too_large', `The headers are larger than ${MAX_HEADER_BYTES} bytes.`],
+  ERR_HTTP_REQUEST_TIMEOUT: ['request_timeout', 'The request did not arrive in time.'],
+};
+
+/** What Node's HTTP parser refuses never reaches Express; it is answered by a problem document as well. */
+function answerProtocolError(error: NodeJS.ErrnoException, socket: Duplex): void {
+  if (!socket.writable || error.code === 'ECONNRESET') {
+    socket.destroy();
+    return;
+  }
+  const [code, detail] = PROTOCOL_ERRORS[error.code ?? ''] ?? ['invalid_request', 'The request is not valid HTTP.'];
+  const problem = toProblem(new ServiceError(code, detail));
+  const body = JSON.stringify(problem);
+  socket.end(
+    [
+      `HTTP/1.1 ${problem.status} ${STATUS_PHRASES[problem.status] ?? 'Bad Request'}`,
+      'Content-Type: application/problem+json; charset=utf-8',
+      `Content-Length: ${Buffer.byteLength(body)}`,
+      'Connection: close',
+      '',
+      body,
+    ].join('\r\n'),
+  );
+}
+
+const STATUS_PHRASES: Readonly<Record<number, string>> = {
+  408: 'Request Timeout',
+  431: 'Request Header Fields Too Large',
+};

@@ -1,0 +1,94 @@
+import { describe, expect, it } from '@jest/globals';
+import { isServiceError } from '@sluice/contracts';
+import fc from 'fast-check';
+import { fingerprint, parseIdempotencyKey, parseSubmission } from './submission.js';
+
+function fieldsOf(body: unknown): readonly string[] {
+  try {
+    parseSubmission(body, 3);
+  } catch (error) {
+    if (isServiceError(error)) return error.fields.map(({ field, reason }) => `${field} ${reason}`);
+    throw error;
+  }
+  return [];
+}
+
+const good = { model: 'use-lite-en', input: 'hello' };
+
+describe('parseSubmission', () => {
+  it('takes one text or several, and fills in the class', () => {
+    expect(parseSubmission(good, 3)).toEqual({ ...good, class: 'standard' });
+    expect(parseSubmission({ ...good, input: ['a', 'b'] }, 3).input).toEqual(['a', 'b']);
+  });
+
+  it.each([
+    ['null', null, /^body /],
+    ['an array', [], /^body /],
+    ['a missing model', { input: 'x' }, /^model is required/],
+    ['a missing input', { model: 'm' }, /^input is required/],
+    ['an empty text', { ...good, input: '' }, /^input must not be empty/],
+    ['no texts', { ...good, input: [] }, /^input must not be empty/],
+    ['too many texts', { ...good, input: ['a', 'b', 'c', 'd'] }, /^input holds 4 texts/],
+    ['an empty text among others', { ...good, input: ['a', ''] }, /^input\.1 must not be empty/],
+    ['a number among texts', { ...good, input: ['a', 1] }, /^input\.1 must be a string/],
+    ['a number as input', { ...good, input: 5 }, /^input must be a string or an array/],
+    ['an object as input', { ...good, input: { length: 1 } }, /^input must be a string or an array/],
+    ['a lone surrogate', { ...good, input: 'a\ud800' }, /^input holds half of a surrogate pair/],
+    ['an unknown field', { ...good, prompt: 'x' }, /^prompt is not a known field/],
+    ['negative tokens', { ...good, maxOutputTokens: -1 }, /^maxOutputTokens /],
+    ['a fraction of tokens', { ...good, maxOutputTokens: 1.5 }, /^maxOutputTokens /],
+    ['tokens as text', { ...good, maxOutputTokens: '10' }, /^maxOutputTokens /],
+    ['an unknown class', { ...good, class: 'urgent' }, /^class /],
+    ['nested metadata', { ...good, metadata: { a: { b: 1 } } }, /^metadata\.a /],
+    ['metadata with NUL', { ...good, metadata: { a: 'x\0' } }, /^metadata holds a NUL/],
+    ['a very long model name', { ...good, model: 'm'.repeat(64) }, /^model /],
+  ])('refuses %s', (_name, body, expected) => {
+    expect(fieldsOf(body)[0]).toMatch(expected);
+  });
+
+  it('refuses __proto__ at every level instead of ignoring it', () => {
+    expect(fieldsOf(JSON.parse('{"model":"m","input":"x","__proto__":{"class":"batch"}}'))[0]).toMatch(/__proto__/);
+    expect(fieldsOf(JSON.parse('{"model":"m","input":"x","metadata":{"__proto__":1}}'))).not.toEqual([]);
+    expect(Object.keys(Object.prototype)).toEqual([]);
+  });
+
+  it('names several wrong fields at once', () => {
+    expect(fieldsOf({ model: 5, input: 'x', class: 1 })).toHaveLength(2);
+  });
+
+  it('never throws anything but a ServiceError', () => {
+    fc.assert(
+      fc.property(fc.anything(), fc.anything(), (input, metadata) => {
+        expect(() => fieldsOf({ model: 'm', input, metadata })).not.toThrow();
+      }),
+    );
+  });
+});
+
+describe('fingerprint', () => {
+  it('does not depend on the order of metadata, and tells different requests apart', () => {
+    const one = parseSubmission({ ...good, metadata: { a: 1, b: '2' } }, 3);
+    const same = parseSubmission({ ...good, metadata: { b: '2', a: 1 } }, 3);
+    expect(fingerprint(one)).toBe(fingerprint(same));
+    const others = [
+      good,
+      { ...good, input: ['hello'] },
+      { ...good, class: 'batch' },
+      { ...good, maxOutputTokens: 0 },
+      { ...good, metadata: { a: 1, b: 2 } },
+    ].map((body) => fingerprint(parseSubmission(body, 3)));
+    expect(new Set([fingerprint(one), ...others]).size).toBe(others.length + 1);
+  });
+});
+
+describe('parseIdempotencyKey', () => {
+  it('reads a key bare or as a quoted string', () => {
+    expect(parseIdempotencyKey('abc-1')).toBe('abc-1');
+    expect(parseIdempotencyKey('"abc-1"')).toBe('abc-1');
+    expect(parseIdempotencyKey(undefined)).toBeUndefined();
+  });
+
+  it.each(['', '""', ' ', 'a b', 'é', 'x'.repeat(256)])('refuses %p', (key) => {
+    expect(() => parseIdempotencyKey(key)).toThrow(/Idempotency-Key/);
+  });
+});

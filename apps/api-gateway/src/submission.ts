@@ -1,0 +1,72 @@
+import { createHash } from 'node:crypto';
+import { JOB_CLASSES, MAX_TOKENS_PER_JOB, metadataSchema, type JobInput } from '@sluice/contracts';
+import { z } from 'zod';
+import { invalidRequest, validate } from './field-errors.js';
+
+const text = z
+  .string('must be a string or an array of strings')
+  .min(1, 'must not be empty')
+  .refine((value) => value.isWellFormed(), 'holds half of a surrogate pair, which is not Unicode text');
+
+/** Body of `POST /v1/jobs`. Nothing is coerced and nothing unknown is ignored. */
+const submissionSchema = z.strictObject({
+  model: z.string().min(1).max(63),
+  input: z.unknown(),
+  maxOutputTokens: z.int().min(0).max(MAX_TOKENS_PER_JOB).optional(),
+  class: z.enum(JOB_CLASSES).default('standard'),
+  metadata: metadataSchema
+    .refine((entries) => Object.values(entries).every(isStorable), 'holds a NUL character or half of a surrogate pair')
+    .optional(),
+});
+
+export type Submission = Omit<z.output<typeof submissionSchema>, 'input'> & { readonly input: JobInput };
+
+/**
+ * Checks the body of a submission.
+ *
+ * @throws ServiceError `invalid_request`, naming each wrong field.
+ */
+export function parseSubmission(body: unknown, maxTexts: number): Submission {
+  const submission = validate(submissionSchema, body);
+  if (submission.input === undefined) throw invalidRequest([{ field: 'input', reason: 'is required' }]);
+  return { ...submission, input: parseInput(submission.input, maxTexts) };
+}
+
+function parseInput(input: unknown, maxTexts: number): JobInput {
+  if (!Array.isArray(input)) return validate(z.object({ input: text }), { input }).input;
+  if (input.length === 0) throw invalidRequest([{ field: 'input', reason: 'must not be empty' }]);
+  if (input.length > maxTexts) {
+    throw invalidRequest([{ field: 'input', reason: `holds ${input.length} texts, at most ${maxTexts} are allowed` }]);
+  }
+  return validate(z.object({ input: z.array(text) }), { input }).input;
+}
+
+/** PostgreSQL's jsonb holds neither NUL nor lone surrogates. */
+function isStorable(value: unknown): boolean {
+  return typeof value !== 'string' || (value.isWellFormed() && !value.includes('\0'));
+}
+
+/** Two submissions with the same fingerprint ask for the same thing. SHA-256, base64url. */
+export function fingerprint(submission: Submission): string {
+  const { model, input, maxOutputTokens, metadata } = submission;
+  const entries = metadata && Object.entries(metadata).sort(([a], [b]) => (a < b ? -1 : 1));
+  return sha256(JSON.stringify([model, input, maxOutputTokens ?? null, submission.class, entries ?? null]));
+}
+
+export function sha256(value: string): string {
+  return createHash('sha256').update(value).digest('base64url');
+}
+
+const IDEMPOTENCY_KEY = /^[\x21-\x7e]{1,255}$/;
+
+/**
+ * Reads the `Idempotency-Key` header, quoted (draft-ietf-httpapi-idempotency-key-header) or bare.
+ *
+ * @throws ServiceError `invalid_request` unless it is 1–255 visible ASCII characters.
+ */
+export function parseIdempotencyKey(header: string | undefined): string | undefined {
+  if (header === undefined) return undefined;
+  const bare = /^"(.*)"$/.exec(header)?.[1] ?? header;
+  if (IDEMPOTENCY_KEY.test(bare)) return bare;
+  throw invalidRequest([{ field: 'Idempotency-Key', reason: 'must be 1 to 255 visible ASCII characters' }]);
+}
