@@ -1,1 +1,11 @@
-export {};
+export { createBrokerConnection } from './connection.js';
+export type { BrokerConnection, BrokerConnectionOptions, ConnectionState, Declaration } from './connection.js';
+export { createBatchConsumer, createConsumer } from './consumer.js';
+export type { BatchConsumerOptions, Consumer, ConsumerOptions, RetryMode } from './consumer.js';
+export type { Delivery } from './delivery.js';
+export { createPublisher } from './publisher.js';
+export type { OutgoingMessage, Publisher, PublisherOptions } from './publisher.js';
+export { ack, dead, retry } from './settlement.js';
+export type { RetryTier, Settlement } from './settlement.js';
+export { declareTopology } from './topology.js';
+export type { Topology } from './topology.js';

@@ -1,0 +1,225 @@
+import { RETRY_TIERS } from '@sluice/contracts';
+import { delay, type Logger, type Service } from '@sluice/runtime';
+import { createBackoff } from './backoff.js';
+import type { BrokerConnection } from './connection.js';
+import type { Delivery } from './delivery.js';
+import { createIntake, type Received } from './intake.js';
+import type { Publisher } from './publisher.js';
+import { createRelay } from './relay.js';
+import { ack, settlementAfterError, type RetryTier, type Settlement } from './settlement.js';
+
+const IN_PLACE = { firstMs: 200, maxMs: 5_000 };
+
+/** How a message that failed is tried again; see `ConsumerCommon.retries`. */
+export type RetryMode = 'tiers' | 'in-place';
+
+export interface Consumer extends Service {
+  /** The broker delivers to this consumer. */
+  readonly attached: boolean;
+  /** Deliveries that were handed out and are not settled. */
+  readonly inFlight: number;
+  /** When a delivery was last settled, or the consumer created (Unix milliseconds). */
+  readonly lastProgressAtMs: number;
+}
+
+interface ConsumerCommon {
+  readonly connection: BrokerConnection;
+  /** Publishes copies for retry and dead. */
+  readonly publisher: Publisher;
+  readonly queue: string;
+  /** Most deliveries held here unsettled; bounds memory. */
+  readonly prefetch: number;
+  readonly logger: Logger;
+  /**
+   * `tiers`: a copy waits in a retry tier and comes back through `jobs` by its routing key; a handler that throws is
+   * retried after 5 s, 30 s and 5 min until MAX_ATTEMPTS, then the message is dead. Only for queues that `jobs` feeds.
+   * `in-place`: the delivery stays unacknowledged and the handler is called again, after `delayMs` or, when it threw,
+   * after 0.2 to 5 s, as often as it takes; the rest waits in the queue meanwhile. The default is `tiers` for work
+   * queues (`work.…`) and `in-place` for all others, whose messages `jobs` would bring elsewhere.
+   */
+  readonly retries?: RetryMode;
+  /** The tiers of the contracts when absent. */
+  readonly retryTiers?: readonly RetryTier[];
+}
+
+export interface ConsumerOptions extends ConsumerCommon {
+  /**
+   * Works on one delivery; at most `prefetch` run at once. `signal` aborts when the channel is lost: the broker will
+   * then deliver the message again and the settlement of this call counts for nothing.
+   */
+  readonly handler: (delivery: Delivery, signal: AbortSignal) => Promise<Settlement>;
+}
+
+export interface BatchConsumerOptions extends ConsumerCommon {
+  /** Most deliveries in a batch; at most `prefetch`. */
+  readonly maxBatch: number;
+  /** How long the first delivery of a batch waits for others, in milliseconds. */
+  readonly lingerMs: number;
+  /** Batches in progress at once; 1 when absent. */
+  readonly concurrency?: number;
+  /** Works on some deliveries and returns as many settlements, in the same order. */
+  readonly handler: (deliveries: readonly Delivery[]) => Promise<readonly Settlement[]>;
+}
+
+/** Consumes a queue one delivery at a time, up to `prefetch` of them side by side. See `createBatchConsumer`. */
+export function createConsumer(options: ConsumerOptions): Consumer {
+  const { handler, prefetch, ...common } = options;
+  return consume({
+    ...common,
+    prefetch,
+    maxBatch: 1,
+    lingerMs: 0,
+    concurrency: prefetch,
+    handler: async ([delivery], signal) => (delivery ? [await handler(delivery, signal)] : []),
+  });
+}
+
+/**
+ * Consumes a queue in batches: of `maxBatch` deliveries, or fewer once the first has waited `lingerMs`. Acks of
+ * neighbours go out as one frame.
+ *
+ * The channel is opened again after every loss. `stop` takes no more deliveries, gives those not handed out back to
+ * the queue, waits until those handed out are settled and acknowledged, and closes the channel.
+ */
+export function createBatchConsumer(options: BatchConsumerOptions): Consumer {
+  return consume(options);
+}
+
+interface ConsumeOptions extends Omit<BatchConsumerOptions, 'handler'> {
+  readonly handler: (deliveries: readonly Delivery[], signal: AbortSignal) => Promise<readonly Settlement[]>;
+}
+
+function consume(options: ConsumeOptions): Consumer {
+  const { publisher, queue, prefetch, lingerMs, concurrency = 1, handler, retryTiers = RETRY_TIERS } = options;
+  const { retries = queue.startsWith('work.') ? 'tiers' : 'in-place' } = options;
+  const maxBatch = Math.min(options.maxBatch, prefetch);
+  const logger = options.logger.child({ queue });
+  const relay = createRelay({ publisher, retryTiers, logger });
+  const halt = new AbortController();
+  const idleWaiters: (() => void)[] = [];
+  let waiting: Received[] = [];
+  let lingered = false;
+  let linger: NodeJS.Timeout | undefined;
+  let running = 0;
+  let inFlight = 0;
+  let lastProgressAtMs = Date.now();
+  let stopping: Promise<void> | undefined;
+
+  const intake = createIntake({
+    connection: options.connection,
+    queue,
+    prefetch,
+    logger,
+    onDelivery(received) {
+      waiting.push(received);
+      handOut();
+    },
+    onLost(link) {
+      waiting = waiting.filter((received) => received.link !== link);
+    },
+  });
+
+  function handOut(): void {
+    if (halt.signal.aborted) return;
+    while (running < concurrency && (waiting.length >= maxBatch || (lingered && waiting.length > 0))) {
+      lingered = false;
+      void run(waiting.splice(0, maxBatch));
+    }
+    if (waiting.length > 0 && !lingered && linger === undefined) linger = setTimeout(onLingered, lingerMs);
+  }
+
+  function onLingered(): void {
+    linger = undefined;
+    lingered = true;
+    handOut();
+  }
+
+  async function run(batch: readonly Received[]): Promise<void> {
+    running += 1;
+    inFlight += batch.length;
+    await work(batch);
+    running -= 1;
+    inFlight -= batch.length;
+    if (running === 0) for (const resolve of idleWaiters.splice(0)) resolve();
+    handOut();
+  }
+
+  /** Calls the handler until every delivery of the batch is settled, lost or given back. */
+  async function work(batch: readonly Received[]): Promise<void> {
+    const backoff = createBackoff(IN_PLACE);
+    const link = batch[0]?.link;
+    let open = batch;
+    while (link !== undefined && open.length > 0 && !link.lost.aborted) {
+      const round = open;
+      const settlements = await settlementsOf(round, link.lost, backoff.next());
+      const held = round.filter((_, index) => retries === 'in-place' && settlements[index]?.kind === 'retry');
+      link.acknowledge(round.filter((_, index) => settlements[index]?.kind === 'ack'));
+      await Promise.all(round.map((received, index) => relocate(received, settlements[index])));
+      if (held.length < round.length) lastProgressAtMs = Date.now();
+      open = held;
+      if (held.length === 0) return;
+      await delay(Math.max(...settlements.map(delayOf)), AbortSignal.any([halt.signal, link.lost]));
+      if (halt.signal.aborted) return link.giveBack(held);
+    }
+  }
+
+  async function settlementsOf(
+    round: readonly Received[],
+    lost: AbortSignal,
+    backoffMs: number,
+  ): Promise<readonly Settlement[]> {
+    try {
+      const settlements = await handler(
+        round.map((received) => received.delivery),
+        lost,
+      );
+      if (settlements.length === round.length) return settlements;
+      throw new TypeError(`The handler settled ${settlements.length} of ${round.length} deliveries.`);
+    } catch (error) {
+      if (!lost.aborted) logger.error({ err: error, deliveries: round.length }, 'the handler failed');
+      if (retries === 'in-place') return round.map(() => ({ kind: 'retry', delayMs: backoffMs }));
+      return round.map((received) => settlementAfterError(received.delivery.attempt, retryTiers));
+    }
+  }
+
+  /** Publishes the copy of a delivery that is not simply done, then acknowledges the original. */
+  async function relocate(received: Received, settlement: Settlement = ack): Promise<void> {
+    if (settlement.kind === 'ack' || (settlement.kind === 'retry' && retries === 'in-place')) return;
+    const { delivery, link } = received;
+    const moved = await relay.move(delivery, settlement, AbortSignal.any([halt.signal, link.lost]));
+    if (moved) link.acknowledge([received]);
+    else link.giveBack([received]);
+  }
+
+  async function stop(): Promise<void> {
+    halt.abort();
+    clearTimeout(linger);
+    await intake.cancel();
+    const untouched = waiting;
+    waiting = [];
+    for (const received of untouched) received.link.giveBack([received]);
+    if (running > 0) await new Promise<void>((resolve) => idleWaiters.push(resolve));
+    await intake.stop();
+  }
+
+  return {
+    get attached() {
+      return intake.attached;
+    },
+    get inFlight() {
+      return inFlight;
+    },
+    get lastProgressAtMs() {
+      return lastProgressAtMs;
+    },
+    start: () => intake.start(),
+    stop() {
+      stopping ??= stop();
+      return stopping;
+    },
+  };
+}
+
+function delayOf(settlement: Settlement): number {
+  return settlement.kind === 'retry' ? settlement.delayMs : 0;
+}

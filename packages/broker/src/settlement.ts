@@ -1,0 +1,41 @@
+import { MAX_ATTEMPTS, RETRY_TIERS } from '@sluice/contracts';
+
+/** What becomes of a delivery; a handler returns it and never touches the channel. */
+export type Settlement =
+  | { readonly kind: 'ack' }
+  | { readonly kind: 'retry'; readonly delayMs: number }
+  | { readonly kind: 'dead'; readonly reason: string };
+
+/** The delivery is dealt with. */
+export const ack: Settlement = Object.freeze({ kind: 'ack' });
+
+/** Deliver it again after `delayMs` milliseconds or a little later, with the next attempt number. */
+export function retry(delayMs: number): Settlement {
+  return { kind: 'retry', delayMs };
+}
+
+/** Move it to the dead queue; `reason` is for operators (an error code where there is one). */
+export function dead(reason: string): Settlement {
+  return { kind: 'dead', reason };
+}
+
+/** A retry exchange and its queue; the delay belongs to the queue. */
+export interface RetryTier {
+  readonly name: string;
+  readonly delayMs: number;
+}
+
+/** The shortest tier that waits at least `delayMs`, else the longest. */
+export function tierFor(delayMs: number, tiers: readonly RetryTier[] = RETRY_TIERS): RetryTier {
+  const byDelay = [...tiers].sort((a, b) => a.delayMs - b.delayMs);
+  const tier = byDelay.find((candidate) => candidate.delayMs >= delayMs) ?? byDelay.at(-1);
+  if (tier === undefined) throw new RangeError('There are no retry tiers.');
+  return tier;
+}
+
+/** What a thrown error means for attempt number `attempt`: longer and longer retries, then dead. */
+export function settlementAfterError(attempt: number, tiers: readonly RetryTier[] = RETRY_TIERS): Settlement {
+  if (attempt >= MAX_ATTEMPTS) return dead('attempts_exhausted');
+  const tier = tiers[Math.min(attempt, tiers.length) - 1];
+  return retry(tier?.delayMs ?? 0);
+}
