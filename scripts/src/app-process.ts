@@ -1,0 +1,106 @@
+import { fork, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, openSync } from 'node:fs';
+import { appEntry } from './paths.js';
+
+export const APPS = ['api-gateway', 'ml-worker', 'results-collector'] as const;
+export type AppName = (typeof APPS)[number];
+
+export interface AppProcessOptions {
+  readonly app: AppName;
+  /** For people: `api-gateway-1`. */
+  readonly name: string;
+  readonly environment: NodeJS.ProcessEnv;
+  /** Where its JSON lines go. */
+  readonly logFile: string;
+}
+
+export interface AppProcess {
+  readonly app: AppName;
+  readonly name: string;
+  readonly logFile: string;
+  readonly pid: number;
+  /** Where it serves HTTP, if it does. */
+  readonly port: number | undefined;
+  /** Resolves when the present process is gone, for whatever reason. */
+  readonly exited: Promise<void>;
+  /** SIGTERM; resolves with the exit code when it is gone. */
+  stop(): Promise<number | null>;
+  /** SIGKILL; resolves when it is gone. */
+  kill(): Promise<void>;
+  /** Starts it again after it ended, on the same port. */
+  restart(): Promise<void>;
+}
+
+const READY_TIMEOUT_MS = 60_000;
+
+interface ReadyMessage {
+  readonly type: 'ready';
+  readonly port?: number;
+}
+
+/** Starts one app as its own process and waits until it says that it works. */
+export async function startApp(options: AppProcessOptions): Promise<AppProcess> {
+  let child = launch(options, options.environment);
+  let ready = await whenReady(child, options);
+  let exited = once(child, 'exit').then(() => undefined);
+
+  async function end(signal: NodeJS.Signals): Promise<number | null> {
+    if (child.exitCode === null && child.signalCode === null) {
+      child.kill(signal);
+      await exited;
+    }
+    return child.exitCode;
+  }
+
+  return {
+    app: options.app,
+    name: options.name,
+    logFile: options.logFile,
+    get pid() {
+      return child.pid ?? 0;
+    },
+    get port() {
+      return ready.port;
+    },
+    get exited() {
+      return exited;
+    },
+    stop: () => end('SIGTERM'),
+    kill: async () => void (await end('SIGKILL')),
+    async restart() {
+      const port = ready.port === undefined ? {} : { SLUICE_PORT: String(ready.port) };
+      child = launch(options, { ...options.environment, ...port });
+      exited = once(child, 'exit').then(() => undefined);
+      ready = await whenReady(child, options);
+    },
+  };
+}
+
+function launch({ app, logFile }: AppProcessOptions, environment: NodeJS.ProcessEnv): ChildProcess {
+  const log = openSync(logFile, 'a');
+  // n.b. detached: Ctrl-C in a terminal reaches the whole process group, and a second signal would force an app to end
+  // with work in flight. Only the parent gets it and then tells each app. An app whose parent dies drains by itself.
+  const child = fork(appEntry(app), { env: environment, stdio: ['ignore', log, log, 'ipc'], detached: true });
+  closeSync(log);
+  return child;
+}
+
+function whenReady(child: ChildProcess, { name, logFile }: AppProcessOptions): Promise<ReadyMessage> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => fail('was not ready in time'), READY_TIMEOUT_MS);
+    const onExit = (code: number | null, signal: string | null): void => fail(`ended (${signal ?? code})`);
+    function fail(what: string): void {
+      clearTimeout(timer);
+      child.kill('SIGKILL');
+      reject(new Error(`${name} ${what} before it was ready; see ${logFile}`));
+    }
+    child.once('exit', onExit);
+    child.on('message', (message: ReadyMessage) => {
+      if (message.type !== 'ready') return;
+      clearTimeout(timer);
+      child.off('exit', onExit);
+      resolve(message);
+    });
+  });
+}

@@ -1,0 +1,63 @@
+import { Agent, request } from 'undici';
+
+export interface Answer<Body> {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  readonly body: Body;
+}
+
+export interface CallOptions {
+  readonly method?: 'GET' | 'POST' | 'PUT' | 'DELETE';
+  readonly key?: string;
+  readonly body?: unknown;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+const agent = new Agent({ connections: 128, headersTimeout: 90_000, bodyTimeout: 90_000 });
+
+/** One call of the gateway; any status is an answer, only a broken connection throws. */
+export async function call<Body>(url: string, path: string, options: CallOptions = {}): Promise<Answer<Body>> {
+  const { statusCode, headers, body } = await request(new URL(path, url), {
+    dispatcher: agent,
+    method: options.method ?? 'GET',
+    headers: {
+      ...(options.key !== undefined && { authorization: `Bearer ${options.key}` }),
+      ...(options.body !== undefined && { 'content-type': 'application/json' }),
+      ...options.headers,
+    },
+    ...(options.body !== undefined && { body: JSON.stringify(options.body) }),
+  });
+  return { status: statusCode, headers, body: (await body.json()) as Body };
+}
+
+/** `call`, insisting on success. */
+export async function mustCall<Body>(url: string, path: string, options: CallOptions = {}): Promise<Body> {
+  const { status, body } = await call<Body>(url, path, options);
+  if (status >= 300) throw new Error(`${options.method ?? 'GET'} ${path} answered ${status}: ${JSON.stringify(body)}`);
+  return body;
+}
+
+export async function closeClient(): Promise<void> {
+  await agent.close();
+}
+
+export interface Tenant {
+  readonly tenantId: string;
+  readonly key: string;
+}
+
+/** Makes a tenant and a key for it, through the admin API. */
+export async function createTenant(
+  suite: { readonly url: string; readonly adminKey: string },
+  tenant: { readonly tenantId: string; readonly plan: string; readonly timeZone?: string },
+): Promise<Tenant> {
+  const { tenantId, ...body } = tenant;
+  const key = suite.adminKey;
+  await mustCall(suite.url, `/v1/admin/tenants/${tenantId}`, { method: 'PUT', key, body });
+  const created = await mustCall<{ key: string }>(suite.url, `/v1/admin/tenants/${tenantId}/keys`, {
+    method: 'POST',
+    key,
+    body: { name: 'demo' },
+  });
+  return { tenantId, key: created.key };
+}

@@ -1,0 +1,4 @@
+export * from './app-process.js';
+export * from './client.js';
+export * from './paths.js';
+export * from './suite.js';
