@@ -6,7 +6,7 @@ import type { Delivery } from './delivery.js';
 import { createIntake, type Received } from './intake.js';
 import type { Publisher } from './publisher.js';
 import { createRelay } from './relay.js';
-import { ack, settlementAfterError, type RetryTier, type Settlement } from './settlement.js';
+import { ack, settlementAfterError, type Move, type RetryTier, type Settlement } from './settlement.js';
 
 const IN_PLACE = { firstMs: 200, maxMs: 5_000 };
 
@@ -110,6 +110,7 @@ function consume(options: ConsumeOptions): Consumer {
     queue,
     prefetch,
     logger,
+    halt: halt.signal,
     onDelivery(received) {
       waiting.push(received);
       handOut();
@@ -152,13 +153,13 @@ function consume(options: ConsumeOptions): Consumer {
     while (link !== undefined && open.length > 0 && !link.lost.aborted) {
       const round = open;
       const settlements = await settlementsOf(round, link.lost, backoff.next());
-      const held = round.filter((_, index) => retries === 'in-place' && settlements[index]?.kind === 'retry');
-      link.acknowledge(round.filter((_, index) => settlements[index]?.kind === 'ack'));
-      await Promise.all(round.map((received, index) => relocate(received, settlements[index])));
+      const { done, held, moves } = sort(round, settlements);
+      link.acknowledge(done);
+      if (moves.length > 0) await Promise.all(moves);
       if (held.length < round.length) lastProgressAtMs = Date.now();
       open = held;
       if (held.length === 0) return;
-      await delay(Math.max(...settlements.map(delayOf)), AbortSignal.any([halt.signal, link.lost]));
+      await delay(Math.max(...settlements.map(delayOf)), link.over);
       if (halt.signal.aborted) return link.giveBack(held);
     }
   }
@@ -182,12 +183,28 @@ function consume(options: ConsumeOptions): Consumer {
     }
   }
 
-  /** Publishes the copy of a delivery that is not simply done, then acknowledges the original. */
-  async function relocate(received: Received, settlement: Settlement = ack): Promise<void> {
-    if (settlement.kind === 'ack' || (settlement.kind === 'retry' && retries === 'in-place')) return;
+  /** Who is done, who waits here for another call, and the copies under way for all others. */
+  function sort(
+    round: readonly Received[],
+    settlements: readonly Settlement[],
+  ): { done: Received[]; held: Received[]; moves: Promise<void>[] } {
+    const done: Received[] = [];
+    const held: Received[] = [];
+    const moves: Promise<void>[] = [];
+    round.forEach((received, index) => {
+      const settlement = settlements[index] ?? ack;
+      if (settlement.kind === 'ack') done.push(received);
+      else if (settlement.kind === 'retry' && retries === 'in-place') held.push(received);
+      else moves.push(move(received, settlement));
+    });
+    return { done, held, moves };
+  }
+
+  /** Publishes the copy that a settlement asks for, then acknowledges the original. */
+  async function move(received: Received, settlement: Move): Promise<void> {
     const { delivery, link } = received;
-    const moved = await relay.move(delivery, settlement, AbortSignal.any([halt.signal, link.lost]));
-    if (moved) link.acknowledge([received]);
+    if (link.lost.aborted) return;
+    if (await relay.move(delivery, settlement, link.over)) link.acknowledge([received]);
     else link.giveBack([received]);
   }
 

@@ -11,6 +11,8 @@ const CANCEL_TIMEOUT_MS = 3_000;
 export interface Link {
   /** Aborts when the channel is lost. */
   readonly lost: AbortSignal;
+  /** Aborts when the channel is lost or the consumer stops: nothing is worth waiting for any more. */
+  readonly over: AbortSignal;
   /** Acknowledges these deliveries; does nothing when the channel is lost. */
   acknowledge(received: readonly Received[]): void;
   /** Puts these back into the queue; does nothing when the channel is lost (the broker has done it). */
@@ -28,6 +30,8 @@ export interface IntakeOptions {
   readonly queue: string;
   readonly prefetch: number;
   readonly logger: Logger;
+  /** Aborts when the consumer stops. */
+  readonly halt: AbortSignal;
   readonly onDelivery: (received: Received) => void;
   /** Deliveries of this link that nobody works on yet are void. */
   readonly onLost: (link: Link) => void;
@@ -41,7 +45,7 @@ export interface Intake extends Service {
 }
 
 export function createIntake(options: IntakeOptions): Intake {
-  const { connection, queue, prefetch, logger } = options;
+  const { connection, queue, prefetch, logger, halt } = options;
   let current: { readonly channel: Channel; readonly link: Link; consumerTag: string | undefined } | undefined;
   let loseLink = (): void => undefined;
   let canceled = false;
@@ -52,7 +56,7 @@ export function createIntake(options: IntakeOptions): Intake {
     create: (model) => model.createChannel(),
     async onOpen(channel) {
       const lost = new AbortController();
-      const link = createLink(channel, lost.signal);
+      const link = createLink(channel, lost.signal, AbortSignal.any([lost.signal, halt]));
       current = { channel, link, consumerTag: undefined };
       loseLink = () => lost.abort(new Error('the channel was lost'));
       // At the event itself, so that no settlement in the same turn tries a dead channel.
@@ -97,10 +101,11 @@ export function createIntake(options: IntakeOptions): Intake {
   };
 }
 
-function createLink(channel: Channel, lost: AbortSignal): Link {
+function createLink(channel: Channel, lost: AbortSignal, over: AbortSignal): Link {
   const acknowledgements = createAcknowledgements();
   return {
     lost,
+    over,
     acknowledge(received) {
       if (lost.aborted) return;
       for (const { tag, multiple } of acknowledgements.frames(received.map((one) => one.tag).sort((a, b) => a - b)))

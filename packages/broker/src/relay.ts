@@ -3,7 +3,7 @@ import { delay, type Logger } from '@sluice/runtime';
 import { createBackoff } from './backoff.js';
 import { HIGHEST_ATTEMPT, keptHeaders, type Delivery } from './delivery.js';
 import type { OutgoingMessage, Publisher } from './publisher.js';
-import { dead, tierFor, type RetryTier, type Settlement } from './settlement.js';
+import { tierFor, type Move, type RetryTier } from './settlement.js';
 
 const REPUBLISH = { firstMs: 100, maxMs: 5_000 };
 
@@ -16,11 +16,11 @@ export interface RelayOptions {
 /** Publishes the copy of a delivery that a settlement asks for. */
 export interface Relay {
   /**
-   * Resolves with true when the copy is confirmed and the original may be acknowledged; with false when `signal`
-   * aborted first and the original must stay. Never rejects: an unconfirmed copy is published again, so the broker
+   * Resolves with true when the copy is confirmed and the original may be acknowledged; with false when that failed
+   * and `signal` has aborted, so that the original must stay. Tries at least once. Never rejects: an unconfirmed copy is published again, so the broker
    * may hold two, never none.
    */
-  move(delivery: Delivery, settlement: Exclude<Settlement, { kind: 'ack' }>, signal: AbortSignal): Promise<boolean>;
+  move(delivery: Delivery, settlement: Move, signal: AbortSignal): Promise<boolean>;
 }
 
 export function createRelay({ publisher, retryTiers, logger }: RelayOptions): Relay {
@@ -28,7 +28,7 @@ export function createRelay({ publisher, retryTiers, logger }: RelayOptions): Re
     async move(delivery, settlement, signal) {
       const copy = copyOf(delivery, settlement, retryTiers);
       const backoff = createBackoff(REPUBLISH);
-      while (!signal.aborted) {
+      do {
         try {
           await publisher.publish(copy);
           return true;
@@ -39,25 +39,21 @@ export function createRelay({ publisher, retryTiers, logger }: RelayOptions): Re
           );
           await delay(backoff.next(), signal);
         }
-      }
+      } while (!signal.aborted);
       return false;
     },
   };
 }
 
 /** The message that stands for a delivery in a retry tier or in the dead queue. */
-export function copyOf(
-  delivery: Delivery,
-  settlement: Exclude<Settlement, { kind: 'ack' }>,
-  retryTiers: readonly RetryTier[],
-): OutgoingMessage {
+export function copyOf(delivery: Delivery, settlement: Move, retryTiers: readonly RetryTier[]): OutgoingMessage {
   const { routingKey, body, type, messageId, attempt, queue } = delivery;
   const headers = keptHeaders(delivery.headers);
   if (settlement.kind === 'retry' && attempt < HIGHEST_ATTEMPT) {
     const exchange = tierFor(settlement.delayMs, retryTiers).name;
     return { exchange, routingKey, body, type, messageId, headers: { ...headers, [HEADERS.attempt]: attempt + 1 } };
   }
-  const { reason } = settlement.kind === 'dead' ? settlement : (dead('attempts_exhausted') as { reason: string });
+  const reason = settlement.kind === 'dead' ? settlement.reason : 'attempts_exhausted';
   return {
     exchange: EXCHANGES.dead,
     routingKey,

@@ -6,16 +6,19 @@ export type Settlement =
   | { readonly kind: 'retry'; readonly delayMs: number }
   | { readonly kind: 'dead'; readonly reason: string };
 
+/** A settlement that needs a copy of the message elsewhere. */
+export type Move = Exclude<Settlement, { kind: 'ack' }>;
+
 /** The delivery is dealt with. */
 export const ack: Settlement = Object.freeze({ kind: 'ack' });
 
 /** Deliver it again after `delayMs` milliseconds or a little later, with the next attempt number. */
-export function retry(delayMs: number): Settlement {
+export function retry(delayMs: number): Move {
   return { kind: 'retry', delayMs };
 }
 
 /** Move it to the dead queue; `reason` is for operators (an error code where there is one). */
-export function dead(reason: string): Settlement {
+export function dead(reason: string): Move {
   return { kind: 'dead', reason };
 }
 
@@ -34,7 +37,7 @@ export function tierFor(delayMs: number, tiers: readonly RetryTier[] = RETRY_TIE
 }
 
 /** What a thrown error means for attempt number `attempt`: longer and longer retries, then dead. */
-export function settlementAfterError(attempt: number, tiers: readonly RetryTier[] = RETRY_TIERS): Settlement {
+export function settlementAfterError(attempt: number, tiers: readonly RetryTier[] = RETRY_TIERS): Move {
   if (attempt >= MAX_ATTEMPTS) return dead('attempts_exhausted');
   const tier = tiers[Math.min(attempt, tiers.length) - 1];
   return retry(tier?.delayMs ?? 0);

@@ -1,0 +1,142 @@
+import { randomUUID } from 'node:crypto';
+import { connect, type Channel, type ConsumeMessage } from 'amqplib';
+import { createVirtualHost, testServices } from '@sluice/local-services';
+import { createLogger, type Service } from '@sluice/runtime';
+import {
+  createBatchConsumer,
+  createBrokerConnection,
+  createConsumer,
+  createPublisher,
+  declareTopology,
+  type BatchConsumerOptions,
+  type BrokerConnection,
+  type Consumer,
+  type ConsumerOptions,
+  type OutgoingMessage,
+  type Publisher,
+} from '../src/index.js';
+
+export const logger = createLogger({ app: 'broker-test', level: process.env['SLUICE_LOG_LEVEL'] ?? 'silent' });
+
+/** A retry tier that tests can wait for. */
+export const QUICK_TIER = { name: 'retry.quick', delayMs: 100 };
+
+type Extra = 'connection' | 'publisher' | 'logger' | 'queue';
+
+/** A virtual host with two started connections, a publisher, and a plain amqplib channel to look at the broker with. */
+export interface Bench {
+  readonly url: string;
+  readonly vhost: string;
+  readonly consuming: BrokerConnection;
+  readonly publisher: Publisher;
+  readonly inspect: Channel;
+  /** Declares a new pool with a `standard` work queue and returns the pool's name. */
+  pool(): Promise<string>;
+  consumer(queue: string, options: Omit<ConsumerOptions, Extra>): Promise<Consumer>;
+  batchConsumer(queue: string, options: Omit<BatchConsumerOptions, Extra>): Promise<Consumer>;
+  /** Stops it with `release`, or `close`. */
+  keep<S extends Service>(service: S): S;
+  /** Stops what a test started. */
+  release(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export async function openBench(): Promise<Bench> {
+  const { rabbitmqUrl, rabbitmqManagementUrl } = testServices();
+  const vhost = await createVirtualHost({ rabbitmqUrl, managementUrl: rabbitmqManagementUrl });
+  const bench = await openBenchOn(vhost.url, vhost.name);
+  return {
+    ...bench,
+    async close() {
+      await bench.close();
+      await vhost.drop();
+    },
+  };
+}
+
+/** A bench on a virtual host that exists. */
+export async function openBenchOn(url: string, vhost: string): Promise<Bench> {
+  const kept: Service[] = [];
+  const keep = <S extends Service>(service: S): S => {
+    kept.push(service);
+    return service;
+  };
+  const release = async (): Promise<void> => {
+    for (const service of kept.splice(0).reverse()) await service.stop();
+  };
+
+  const consuming = createBrokerConnection({ url, name: 'test-consume', logger });
+  const publishing = createBrokerConnection({ url, name: 'test-publish', logger });
+  await Promise.all([consuming.start(), publishing.start()]);
+  await declareTopology(consuming, { pools: {}, retryTiers: [QUICK_TIER] });
+  const publisher = createPublisher({ connection: publishing, logger, deadlineMs: 5_000 });
+  await publisher.start();
+  const plain = await connect(url);
+  plain.on('error', () => undefined);
+  const inspect = await plain.createChannel();
+  inspect.on('error', () => undefined);
+
+  return {
+    url,
+    vhost,
+    consuming,
+    publisher,
+    inspect,
+    async pool() {
+      const pool = `p${randomUUID().slice(0, 8)}`;
+      await declareTopology(consuming, { pools: { [pool]: { classes: ['standard'] } }, retryTiers: [QUICK_TIER] });
+      return pool;
+    },
+    async consumer(queue, options) {
+      const settings = { retryTiers: [QUICK_TIER], ...options, connection: consuming, publisher, logger, queue };
+      const consumer = keep(createConsumer(settings));
+      await consumer.start();
+      return consumer;
+    },
+    async batchConsumer(queue, options) {
+      const settings = { retryTiers: [QUICK_TIER], ...options, connection: consuming, publisher, logger, queue };
+      const consumer = keep(createBatchConsumer(settings));
+      await consumer.start();
+      return consumer;
+    },
+    keep,
+    release,
+    async close() {
+      await release();
+      await publisher.stop();
+      await Promise.all([publishing.stop(), consuming.stop()]);
+      await plain.close().catch(() => undefined);
+    },
+  };
+}
+
+/** A job for the `standard` class of a pool, published to `jobs`. */
+export function job(pool: string, messageId: string = randomUUID()): OutgoingMessage {
+  const body = Buffer.from(JSON.stringify({ messageId }));
+  return { exchange: 'jobs', routingKey: `${pool}.standard`, body, type: 'job.accepted.v1', messageId };
+}
+
+/** Takes a message out of a queue, waiting for one. */
+export async function take(channel: Channel, queue: string): Promise<ConsumeMessage> {
+  let tag = '';
+  const message = await new Promise<ConsumeMessage>((resolve, reject) => {
+    channel
+      .consume(queue, (received) => received && resolve(received), { noAck: true })
+      .then(({ consumerTag }) => (tag = consumerTag), reject);
+  });
+  await channel.cancel(tag);
+  return message;
+}
+
+/** Looks again until it holds; the test's own time limit ends the wait. */
+export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await condition())) await new Promise((resolve) => setTimeout(resolve, 10));
+}
+
+/** The code of the `ServiceError` a promise rejects with, or how else it ended. */
+export function outcome(promise: Promise<unknown>): Promise<string> {
+  return promise.then(
+    () => 'resolved',
+    (error: { code?: string; message: string }) => error.code ?? error.message,
+  );
+}
