@@ -1,1 +1,5 @@
-export {};
+export * from './model.js';
+export { decodeOutput, TOP_LABELS } from './output.js';
+export { openModelRepository, type ModelRepository } from './repository.js';
+export { createTokenizer, type Tokenizer } from './tokenizer.js';
+export { buildModels, type BuildModelsOptions } from './build-models.js';
