@@ -1,0 +1,65 @@
+import type { Delivery } from '@sluice/broker';
+import { ERRORS, HEADERS, QUEUES, type ErrorCode, type JobError, type TerminalState } from '@sluice/contracts';
+
+/** Where and why a message ended in the `dead` or `unrouted` queue. */
+export interface Death {
+  /** `<code>` or `<code>: <explanation>`; the broker's own word (`delivery_limit`, `rejected`, `expired`) when it moved the message. */
+  readonly reason: string;
+  /** The queue it was in before; undefined when it never was in one or nobody says. */
+  readonly source: string | undefined;
+}
+
+const MAX_REASON_LENGTH = 500;
+const MAX_DETAIL_LENGTH = 2_000;
+
+/** Reads the headers of ours, else those of the broker; anyone may have written either. */
+export function deathOf(delivery: Pick<Delivery, 'queue' | 'headers'>): Death {
+  const { headers, queue } = delivery;
+  const broker = lastDeath(headers);
+  const reason =
+    text(headers[HEADERS.reason]) ?? (queue === QUEUES.unrouted ? 'unroutable' : (broker?.reason ?? 'unknown'));
+  return {
+    reason: reason.slice(0, MAX_REASON_LENGTH),
+    source: text(headers[HEADERS.source]) ?? broker?.queue,
+  };
+}
+
+/** How a job ends whose message died. */
+export function endOf(death: Death): { readonly state: TerminalState; readonly error: JobError } {
+  const code = codeOf(death.reason);
+  const explanation = death.reason.replace(/^\w+:?\s*/, '');
+  const detail = (explanation || DETAILS[death.reason]) ?? ERRORS[code].title;
+  return {
+    state: code === 'expired' ? 'expired' : 'failed',
+    error: { code, detail: detail.slice(0, MAX_DETAIL_LENGTH) },
+  };
+}
+
+/** What the broker's one-word reasons mean for a job. */
+const DETAILS: Readonly<Record<string, string>> = {
+  delivery_limit: 'Every worker that took the job went away before it had finished it.',
+  expired: 'The job waited in its queue for too long.',
+};
+
+function codeOf(reason: string): ErrorCode {
+  const word = /^\w+/.exec(reason)?.[0] ?? '';
+  return Object.hasOwn(ERRORS, word) ? (word as ErrorCode) : 'attempts_exhausted';
+}
+
+/**
+ * The newest entry of the broker's `x-death` that is not a retry tier's: there every message expires on its way back.
+ */
+function lastDeath(headers: Delivery['headers']): { readonly reason: string; readonly queue: string } | undefined {
+  const entries: readonly unknown[] = Array.isArray(headers['x-death']) ? headers['x-death'] : [];
+  for (const entry of entries) {
+    if (typeof entry !== 'object' || entry === null) continue;
+    const { reason, queue } = entry as Readonly<Record<string, unknown>>;
+    if (typeof reason === 'string' && typeof queue === 'string' && !queue.startsWith('retry.'))
+      return { reason, queue };
+  }
+  return undefined;
+}
+
+function text(value: unknown): string | undefined {
+  return typeof value === 'string' && value !== '' ? value : undefined;
+}

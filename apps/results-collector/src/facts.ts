@@ -1,0 +1,91 @@
+import {
+  acceptedMessageSchema,
+  completedMessageSchema,
+  jobIdTimeMs,
+  MESSAGE_TYPES,
+  NO_USAGE,
+  type AcceptedMessage,
+  type CompletedMessage,
+} from '@sluice/contracts';
+import type { z } from 'zod';
+
+/** What the books keep of an accepted job; its input is work, not accounting, and is never stored. */
+export type AcceptedFact = Omit<AcceptedMessage, 'input'>;
+export type CompletedFact = CompletedMessage;
+
+/** One thing that happened to a job and has to be recorded. */
+export type Fact =
+  | { readonly type: 'accepted'; readonly message: AcceptedFact }
+  | { readonly type: 'completed'; readonly message: CompletedFact };
+
+/** A message as read from a queue: the fact it carries, or why it carries none. */
+export type Decoded =
+  { readonly fact: Fact; readonly problem?: undefined } | { readonly fact?: undefined; readonly problem: string };
+
+const MAX_PROBLEM_LENGTH = 300;
+
+/**
+ * Reads a message by its AMQP `type`. A message that cannot be read gives a problem
+ * `malformed_message: <field>: <reason>`, which never repeats a value of the message.
+ */
+export function decodeFact(message: { readonly type: string; readonly body: Buffer }): Decoded {
+  switch (message.type) {
+    case MESSAGE_TYPES.accepted:
+      return decodeAccepted(message.body);
+    case MESSAGE_TYPES.completed:
+      return decodeCompleted(message.body);
+    default:
+      return malformed('type', 'is not a known message type');
+  }
+}
+
+/** Identifies a fact: there is one accepted and one completed fact of a job, however often they are delivered. */
+export function factKey(type: Fact['type'], jobId: string): string {
+  return `${type}:${jobId}`;
+}
+
+/** When the fact came about, in Unix milliseconds, by the clock of the program that reported it. */
+export function occurredAtMs(fact: Fact): number {
+  return fact.type === 'accepted' ? jobIdTimeMs(fact.message.jobId) : fact.message.finishedAtMs;
+}
+
+/** The terminal fact of a job that ended without having used anything. */
+export function unusedCompletion(
+  job: Pick<CompletedFact, 'jobId' | 'tenantId' | 'apiKeyId' | 'model' | 'class'>,
+  end: Pick<CompletedFact, 'state' | 'error' | 'attempt' | 'finishedAtMs'>,
+): CompletedFact {
+  const { jobId, tenantId, apiKeyId, model } = job;
+  return { jobId, tenantId, apiKeyId, model, class: job.class, ...end, usage: NO_USAGE };
+}
+
+function decodeAccepted(body: Buffer): Decoded {
+  const parsed = parse(body, acceptedMessageSchema);
+  if ('problem' in parsed) return parsed;
+  const { input: _input, ...message } = parsed.message;
+  return { fact: { type: 'accepted', message } };
+}
+
+function decodeCompleted(body: Buffer): Decoded {
+  const parsed = parse(body, completedMessageSchema);
+  return 'problem' in parsed ? parsed : { fact: { type: 'completed', message: parsed.message } };
+}
+
+function parse<Schema extends z.ZodType>(
+  body: Buffer,
+  schema: Schema,
+): { readonly message: z.output<Schema> } | { readonly problem: string } {
+  let value: unknown;
+  try {
+    value = JSON.parse(body.toString('utf8'));
+  } catch {
+    return malformed('body', 'is not valid JSON');
+  }
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return { message: parsed.data };
+  const issue = parsed.error.issues[0];
+  return malformed(issue?.path.join('.') || 'body', issue?.message ?? 'is invalid');
+}
+
+function malformed(field: string, reason: string): { readonly problem: string } {
+  return { problem: `malformed_message: ${field}: ${reason}`.slice(0, MAX_PROBLEM_LENGTH) };
+}

@@ -1,0 +1,87 @@
+import { totalTokens, type TerminalState, type Usage } from '@sluice/contracts';
+import type { Quota, Settlement } from '@sluice/quota';
+import type { Logger } from '@sluice/runtime';
+import { persist } from './persistence.js';
+import { terminalSnapshot } from './snapshot.js';
+
+/** How a job ended according to the ledger. */
+export interface TerminalRecord {
+  readonly state: TerminalState;
+  readonly usage: Usage;
+}
+
+/** What the hold of a job that ended like `record` is settled with. */
+export function settlementOf(
+  job: { readonly tenantId: string; readonly jobId: string },
+  record: TerminalRecord,
+): Settlement {
+  return {
+    tenantId: job.tenantId,
+    jobId: job.jobId,
+    tokens: totalTokens(record.usage),
+    snapshot: terminalSnapshot({ jobId: job.jobId, state: record.state }),
+  };
+}
+
+export interface SettlerOptions {
+  readonly quota: Pick<Quota, 'settle'>;
+  /** Hears of every failed attempt to reach Redis. */
+  readonly onFailure: (error: unknown) => void;
+  readonly logger: Logger;
+}
+
+export interface Settler {
+  /**
+   * Gives holds back to their tenants' limits, waiting for Redis as long as it takes. A hold that is already settled
+   * is left alone.
+   *
+   * @throws StoppedError when the signal aborts first; settling again later is safe.
+   */
+  settle(settlements: readonly Settlement[], signal: AbortSignal): Promise<void>;
+}
+
+/** Settles in Redis what PostgreSQL has recorded. */
+export function createSettler({ quota, onFailure, logger }: SettlerOptions): Settler {
+  /**
+   * One by one, so that a tenant whose keys are damaged holds up nobody else. Its hold is left to the sweep, which
+   * tries again when the hold has expired.
+   */
+  async function settleEach(settlements: readonly Settlement[]): Promise<void> {
+    for (const settlement of settlements) {
+      try {
+        await quota.settle([settlement]);
+      } catch (error) {
+        if (!isDamage(error)) throw error;
+        logger.error({ err: error, jobId: settlement.jobId }, 'a hold cannot be settled, it is left to the sweep');
+      }
+    }
+  }
+
+  async function settleAll(settlements: readonly Settlement[]): Promise<void> {
+    try {
+      await quota.settle(settlements);
+    } catch (error) {
+      if (!isDamage(error)) throw error;
+      await settleEach(settlements);
+    }
+  }
+
+  return {
+    async settle(settlements, signal) {
+      if (settlements.length === 0) return;
+      await persist(() => settleAll(settlements), {
+        signal,
+        onFailure: (error, attempt, delayMs) => {
+          onFailure(error);
+          logger.warn({ err: error, attempt, delayMs }, 'Redis could not settle holds, trying again');
+        },
+      });
+    },
+  };
+}
+
+/** Redis answered, and what it objects to are the keys; being away, full, loading or read-only has other names. */
+function isDamage(error: unknown): boolean {
+  const cause = error instanceof Error ? error.cause : undefined;
+  return cause instanceof Error && /^(WRONGTYPE|ERR) /.test(cause.message);
+}
