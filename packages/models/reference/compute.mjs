@@ -9,6 +9,7 @@
  * Writes use-lite-en.json and guesslang.json beside this file. Token ids are those of the original tokenizer; outputs
  * are base64 of float32, little-endian.
  */
+import { Buffer } from 'node:buffer';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join, resolve } from 'node:path';

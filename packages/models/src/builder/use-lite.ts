@@ -1,5 +1,5 @@
 import { CAST_TO_FLOAT32, createOnnxGraph, type OnnxGraph, type Value } from './onnx-graph.js';
-import { quantise } from './quantisation.js';
+import { quantiseColumns, quantiseRows } from './quantisation.js';
 import type { TfjsWeights, Weight } from './tfjs-weights.js';
 
 /**
@@ -24,12 +24,6 @@ const LAYERS = [
 const LAYER_NORM_EPSILON = 1e-6;
 /** Added to attention scores of padding; the softmax then gives it exactly 0. */
 const MASKED = -1e9;
-const EMBEDDING_RANGE = 127;
-/**
- * Seven bits for weights that are multiplied: u8 × s8 products are summed in pairs in 16 bits on x86-64 without VNNI,
- * which overflows with eight. So the model gives the same vectors on every machine.
- */
-const WEIGHT_RANGE = 63;
 
 export type Precision = 'fp32' | 'int8';
 
@@ -73,7 +67,7 @@ function addEmbedding({ graph, weights, precision }: Build, ids: Value): Value {
   const table = weights.find('Embeddings_en');
   const [rows, columns] = matrixShape(table);
   if (precision === 'fp32') return graph.op('Gather', [graph.constant([rows, columns], table.data), ids]);
-  const { values, scales } = quantise(table.data, { rows, columns, per: 'row', range: EMBEDDING_RANGE });
+  const { values, scales } = quantiseRows(table.data, columns);
   const gathered = graph.op('Gather', [graph.constant([rows, columns], values), ids]);
   const scale = graph.op('Gather', [graph.constant([rows], scales), ids]);
   return graph.op('Mul', [
@@ -167,7 +161,7 @@ function addDense({ graph, precision }: Build, input: Value, kernel: Weight, bia
   if (precision === 'fp32') {
     return graph.op('Add', [graph.op('MatMul', [input, graph.constant([rows, columns], kernel.data)]), addend]);
   }
-  const { values, scales } = quantise(kernel.data, { rows, columns, per: 'column', range: WEIGHT_RANGE });
+  const { values, scales } = quantiseColumns(kernel.data, columns);
   const [quantised, scale, zero] = graph.op3('DynamicQuantizeLinear', [input]);
   const product = graph.op('MatMulInteger', [quantised, graph.constant([rows, columns], values), zero]);
   const rescale = graph.op('Mul', [scale, graph.constant([columns], scales)]);
