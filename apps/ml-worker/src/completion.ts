@@ -1,0 +1,66 @@
+import {
+  EXCHANGES,
+  MESSAGE_TYPES,
+  NO_USAGE,
+  type AcceptedMessage,
+  type CompletedMessage,
+  type ErrorCode,
+  type JobOutput,
+} from '@sluice/contracts';
+import type { OutgoingMessage } from '@sluice/broker';
+
+/** One attempt of a job at a worker. */
+export interface Attempt {
+  readonly message: AcceptedMessage;
+  /** From 1. */
+  readonly attempt: number;
+  /** Version of the model that serves the job; undefined when none does. */
+  readonly modelVersion: string | undefined;
+  /** When inference began (Unix milliseconds); undefined when it did not. */
+  readonly startedAtMs: number | undefined;
+  /** Now (Unix milliseconds). */
+  readonly finishedAtMs: number;
+}
+
+/** The job ran. `inputTokens` is the exact number of real tokens of all its texts, without padding. */
+export function succeeded(attempt: Attempt, inputTokens: number, output: JobOutput): CompletedMessage {
+  return {
+    ...terminal(attempt),
+    state: 'succeeded',
+    usage: { inputTokens, outputTokens: 0, cachedTokens: 0 },
+    output,
+  };
+}
+
+/** The job can never succeed; it is not billed. `detail` is shown to the tenant. */
+export function failed(attempt: Attempt, code: ErrorCode, detail: string): CompletedMessage {
+  return { ...terminal(attempt), state: 'failed', usage: NO_USAGE, error: { code, detail } };
+}
+
+/** The deadline passed before the job began; it is not billed. */
+export function expired(attempt: Attempt): CompletedMessage {
+  const detail = 'The job did not start before its deadline.';
+  return { ...terminal(attempt), state: 'expired', usage: NO_USAGE, error: { code: 'expired', detail } };
+}
+
+function terminal({ message, attempt, modelVersion, startedAtMs, finishedAtMs }: Attempt) {
+  const { jobId, tenantId, apiKeyId, model } = message;
+  return {
+    ...{ jobId, tenantId, apiKeyId, model, class: message.class },
+    ...(modelVersion !== undefined && startedAtMs !== undefined && { modelVersion }),
+    ...(startedAtMs !== undefined && { startedAtMs }),
+    attempt,
+    finishedAtMs,
+  };
+}
+
+/** The message as it is published to the results exchange. */
+export function toOutgoing(message: CompletedMessage): OutgoingMessage {
+  return {
+    exchange: EXCHANGES.results,
+    routingKey: MESSAGE_TYPES.completed,
+    type: MESSAGE_TYPES.completed,
+    messageId: message.jobId,
+    body: Buffer.from(JSON.stringify(message)),
+  };
+}

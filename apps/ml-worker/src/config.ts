@@ -1,0 +1,110 @@
+import { availableParallelism, hostname } from 'node:os';
+import { join } from 'node:path';
+import { modelsFileSchema, nameSchema, type JobClass, type ModelsFile } from '@sluice/contracts';
+import { ConfigError, durationMs, loadConfigFile, parseEnvironment, wholeNumber } from '@sluice/runtime';
+import { z } from 'zod';
+
+const environmentSchema = z.object({
+  SLUICE_RABBITMQ_URL: z.url({ protocol: /^amqps?$/ }),
+  SLUICE_CONFIG_DIR: z.string().default('config'),
+  SLUICE_MODEL_DIR: z.string().default('.local/models'),
+  /** The pool of models.yaml that this worker serves; may be absent when there is only one. */
+  SLUICE_POOL: nameSchema.optional(),
+  /** For people: names the worker in logs and at the broker. */
+  SLUICE_WORKER_ID: z.string().max(63).optional(),
+  /** Inference processes, one core each. Counts the machine's cores, not a container's CPU limit: set it there. */
+  SLUICE_INFERENCE_PROCESSES: wholeNumber(1, 256).default(availableParallelism()),
+  SLUICE_INFERENCE_TIMEOUT_MS: durationMs.default(30_000),
+  /** Jobs taken from a class's queue and not yet answered. More make better batches, fewer spread better. */
+  SLUICE_PREFETCH_INTERACTIVE: wholeNumber(1, 10_000).default(64),
+  SLUICE_PREFETCH_STANDARD: wholeNumber(1, 10_000).default(128),
+  SLUICE_PREFETCH_BATCH: wholeNumber(1, 10_000).default(128),
+  /** Longest text × texts of a run. */
+  SLUICE_BATCH_MAX_TOKENS: wholeNumber(1, 1_000_000).default(512),
+  /** Padding of a run as a share of its tokens. */
+  SLUICE_BATCH_MAX_PADDING: z.coerce.number().min(0).max(0.99).default(0.15),
+  /** How long a text of the classes standard and batch waits for company while a process is idle. */
+  SLUICE_BATCH_MAX_DELAY_MS: durationMs.default(2),
+  SLUICE_PUBLISH_TIMEOUT_MS: durationMs.default(10_000),
+  /** A worker with jobs in hand that finishes none for this long is not live. */
+  SLUICE_STALL_TIMEOUT_MS: durationMs.default(300_000),
+  SLUICE_DRAIN_TIMEOUT_MS: durationMs.default(25_000),
+  SLUICE_LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
+  SLUICE_OPS_HOST: z.string().default('127.0.0.1'),
+  SLUICE_OPS_PORT: wholeNumber(0, 65_535).optional(),
+});
+
+export interface WorkerConfig {
+  readonly rabbitmqUrl: string;
+  readonly pool: string;
+  readonly workerId: string;
+  readonly modelDirectory: string;
+  readonly modelsFile: ModelsFile;
+  readonly prefetch: Readonly<Record<JobClass, number>>;
+  readonly batch: { readonly maxTokens: number; readonly maxPadding: number; readonly maxDelayMs: number };
+  readonly inference: {
+    readonly processes: number;
+    readonly timeoutMs: number;
+    /** Environment of the inference processes: this one without Sluice's variables, which hold secrets. */
+    readonly environment: Readonly<NodeJS.ProcessEnv>;
+  };
+  readonly publishTimeoutMs: number;
+  readonly stallTimeoutMs: number;
+  readonly drainTimeoutMs: number;
+  readonly logLevel: string;
+  readonly ops: { readonly host: string; readonly port: number | undefined };
+}
+
+/**
+ * Reads the environment and `models.yaml`.
+ *
+ * @throws ConfigError with every problem of the first source that has any.
+ */
+export async function loadConfig(environment: NodeJS.ProcessEnv): Promise<WorkerConfig> {
+  const settings = parseEnvironment(environmentSchema, environment);
+  const modelsFile = await loadConfigFile(
+    join(settings.SLUICE_CONFIG_DIR, 'models.yaml'),
+    modelsFileSchema,
+    environment,
+  );
+  return {
+    rabbitmqUrl: settings.SLUICE_RABBITMQ_URL,
+    pool: poolOf(settings.SLUICE_POOL, modelsFile),
+    workerId: settings.SLUICE_WORKER_ID ?? `${hostname()}-${process.pid}`,
+    modelDirectory: settings.SLUICE_MODEL_DIR,
+    modelsFile,
+    prefetch: {
+      interactive: settings.SLUICE_PREFETCH_INTERACTIVE,
+      standard: settings.SLUICE_PREFETCH_STANDARD,
+      batch: settings.SLUICE_PREFETCH_BATCH,
+    },
+    batch: {
+      maxTokens: settings.SLUICE_BATCH_MAX_TOKENS,
+      maxPadding: settings.SLUICE_BATCH_MAX_PADDING,
+      maxDelayMs: settings.SLUICE_BATCH_MAX_DELAY_MS,
+    },
+    inference: {
+      processes: settings.SLUICE_INFERENCE_PROCESSES,
+      timeoutMs: settings.SLUICE_INFERENCE_TIMEOUT_MS,
+      environment: withoutSluice(environment),
+    },
+    publishTimeoutMs: settings.SLUICE_PUBLISH_TIMEOUT_MS,
+    stallTimeoutMs: settings.SLUICE_STALL_TIMEOUT_MS,
+    drainTimeoutMs: settings.SLUICE_DRAIN_TIMEOUT_MS,
+    logLevel: settings.SLUICE_LOG_LEVEL,
+    ops: { host: settings.SLUICE_OPS_HOST, port: settings.SLUICE_OPS_PORT },
+  };
+}
+
+function poolOf(wanted: string | undefined, { pools }: ModelsFile): string {
+  const [only, ...others] = Object.keys(pools);
+  const pool = wanted ?? (others.length === 0 ? only : undefined);
+  if (pool !== undefined && pool in pools) return pool;
+  throw new ConfigError('The environment has problems', [
+    `SLUICE_POOL: must be one of the pools of models.yaml (${Object.keys(pools).join(', ')})`,
+  ]);
+}
+
+function withoutSluice(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(environment).filter(([name]) => !name.startsWith('SLUICE_')));
+}

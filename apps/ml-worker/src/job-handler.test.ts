@@ -1,0 +1,156 @@
+import { describe, expect, it } from '@jest/globals';
+import { ack, dead, retry, type OutgoingMessage } from '@sluice/broker';
+import { completedMessageSchema, ServiceError, type AcceptedMessage } from '@sluice/contracts';
+import { createLogger } from '@sluice/runtime';
+import { acceptedMessage, characterModel, deliveryOf } from '../test/fixtures.js';
+import { createJobHandler } from './job-handler.js';
+import type { Work } from './scheduler.js';
+
+interface FixtureOptions {
+  /** What inference comes to; the sum of each text's tokens when absent. */
+  readonly run?: (work: Work) => Promise<Float32Array>;
+  /** Publishes that are refused before one is confirmed. */
+  readonly refusedPublishes?: number;
+}
+
+function createFixture({ run, refusedPublishes = 0 }: FixtureOptions = {}) {
+  const works: Work[] = [];
+  const published: OutgoingMessage[] = [];
+  const stopping = new AbortController();
+  let refusals = refusedPublishes;
+  const handler = createJobHandler({
+    models: new Map([['characters', characterModel({ maxInputTokens: 10 })]]),
+    logger: createLogger({ app: 'test', level: 'silent' }),
+    now: () => 1_000_000,
+    stopping: stopping.signal,
+    scheduler: {
+      waiting: 0,
+      async run(work) {
+        works.push(work);
+        work.onStart?.();
+        return run?.(work) ?? Float32Array.from(work.sequences, (tokens) => tokens.reduce((a, b) => a + b, 0));
+      },
+    },
+    publisher: {
+      inFlight: 0,
+      start: async () => undefined,
+      stop: async () => undefined,
+      async publish(message) {
+        if (refusals-- > 0) throw new ServiceError('broker_unavailable', 'Not now.');
+        published.push(message);
+      },
+    },
+  });
+  const handle = (message: unknown, attempt = 1, lost = new AbortController().signal) =>
+    handler(deliveryOf(message, { attempt }), lost);
+  const completed = () => published.map(({ body }) => completedMessageSchema.parse(JSON.parse(body.toString())));
+  return { handle, works, published, completed, stopping };
+}
+
+const job = (overrides: Partial<AcceptedMessage> = {}) => acceptedMessage({ expiresAtMs: 2_000_000, ...overrides });
+
+describe('the job handler', () => {
+  it('publishes what a job came to, with its exact tokens, before it acknowledges', async () => {
+    const { handle, published, completed } = createFixture();
+    const message = job({ input: ['ab', 'c'], inputTokens: 3 });
+    expect(await handle(message, 2)).toBe(ack);
+    expect(published).toMatchObject([
+      { exchange: 'results', routingKey: 'job.completed.v1', type: 'job.completed.v1', messageId: message.jobId },
+    ]);
+    expect(completed()).toEqual([
+      {
+        ...{ jobId: message.jobId, tenantId: 'acme', apiKeyId: message.apiKeyId, model: 'characters' },
+        class: 'interactive',
+        state: 'succeeded',
+        usage: { inputTokens: 3, outputTokens: 0, cachedTokens: 0 },
+        modelVersion: '1',
+        output: { task: 'embedding', dimensions: 1, embeddings: ['AABDQw==', 'AADGQg=='] },
+        attempt: 2,
+        startedAtMs: 1_000_000,
+        finishedAtMs: 1_000_000,
+      },
+    ]);
+  });
+
+  it('bills the real tokens when the job was accepted with another count', async () => {
+    const { handle, completed } = createFixture();
+    await handle(job({ input: 'abc', inputTokens: 7 }));
+    expect(completed()[0]?.usage.inputTokens).toBe(3);
+  });
+
+  it.each([
+    ['a body that is not JSON', Buffer.from('{'), /^malformed_message: the body is not valid JSON$/],
+    ['a body that is not UTF-8 JSON', Buffer.from([0xff, 0xfe]), /^malformed_message: /],
+    ['a missing field', { ...acceptedMessage(), tenantId: undefined }, /^malformed_message: tenantId: /],
+    ['an unknown field', { ...acceptedMessage(), colour: 'red' }, /^malformed_message: .*colour/],
+  ])('moves %s to the dead queue with the reason', async (_, body, reason) => {
+    const { handle, published } = createFixture();
+    expect(await handle(body)).toEqual({ kind: 'dead', reason: expect.stringMatching(reason) });
+    expect(published).toEqual([]);
+  });
+
+  it('expires a job that comes after its deadline, without running or billing it', async () => {
+    const { handle, works, completed } = createFixture();
+    expect(await handle(job({ expiresAtMs: 999_999 }))).toBe(ack);
+    expect(works).toEqual([]);
+    expect(completed()).toMatchObject([{ state: 'expired', usage: { inputTokens: 0 }, error: { code: 'expired' } }]);
+    expect(completed()[0]).not.toHaveProperty('modelVersion');
+  });
+
+  it('lets a job for a model that it does not serve wait for a worker that does, then gives up', async () => {
+    const { handle } = createFixture();
+    expect(await handle(job({ model: 'other' }), 1)).toEqual(retry(30_000));
+    expect(await handle(job({ model: 'other' }), 5)).toEqual(
+      dead('model_unavailable: no worker of the pool serves the model'),
+    );
+  });
+
+  it('fails a job with a text that is longer than the model takes, unbilled', async () => {
+    const { handle, works, completed } = createFixture();
+    expect(await handle(job({ input: ['abc', 'a'.repeat(11)] }))).toBe(ack);
+    expect(works).toEqual([]);
+    const error = { code: 'input_too_long', detail: 'Text 1 has 11 tokens, the model takes 10.' };
+    expect(completed()).toMatchObject([{ state: 'failed', usage: { inputTokens: 0 }, error }]);
+  });
+
+  it('fails a job whose text the model refuses, unbilled', async () => {
+    const run = () => Promise.reject(new ServiceError('inference_failed', 'Refused.'));
+    const { handle, completed } = createFixture({ run });
+    expect(await handle(job())).toBe(ack);
+    expect(completed()).toMatchObject([
+      { state: 'failed', usage: { inputTokens: 0 }, modelVersion: '1', error: { code: 'inference_failed' } },
+    ]);
+  });
+
+  it.each(['inference_crashed', 'inference_timeout'] as const)(
+    'tries a job again after %s, then gives up',
+    async (code) => {
+      const { handle, published } = createFixture({ run: () => Promise.reject(new ServiceError(code, 'Gone.')) });
+      expect(await handle(job(), 1)).toEqual(retry(5_000));
+      expect(await handle(job(), 4)).toEqual(retry(5_000));
+      expect(await handle(job(), 5)).toEqual(dead(`${code}: Gone.`));
+      expect(published).toEqual([]);
+    },
+  );
+
+  it('runs the texts of a second attempt by themselves', async () => {
+    const { handle, works } = createFixture();
+    await handle(job(), 1);
+    await handle(job(), 2);
+    expect(works.map(({ alone }) => alone)).toEqual([false, true]);
+  });
+
+  it('publishes again until the broker has the result, without a second run', async () => {
+    const { handle, works, published } = createFixture({ refusedPublishes: 1 });
+    expect(await handle(job())).toBe(ack);
+    expect(published).toHaveLength(1);
+    expect(works).toHaveLength(1);
+  });
+
+  it('leaves the delivery unsettled when it cannot publish and the worker ends or the channel is gone', async () => {
+    const { handle, stopping } = createFixture({ refusedPublishes: Infinity });
+    await expect(handle(job(), 1, AbortSignal.abort())).rejects.toMatchObject({ code: 'broker_unavailable' });
+    stopping.abort();
+    await expect(handle(job())).rejects.toMatchObject({ code: 'broker_unavailable' });
+  });
+});

@@ -1,0 +1,17 @@
+import { fileURLToPath } from 'node:url';
+import { createLogger, exitOnConfigError, runApp } from '@sluice/runtime';
+import { loadConfig, type WorkerConfig } from './config.js';
+import { createWorker } from './worker.js';
+
+const config: WorkerConfig = await loadConfig(process.env).catch(exitOnConfigError);
+const logger = createLogger({ app: 'ml-worker', level: config.logLevel }).child({ worker: config.workerId });
+const inferenceModulePath = fileURLToPath(new URL('./inference-process.js', import.meta.url));
+
+const worker = await createWorker({ config, logger, inferenceModulePath }).catch(exitOnConfigError);
+await runApp({
+  name: 'ml-worker',
+  logger,
+  drainTimeoutMs: config.drainTimeoutMs,
+  lifecycle: worker,
+  onReady: () => ({ port: worker.opsPort }),
+});

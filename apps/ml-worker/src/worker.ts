@@ -1,0 +1,138 @@
+import {
+  createBrokerConnection,
+  createConsumer,
+  createPublisher,
+  declareTopology,
+  type Consumer,
+} from '@sluice/broker';
+import { workQueue, type JobClass } from '@sluice/contracts';
+import { createLifecycle, createOpsServer, type Lifecycle, type Logger } from '@sluice/runtime';
+import { createBatcher } from './batcher.js';
+import type { WorkerConfig } from './config.js';
+import { createInferenceHost } from './inference-host.js';
+import { createJobHandler } from './job-handler.js';
+import { createProgressWatch } from './progress-watch.js';
+import { createScheduler, type QueuedText } from './scheduler.js';
+import { loadServedPool } from './served-models.js';
+
+export interface WorkerOptions {
+  readonly config: WorkerConfig;
+  readonly logger: Logger;
+  /** Path of the built inference-process module. */
+  readonly inferenceModulePath: string;
+}
+
+export interface Worker extends Lifecycle {
+  /** Port of the ops server; undefined when it is off or not started. */
+  readonly opsPort: number | undefined;
+}
+
+/**
+ * Puts a worker together.
+ *
+ * It starts in the order connections, topology, inference processes, consumers: a job is taken only when something
+ * can run it. It stops in reverse: the consumers first stop taking jobs and finish those in hand (run, published,
+ * confirmed, acknowledged), then the processes and the connections end.
+ *
+ * @throws ServiceError `model_unavailable` when a model of the pool cannot be served.
+ */
+export async function createWorker({ config, logger, inferenceModulePath }: WorkerOptions): Promise<Worker> {
+  const { modelsFile, modelDirectory, pool } = config;
+  const served = await loadServedPool({ pool, modelsFile, modelDirectory });
+  const host = createInferenceHost({
+    ...config.inference,
+    modulePath: inferenceModulePath,
+    models: served.versions,
+    logger,
+  });
+  const batcher = createBatcher<QueuedText>(config.batch);
+  const scheduler = createScheduler({ host, batcher, maxDelayMs: config.batch.maxDelayMs, logger });
+
+  const connect = (purpose: string) =>
+    createBrokerConnection({ url: config.rabbitmqUrl, name: `ml-worker ${config.workerId} ${purpose}`, logger });
+  // Two connections: the broker slows a connection that publishes too fast, and acknowledgements must not wait for that.
+  const consuming = connect('consumes');
+  const publishing = connect('publishes');
+  const publisher = createPublisher({
+    connection: publishing,
+    logger,
+    deadlineMs: config.publishTimeoutMs,
+    maxInFlight: sum(Object.values(config.prefetch)) * 2,
+  });
+  const stopping = new AbortController();
+  const handler = createJobHandler({
+    ...{ scheduler, publisher, logger },
+    models: served.models,
+    now: Date.now,
+    stopping: stopping.signal,
+  });
+
+  const consumerOf = (jobClass: JobClass): Consumer =>
+    createConsumer({
+      connection: consuming,
+      publisher,
+      queue: workQueue(pool, jobClass),
+      prefetch: config.prefetch[jobClass],
+      handler,
+      logger,
+    });
+  const consumers = served.classes.map(consumerOf);
+  const attached = (): boolean => consumers.every((consumer) => consumer.attached);
+  const connected = (): boolean => consuming.state === 'connected' && publishing.state === 'connected';
+  const watch = createProgressWatch({ consumers, stallTimeoutMs: config.stallTimeoutMs, now: Date.now });
+
+  const ops = createOpsServer({
+    ...config.ops,
+    // A broker that is away or blocked is no reason to restart: the connections come back by themselves.
+    live: () => !connected() || lifecycle.state !== 'running' || (attached() && !watch.stalled()),
+    ready: () => lifecycle.state === 'running' && connected() && attached() && host.warm > 0,
+    detail: () => ({
+      pool,
+      models: [...served.models.keys()],
+      connections: { consuming: consuming.state, publishing: publishing.state },
+      jobsInHand: sum(consumers.map(({ inFlight }) => inFlight)),
+      waitingTexts: scheduler.waiting,
+      inferenceProcesses: { wanted: config.inference.processes, warm: host.warm, idle: host.idle, pids: host.pids },
+    }),
+    logger,
+  });
+
+  const lifecycle = createLifecycle(
+    [
+      part('ops server', ops),
+      part('publishing connection', publishing),
+      part('consuming connection', consuming),
+      { name: 'topology', start: () => declareTopology(consuming, { pools: modelsFile.pools }) },
+      part('publisher', publisher),
+      part('inference processes', host),
+      {
+        name: 'consumers',
+        start: async () => void (await Promise.all(consumers.map((consumer) => consumer.start()))),
+        stop: async () => void (await Promise.all(consumers.map((consumer) => consumer.stop()))),
+      },
+    ],
+    logger,
+  );
+
+  return {
+    get state() {
+      return lifecycle.state;
+    },
+    get opsPort() {
+      return ops.port;
+    },
+    start: () => lifecycle.start(),
+    stop() {
+      stopping.abort();
+      return lifecycle.stop();
+    },
+  };
+}
+
+function part(name: string, service: { start(): Promise<void>; stop(): Promise<void> }) {
+  return { name, start: () => service.start(), stop: () => service.stop() };
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, number) => total + number, 0);
+}

@@ -1,0 +1,68 @@
+import { randomUUID } from 'node:crypto';
+import { newJobId, type AcceptedMessage } from '@sluice/contracts';
+import type { Delivery } from '@sluice/broker';
+import type { ServedModel } from '../src/served-models.js';
+
+/** A model with one output column and one token for each character (its code). */
+export function characterModel(overrides: { readonly batchable?: boolean; readonly maxInputTokens?: number } = {}) {
+  const encode = (text: string): Int32Array => Int32Array.from(text, (character) => character.charCodeAt(0));
+  const served: ServedModel = {
+    key: 'characters/1',
+    model: {
+      name: 'characters',
+      version: '1',
+      directory: 'none',
+      modelPath: 'none',
+      file: {
+        name: 'characters',
+        task: 'embedding',
+        description: 'For tests',
+        licence: 'Apache-2.0',
+        source: 'None',
+        precision: 'fp32',
+        tokenizer: { type: 'bytes' },
+        maxInputTokens: 100,
+        maxOutputTokens: 0,
+        batchable: true,
+        inputs: { inputIds: 'ids', attentionMask: 'mask' },
+        output: { name: 'rows', dimensions: 1 },
+        ...overrides,
+      },
+    },
+    tokenizer: { encode, count: (text: string) => encode(text).length },
+  };
+  return served;
+}
+
+/** A job as the gateway publishes it. */
+export function acceptedMessage(overrides: Partial<AcceptedMessage> = {}): AcceptedMessage {
+  return {
+    jobId: newJobId(),
+    tenantId: 'acme',
+    apiKeyId: randomUUID(),
+    model: 'characters',
+    class: 'interactive',
+    input: 'hello',
+    inputTokens: 5,
+    maxOutputTokens: 0,
+    reservedTokens: 5,
+    expiresAtMs: Date.now() + 600_000,
+    ...overrides,
+  };
+}
+
+/** A message as the broker hands it out. */
+export function deliveryOf(body: unknown, overrides: Partial<Delivery> = {}): Delivery {
+  return {
+    body: Buffer.isBuffer(body) ? body : Buffer.from(JSON.stringify(body)),
+    type: 'job.accepted.v1',
+    messageId: 'message-1',
+    routingKey: 'text.interactive',
+    attempt: 1,
+    redelivered: false,
+    exchange: 'jobs',
+    headers: {},
+    queue: 'work.text.interactive',
+    ...overrides,
+  };
+}
