@@ -2,8 +2,8 @@ import type { Channel, ChannelModel } from 'amqplib';
 import { delay, withDeadline, type Logger, type Service } from '@sluice/runtime';
 import { createBackoff } from './backoff.js';
 import { unavailable } from './broker-errors.js';
-import { closing } from './closing.js';
-import { closeWithin, type BrokerConnection } from './connection.js';
+import { closeWithin, closing } from './closing.js';
+import type { BrokerConnection } from './connection.js';
 
 const REOPEN = { firstMs: 50, maxMs: 2_000 };
 const CLOSE_TIMEOUT_MS = 3_000;
@@ -30,7 +30,7 @@ export interface ChannelSupervisorOptions<C extends Channel> {
 export function createChannelSupervisor<C extends Channel>(options: ChannelSupervisorOptions<C>): Service {
   const { connection, logger, create, onOpen, onLost } = options;
   const halt = new AbortController();
-  let channel: C | undefined;
+  let current: { readonly channel: C; readonly closed: Promise<unknown> } | undefined;
   let markOpen: () => void;
   const firstOpen = new Promise<void>((resolve) => (markOpen = resolve));
   let abandon: () => void;
@@ -57,18 +57,18 @@ export function createChannelSupervisor<C extends Channel>(options: ChannelSuper
     const fresh = await create(await connection.open(halt.signal));
     const closed = closing(fresh);
     let reason: Error | undefined;
-    channel = fresh;
+    current = { channel: fresh, closed };
     try {
       await onOpen(fresh);
       onHeld();
       markOpen();
-      if (halt.signal.aborted) await closeWithin(fresh, CLOSE_TIMEOUT_MS);
+      if (halt.signal.aborted) await closeWithin(fresh, closed, CLOSE_TIMEOUT_MS);
       reason = await Promise.race([closed, abandoned]);
     } catch (error) {
       reason = error instanceof Error ? error : new Error(String(error));
-      await closeWithin(fresh, CLOSE_TIMEOUT_MS);
+      await closeWithin(fresh, closed, CLOSE_TIMEOUT_MS);
     } finally {
-      channel = undefined;
+      current = undefined;
       onLost(reason);
     }
     return reason;
@@ -89,7 +89,7 @@ export function createChannelSupervisor<C extends Channel>(options: ChannelSuper
     stop() {
       stopping ??= (async () => {
         halt.abort();
-        if (channel) await closeWithin(channel, CLOSE_TIMEOUT_MS);
+        if (current) await closeWithin(current.channel, current.closed, CLOSE_TIMEOUT_MS);
         abandon();
         await running;
       })();

@@ -3,7 +3,7 @@ import { connect, type Channel, type ChannelModel } from 'amqplib';
 import { delay, withDeadline, type Logger, type Service } from '@sluice/runtime';
 import { createBackoff } from './backoff.js';
 import { unavailable } from './broker-errors.js';
-import { closing } from './closing.js';
+import { closeWithin, closing } from './closing.js';
 
 const CONNECT_TIMEOUT_MS = 10_000;
 const CLOSE_TIMEOUT_MS = 3_000;
@@ -63,6 +63,7 @@ export function createBrokerConnection(options: BrokerConnectionOptions): Broker
   const opened = new EventEmitter().setMaxListeners(0);
   const declarations = new Map<string, Declaration>();
   let model: ChannelModel | undefined;
+  let lost: Promise<unknown> = Promise.resolve();
   let blocked = false;
   let destroySocket = (): void => undefined;
   let restoring: Promise<void> | undefined;
@@ -98,6 +99,7 @@ export function createBrokerConnection(options: BrokerConnectionOptions): Broker
     try {
       const fresh = await connect(url, socketOptions);
       const closed = closing(fresh);
+      lost = closed;
       fresh.on('blocked', (reason) => {
         blocked = true;
         logger.warn({ reason }, 'the broker takes no publishes');
@@ -165,7 +167,7 @@ export function createBrokerConnection(options: BrokerConnectionOptions): Broker
     stop() {
       stopping ??= (async () => {
         halt.abort();
-        if (model) await closeWithin(model, CLOSE_TIMEOUT_MS);
+        if (model) await closeWithin(model, lost, CLOSE_TIMEOUT_MS);
         destroySocket();
         await running;
       })();
@@ -177,17 +179,12 @@ export function createBrokerConnection(options: BrokerConnectionOptions): Broker
 /** Uses a channel once; an error of the broker closes it, and only it. */
 async function withChannel(model: ChannelModel, use: Declaration): Promise<void> {
   const channel = await model.createChannel();
-  void closing(channel);
+  const closed = closing(channel);
   try {
     await use(channel);
   } finally {
-    await closeWithin(channel, CLOSE_TIMEOUT_MS);
+    await closeWithin(channel, closed, CLOSE_TIMEOUT_MS);
   }
-}
-
-/** Closes politely, and gives up on a peer that does not answer. Never rejects. */
-export async function closeWithin(closable: { close(): Promise<void> }, timeoutMs: number): Promise<void> {
-  await withDeadline(closable.close(), timeoutMs, () => new Error('no answer')).catch(() => undefined);
 }
 
 function withHeartbeat(text: string): string {

@@ -1,4 +1,6 @@
 import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { connect as connectSocket, createServer, type AddressInfo, type Socket } from 'node:net';
 import { connect, type Channel, type ConsumeMessage } from 'amqplib';
 import { createVirtualHost, testServices } from '@sluice/local-services';
 import { createLogger, type Service } from '@sluice/runtime';
@@ -21,7 +23,10 @@ export const logger = createLogger({ app: 'broker-test', level: process.env['SLU
 /** A retry tier that tests can wait for. */
 export const QUICK_TIER = { name: 'retry.quick', delayMs: 100 };
 
-type Extra = 'connection' | 'publisher' | 'logger' | 'queue';
+type Given = 'connection' | 'publisher' | 'logger' | 'queue';
+type Chosen<Options extends ConsumerOptions | BatchConsumerOptions> = Omit<Options, Given> & {
+  readonly connection?: BrokerConnection;
+};
 
 /** A virtual host with two started connections, a publisher, and a plain amqplib channel to look at the broker with. */
 export interface Bench {
@@ -32,8 +37,8 @@ export interface Bench {
   readonly inspect: Channel;
   /** Declares a new pool with a `standard` work queue and returns the pool's name. */
   pool(): Promise<string>;
-  consumer(queue: string, options: Omit<ConsumerOptions, Extra>): Promise<Consumer>;
-  batchConsumer(queue: string, options: Omit<BatchConsumerOptions, Extra>): Promise<Consumer>;
+  consumer(queue: string, options: Chosen<ConsumerOptions>): Promise<Consumer>;
+  batchConsumer(queue: string, options: Chosen<BatchConsumerOptions>): Promise<Consumer>;
   /** Stops it with `release`, or `close`. */
   keep<S extends Service>(service: S): S;
   /** Stops what a test started. */
@@ -88,13 +93,13 @@ export async function openBenchOn(url: string, vhost: string): Promise<Bench> {
       return pool;
     },
     async consumer(queue, options) {
-      const settings = { retryTiers: [QUICK_TIER], ...options, connection: consuming, publisher, logger, queue };
+      const settings = { connection: consuming, retryTiers: [QUICK_TIER], ...options, publisher, logger, queue };
       const consumer = keep(createConsumer(settings));
       await consumer.start();
       return consumer;
     },
     async batchConsumer(queue, options) {
-      const settings = { retryTiers: [QUICK_TIER], ...options, connection: consuming, publisher, logger, queue };
+      const settings = { connection: consuming, retryTiers: [QUICK_TIER], ...options, publisher, logger, queue };
       const consumer = keep(createBatchConsumer(settings));
       await consumer.start();
       return consumer;
@@ -139,4 +144,48 @@ export function outcome(promise: Promise<unknown>): Promise<string> {
     () => 'resolved',
     (error: { code?: string; message: string }) => error.code ?? error.message,
   );
+}
+
+/** A wire to the broker that can be cut: both ends see the other vanish without a word of AMQP. */
+export interface Wire {
+  readonly url: string;
+  cut(): void;
+  close(): Promise<void>;
+}
+
+export async function openWire(brokerUrl: string): Promise<Wire> {
+  const target = new URL(brokerUrl);
+  const sockets = new Set<Socket>();
+  const server = createServer((near) => {
+    const far = connectSocket(Number(target.port), target.hostname);
+    for (const [from, to] of [
+      [near, far],
+      [far, near],
+    ] as const) {
+      sockets.add(from);
+      from.on('error', () => undefined);
+      from.on('close', () => {
+        sockets.delete(from);
+        to.destroy();
+      });
+      from.pipe(to);
+    }
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const url = new URL(brokerUrl);
+  url.port = String((server.address() as AddressInfo).port);
+  url.hostname = '127.0.0.1';
+  const cut = (): void => {
+    for (const socket of sockets) socket.destroy();
+  };
+  return {
+    url: url.href,
+    cut,
+    async close() {
+      const closed = once(server, 'close');
+      server.close();
+      cut();
+      await closed;
+    },
+  };
 }
