@@ -1,1 +1,8 @@
-export { default } from '../jest.preset.js';
+import preset from '../jest.preset.js';
+
+export default {
+  ...preset,
+  globalSetup: '@sluice/local-services/jest-global-setup',
+  globalTeardown: '@sluice/local-services/jest-global-teardown',
+  testTimeout: 120_000,
+};

@@ -22,6 +22,8 @@ export interface AppProcess {
   readonly pid: number;
   /** Where it serves HTTP, if it does. */
   readonly port: number | undefined;
+  /** Exit code of the present process; null while it runs or when a signal ended it. */
+  readonly exitCode: number | null;
   /** Resolves when the present process is gone, for whatever reason. */
   readonly exited: Promise<void>;
   /** SIGTERM; resolves with the exit code when it is gone. */
@@ -62,6 +64,9 @@ export async function startApp(options: AppProcessOptions): Promise<AppProcess> 
     },
     get port() {
       return ready.port;
+    },
+    get exitCode() {
+      return child.exitCode;
     },
     get exited() {
       return exited;

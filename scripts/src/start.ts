@@ -5,7 +5,7 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { startLocalServices, type LocalServices } from '@sluice/local-services';
 import { buildModels } from '@sluice/models';
-import { checkBooks } from './books.js';
+import { checkBooks, type QuotaAnswer } from './books.js';
 import { closeClient, createTenant, mustCall, type Tenant } from './client.js';
 import { createOutput, type Output } from './console-output.js';
 import { loadDemoTexts } from './demo-data.js';
@@ -103,17 +103,6 @@ async function demonstrate({ suite, tenant, services, output }: Demonstration): 
   });
   printDemo({ output, run, quotaBefore, quotaAfter, books });
   return books.problems.length === 0;
-}
-
-export interface QuotaAnswer {
-  readonly limits: readonly {
-    readonly name: string;
-    readonly kind: string;
-    readonly max: number;
-    readonly used: number;
-    readonly held: number;
-    readonly remaining: number;
-  }[];
 }
 
 async function announce(suite: Suite, services: LocalServices, tenant: Tenant): Promise<string> {

@@ -1,5 +1,5 @@
 import { createBrokerConnection, createPublisher, declareTopology } from '@sluice/broker';
-import { connectRedis, createJobWaiter, createQuota } from '@sluice/quota';
+import { connectRedis, createJobWaiter, createQuota, redisReady } from '@sluice/quota';
 import { createLifecycle, createLogger, exitOnConfigError, runApp } from '@sluice/runtime';
 import { createStore } from '@sluice/store';
 import { createAdmission } from './admission.js';
@@ -12,6 +12,7 @@ import { createTenantLimits } from './tenant-limits.js';
 
 const NAME = 'api-gateway';
 const STATEMENT_TIMEOUT_MS = 5_000;
+const REDIS_TIMEOUT_MS = 10_000;
 
 const config = await loadConfig(process.env).catch(exitOnConfigError);
 const logger = createLogger({ app: NAME, level: config.logLevel });
@@ -97,7 +98,11 @@ await runApp({
   lifecycle: createLifecycle(
     [
       { name: 'store', start: () => store.start(), stop: () => store.stop() },
-      { name: 'redis', stop: async () => void (await redis.quit().catch(() => redis.disconnect())) },
+      {
+        name: 'redis',
+        start: () => redisReady(redis, REDIS_TIMEOUT_MS),
+        stop: async () => void (await redis.quit().catch(() => redis.disconnect())),
+      },
       { name: 'waiter', start: () => waiter.start(), stop: () => waiter.stop() },
       { name: 'broker', start: () => connection.start(), stop: () => connection.stop() },
       { name: 'topology', start: () => declareTopology(connection, { pools: config.models.pools }) },

@@ -19,6 +19,6 @@ export function rateLimitHeaders(
 }
 
 function windowSeconds(limit: Limit): number {
-  const windowMs = limit.period ? limit.period.endsAtMs - limit.period.startsAtMs : limit.windowMs;
+  const windowMs = limit.period ? limit.period.endsAtMs - limit.period.startsAtMs : (limit.windowMs ?? 0);
   return Math.round(windowMs / 1000);
 }

@@ -1,0 +1,154 @@
+import pg from 'pg';
+import type { DemoRun } from './demo-run.js';
+
+/** `GET /v1/quota`, as far as it is used here. */
+export interface QuotaAnswer {
+  readonly limits: readonly {
+    readonly name: string;
+    readonly kind: string;
+    readonly max: number;
+    readonly used: number;
+    readonly held: number;
+    readonly remaining: number;
+  }[];
+}
+
+export interface LedgerRow {
+  readonly jobId: string;
+  readonly entry: string;
+  readonly model: string;
+  readonly tokens: number;
+  readonly amountNanoUsd: string;
+}
+
+export interface DailyRow {
+  readonly day: string;
+  readonly model: string;
+  readonly jobs: string;
+  readonly inputTokens: string;
+  readonly amountUsd: string;
+}
+
+export interface Books {
+  /** The newest entries of the run. */
+  readonly ledger: readonly LedgerRow[];
+  readonly daily: readonly DailyRow[];
+  /** What was checked and found right, a sentence each. */
+  readonly checks: readonly string[];
+  /** What is wrong; empty when the books are right. */
+  readonly problems: readonly string[];
+}
+
+export interface QuotaChange {
+  readonly before: QuotaAnswer;
+  readonly after: QuotaAnswer;
+}
+
+const SHOWN_ENTRIES = 6;
+
+/**
+ * Checks a run as an outsider would, from HTTP answers and PostgreSQL alone: every accepted job has one reserve and one
+ * terminal entry, the ledger says what HTTP said, the quota moved by exactly that, and no reconciliation view has a row.
+ */
+export async function checkBooks(url: string, tenantId: string, run: DemoRun, quota: QuotaChange): Promise<Books> {
+  const client = new pg.Client({ connectionString: url, statement_timeout: 30_000 });
+  await client.connect();
+  try {
+    const jobIds = run.results.map(({ job }) => job.id);
+    const used = run.results.reduce(
+      (sum, { job }) => sum + (job.usage?.inputTokens ?? 0) + (job.usage?.outputTokens ?? 0),
+      0,
+    );
+    const entries = await countEntries(client, jobIds);
+    const views = await reconciliation(client);
+    const monthly = movement(quota);
+    const notSucceeded = run.results.filter(({ job }) => job.state !== 'succeeded').length;
+
+    const verdicts: readonly (readonly [boolean, string, string])[] = [
+      [notSucceeded === 0, `all ${jobIds.length} jobs succeeded`, `${notSucceeded} jobs did not succeed`],
+      [
+        entries.reserved === jobIds.length && entries.terminal === jobIds.length,
+        `each of them has one reserve and one terminal entry in the ledger`,
+        `${jobIds.length} jobs have ${entries.reserved} reserve and ${entries.terminal} terminal entries`,
+      ],
+      [
+        entries.tokens === used,
+        `the ledger bills the ${used} tokens that HTTP reported`,
+        `the ledger bills ${entries.tokens} tokens, HTTP reported ${used}`,
+      ],
+      [
+        monthly.used === used && monthly.held === 0,
+        `the monthly quota moved by the same ${used}, and nothing is held any more`,
+        `the monthly quota moved by ${monthly.used} instead of ${used}; ${monthly.held} tokens are still held`,
+      ],
+      [
+        views.every(({ rows }) => rows === 0),
+        `${views.length} reconciliation views are empty`,
+        views
+          .filter(({ rows }) => rows > 0)
+          .map(({ name, rows }) => `${name} has ${rows} rows`)
+          .join(', '),
+      ],
+    ];
+    return {
+      ledger: await newestEntries(client, jobIds),
+      daily: await dailyReport(client, tenantId),
+      checks: verdicts.filter(([right]) => right).map(([, text]) => text),
+      problems: verdicts.filter(([right]) => !right).map(([, , text]) => text),
+    };
+  } finally {
+    await client.end();
+  }
+}
+
+function movement({ before, after }: QuotaChange): { used: number; held: number } {
+  const monthly = (answer: QuotaAnswer) => answer.limits.find(({ kind }) => kind === 'quota');
+  return { used: (monthly(after)?.used ?? 0) - (monthly(before)?.used ?? 0), held: monthly(after)?.held ?? 0 };
+}
+
+async function countEntries(client: pg.Client, jobIds: readonly string[]) {
+  const { rows } = await client.query<{ reserved: number; terminal: number; tokens: number }>(
+    `SELECT count(*) FILTER (WHERE phase = 1)::int AS reserved,
+            count(*) FILTER (WHERE phase = 2)::int AS terminal,
+            coalesce(sum(input_tokens + output_tokens) FILTER (WHERE phase = 2), 0)::int AS tokens
+     FROM ledger WHERE job_id = ANY($1::uuid[])`,
+    [jobIds],
+  );
+  return rows[0] ?? { reserved: 0, terminal: 0, tokens: 0 };
+}
+
+/** Every `v_recon_…` view with its number of rows; zero is healthy. */
+export async function reconciliation(client: pg.Client): Promise<readonly { name: string; rows: number }[]> {
+  const { rows: views } = await client.query<{ name: string }>(
+    `SELECT table_name AS name FROM information_schema.views
+     WHERE table_schema = current_schema AND table_name LIKE 'v\\_recon\\_%' ORDER BY 1`,
+  );
+  const counts: { name: string; rows: number }[] = [];
+  for (const { name } of views) {
+    const { rows } = await client.query<{ count: number }>(
+      `SELECT count(*)::int AS count FROM ${client.escapeIdentifier(name)}`,
+    );
+    counts.push({ name, rows: rows[0]?.count ?? 0 });
+  }
+  return counts;
+}
+
+async function newestEntries(client: pg.Client, jobIds: readonly string[]): Promise<readonly LedgerRow[]> {
+  const { rows } = await client.query<LedgerRow>(
+    `SELECT job_id::text AS "jobId", coalesce(state::text, 'reserved') AS entry, model,
+            input_tokens + output_tokens AS tokens, amount_nano_usd::text AS "amountNanoUsd"
+     FROM ledger WHERE job_id = ANY($1::uuid[]) ORDER BY job_id DESC, phase DESC LIMIT $2`,
+    [jobIds, SHOWN_ENTRIES],
+  );
+  return rows;
+}
+
+async function dailyReport(client: pg.Client, tenantId: string): Promise<readonly DailyRow[]> {
+  const { rows } = await client.query<DailyRow>(
+    `SELECT day::text, model, sum(jobs)::text AS jobs, sum(input_tokens)::text AS "inputTokens",
+            round(sum(amount_nano_usd) / 1e9, 9)::text AS "amountUsd"
+     FROM v_usage_daily WHERE tenant_id = $1 GROUP BY day, model ORDER BY day DESC, model LIMIT 10`,
+    [tenantId],
+  );
+  return rows;
+}
