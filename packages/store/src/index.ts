@@ -1,1 +1,11 @@
-export {};
+export type { Accounts, NewApiKey, Principal, Tenant } from './accounts.js';
+export type { DeadLetter, DeadLetters } from './dead-letters.js';
+export { RecordError } from './facts.js';
+export type { AcceptedFact, CompletedFact, Fact, FactFailure, RecordOutcome } from './facts.js';
+export type { ExpiredHold, Holds, OpenHold } from './holds.js';
+export type { JobRecord, JobRecords, TerminalFact } from './job-records.js';
+export { migrate, MigrationError, type MigrateOptions } from './migrations.js';
+export { syncPrices, type SyncPricesOptions } from './prices.js';
+export type { Recorder } from './recorder.js';
+export { createStore, type Store, type StoreOptions } from './store.js';
+export type { PostedQuery, UsageGroup, UsageQuery, UsageReports, UsageRow } from './usage.js';

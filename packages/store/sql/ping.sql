@@ -1,0 +1,2 @@
+-- Answers when the server does and migrations have run.
+SELECT FROM hold_sweep;

@@ -1,0 +1,71 @@
+import type { JobClass } from '@sluice/contracts';
+import type { Database } from './database.js';
+import { loadStatement } from './statements.js';
+
+/** A job that was accepted and has not ended. Times are Unix milliseconds. */
+export interface OpenHold {
+  readonly jobId: string;
+  readonly reservedTokens: number;
+  readonly expiresAtMs: number;
+  readonly acceptedAtMs: number;
+}
+
+/** An open job that is past its deadline: enough to write its terminal fact. */
+export interface ExpiredHold {
+  readonly jobId: string;
+  readonly tenantId: string;
+  readonly apiKeyId: string;
+  readonly model: string;
+  readonly class: JobClass;
+}
+
+export interface Holds {
+  openHolds(tenantId: string): Promise<readonly OpenHold[]>;
+  /**
+   * Open jobs whose deadline passed more than two minutes ago by the database's clock, earliest first. Each call costs
+   * about what has expired since the last one.
+   */
+  expiredOpenHolds(limit: number): Promise<readonly ExpiredHold[]>;
+}
+
+const statements = { openHolds: loadStatement('open-holds'), expiredOpenHolds: loadStatement('expired-open-holds') };
+
+interface OpenHoldRow {
+  readonly job_id: string;
+  readonly reserved_tokens: number;
+  readonly expires_at_ms: string;
+  readonly accepted_at_ms: string;
+}
+
+interface ExpiredHoldRow {
+  readonly job_id: string;
+  readonly tenant_id: string;
+  readonly api_key_id: string;
+  readonly model: string;
+  readonly class: JobClass;
+}
+
+export function createHolds(database: Database): Holds {
+  return {
+    async openHolds(tenantId) {
+      const rows = await database.run<OpenHoldRow & Record<string, unknown>>(statements.openHolds, [tenantId]);
+      return rows.map((row) => ({
+        jobId: row.job_id,
+        reservedTokens: row.reserved_tokens,
+        expiresAtMs: Number(row.expires_at_ms),
+        acceptedAtMs: Number(row.accepted_at_ms),
+      }));
+    },
+
+    async expiredOpenHolds(limit) {
+      const rows = await database.run<ExpiredHoldRow & Record<string, unknown>>(statements.expiredOpenHolds, [limit]);
+      return rows.map((row) => ({
+        jobId: row.job_id,
+        tenantId: row.tenant_id,
+        apiKeyId: row.api_key_id,
+        model: row.model,
+        class: row.class,
+      }));
+    },
+  };
+}

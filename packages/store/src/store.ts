@@ -1,0 +1,43 @@
+import type { Service } from '@sluice/runtime';
+import { type Accounts, createAccounts } from './accounts.js';
+import { createDatabase, type DatabaseOptions } from './database.js';
+import { createDeadLetters, type DeadLetters } from './dead-letters.js';
+import { createHolds, type Holds } from './holds.js';
+import { createJobRecords, type JobRecords } from './job-records.js';
+import { createRecorder, type Recorder } from './recorder.js';
+import { loadStatement } from './statements.js';
+import { createUsageReports, type UsageReports } from './usage.js';
+
+export type StoreOptions = DatabaseOptions;
+
+/**
+ * The books of the suite, in PostgreSQL. The database must have been migrated (see `migrate`).
+ *
+ * Every method rejects with ServiceError `store_unavailable` when the database cannot serve.
+ */
+export interface Store extends Service, Accounts, Recorder, JobRecords, UsageReports, Holds, DeadLetters {
+  /** Resolves when the database answers and is migrated. */
+  ping(): Promise<void>;
+  /** Makes the monthly partitions of the next three months; cheap when nothing is missing. */
+  ensurePartitions(): Promise<void>;
+}
+
+const statements = { ping: loadStatement('ping'), ensurePartitions: loadStatement('ensure-partitions') };
+
+export function createStore(options: StoreOptions): Store {
+  const database = createDatabase(options);
+  return {
+    start: () => database.start(),
+    stop: () => database.stop(),
+    async ping() {
+      await database.run(statements.ping);
+    },
+    ensurePartitions: () => database.call(statements.ensurePartitions),
+    ...createAccounts(database),
+    ...createRecorder(database),
+    ...createJobRecords(database),
+    ...createUsageReports(database),
+    ...createHolds(database),
+    ...createDeadLetters(database),
+  };
+}
