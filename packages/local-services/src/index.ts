@@ -1,1 +1,5 @@
-export {};
+export { type LocalServicesOptions, startLocalServices } from './local-services.js';
+export type { LocalServer, LocalServices, Report, ReportLine, ServerName, ServerSource } from './server.js';
+export { createTestDatabase, type TestDatabase } from './test-database.js';
+export { testServices, type TestServices, uniqueKeyPrefix } from './test-services.js';
+export { createVirtualHost, type VirtualHost, type VirtualHostOptions } from './virtual-host.js';

@@ -1,0 +1,15 @@
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { startLocalServices } from './local-services.js';
+import { keepForTeardown } from './jest-state.js';
+
+/** `.local` of the workspace root, which version control ignores. */
+const DIRECTORY = join(dirname(fileURLToPath(import.meta.url)), '../../../.local/test-services');
+
+/** Starts private servers for what the environment does not name, and puts all four variables there. */
+export default async function setup(): Promise<void> {
+  const services = await startLocalServices({ directory: DIRECTORY, environment: process.env });
+  const added = Object.entries(services.environment).filter(([name]) => !process.env[name]);
+  Object.assign(process.env, Object.fromEntries(added));
+  keepForTeardown({ services, added: added.map(([name]) => name) });
+}

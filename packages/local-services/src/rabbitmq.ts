@@ -1,0 +1,120 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import { createManagedProcess, type ManagedProcess } from './managed-process.js';
+import { amqpGreeting, managementGreeting, waitForAnswer } from './readiness.js';
+
+/** The part of the node's name before `@localhost`. Each node has its own port mapper, so all may share the name. */
+const NODE_NAME = 'sluice@localhost';
+
+export interface RabbitMqPorts {
+  readonly amqp: number;
+  readonly management: number;
+  /** Between Erlang nodes; unused by clients. */
+  readonly distribution: number;
+  /** Of the private port mapper (epmd). */
+  readonly mapper: number;
+}
+
+export interface RabbitMqOptions {
+  readonly server: string;
+  readonly epmd: string;
+  readonly erlangDirectory: string;
+  readonly ports: RabbitMqPorts;
+  /** For its data, cookie, settings, logs and records. */
+  readonly directory: string;
+}
+
+/** RabbitMQ with the management plugin, user `guest`, virtual host `/`, all on loopback. */
+export function prepareRabbitMq(options: RabbitMqOptions): ManagedProcess {
+  const home = join(options.directory, 'rabbitmq');
+  mkdirSync(home, { recursive: true });
+  const mapper = prepareMapper(options, home);
+  const broker = prepareBroker(options, home);
+  return {
+    get pid() {
+      return broker.pid;
+    },
+    async start() {
+      if (mapper.pid === undefined) await mapper.start();
+      await broker.start();
+    },
+    kill: broker.kill,
+    pause: broker.pause,
+    resume: broker.resume,
+    async stop(timeoutMs) {
+      await broker.stop(timeoutMs);
+      await mapper.stop(timeoutMs);
+    },
+  };
+}
+
+/** n.b. without a mapper of our own, Erlang would start one as a daemon that outlives the broker. */
+function prepareMapper({ epmd, ports, directory }: RabbitMqOptions, home: string): ManagedProcess {
+  return createManagedProcess({
+    command: epmd,
+    args: ['-port', String(ports.mapper), '-address', '127.0.0.1'],
+    workingDirectory: home,
+    logFile: join(directory, 'epmd.log'),
+    recordFile: join(directory, 'epmd.process.json'),
+    // A names request (length 1, tag "n") is answered with the mapper's own port in 4 bytes.
+    ready: (signal) =>
+      waitForAnswer(
+        { host: '127.0.0.1', port: ports.mapper },
+        {
+          hello: Buffer.from('\x00\x01n', 'latin1'),
+          isAnswer: (reply) => reply.length >= 4 && reply.readUInt32BE(0) === ports.mapper,
+        },
+        signal,
+      ),
+    readyTimeoutMs: 10_000,
+    stopSignal: 'SIGTERM',
+  });
+}
+
+function prepareBroker({ server, erlangDirectory, ports, directory }: RabbitMqOptions, home: string): ManagedProcess {
+  const settingsFile = join(home, 'rabbitmq.conf');
+  const pluginsFile = join(home, 'enabled_plugins');
+  writeFileSync(settingsFile, settings(ports));
+  writeFileSync(pluginsFile, '[rabbitmq_management].\n');
+  return createManagedProcess({
+    command: server,
+    args: [],
+    environment: {
+      PATH: `${process.env['PATH'] ?? ''}${delimiter}${erlangDirectory}`,
+      HOME: home, // for the cookie
+      // The script then execs: the process we start is the broker itself, so SIGTERM and SIGKILL reach it.
+      RUNNING_UNDER_SYSTEMD: 'true',
+      RABBITMQ_NODENAME: NODE_NAME,
+      RABBITMQ_NODE_IP_ADDRESS: '127.0.0.1',
+      RABBITMQ_NODE_PORT: String(ports.amqp),
+      RABBITMQ_DIST_PORT: String(ports.distribution),
+      ERL_EPMD_PORT: String(ports.mapper),
+      ERL_EPMD_ADDRESS: '127.0.0.1',
+      RABBITMQ_MNESIA_BASE: join(home, 'data'),
+      RABBITMQ_LOG_BASE: join(home, 'log'),
+      RABBITMQ_CONFIG_FILE: settingsFile,
+      RABBITMQ_ENABLED_PLUGINS_FILE: pluginsFile,
+      RABBITMQ_CONF_ENV_FILE: '/dev/null',
+      RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: '-kernel inet_dist_use_interface {127,0,0,1}',
+    },
+    workingDirectory: home,
+    logFile: join(directory, 'rabbitmq.log'),
+    recordFile: join(directory, 'rabbitmq.process.json'),
+    ready: async (signal) =>
+      (await waitForAnswer({ host: '127.0.0.1', port: ports.amqp }, amqpGreeting, signal)) &&
+      (await waitForAnswer({ host: '127.0.0.1', port: ports.management }, managementGreeting, signal)),
+    readyTimeoutMs: 90_000,
+    stopSignal: 'SIGTERM',
+  });
+}
+
+function settings(ports: RabbitMqPorts): string {
+  return [
+    'log.console = false',
+    'log.file.level = warning',
+    'disk_free_limit.absolute = 50MB',
+    `management.tcp.ip = 127.0.0.1`,
+    `management.tcp.port = ${ports.management}`,
+    '',
+  ].join('\n');
+}
