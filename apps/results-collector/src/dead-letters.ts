@@ -7,10 +7,10 @@ import { giveBack } from './consumer.js';
 import { deathOf, endOf, type Death } from './death.js';
 import { decodeFact, unusedCompletion, type Fact } from './facts.js';
 import { persist, StoppedError } from './persistence.js';
-import { printable, printableHeaders } from './printable.js';
 
 /** More of a dead message is not kept; its real size is. */
 export const MAX_PAYLOAD_BYTES = 64 * 1024;
+const MAX_HEADERS_LENGTH = 16 * 1024;
 
 export interface DeadLetterHandlerOptions {
   readonly accounting: Accounting;
@@ -87,13 +87,21 @@ function letterOf(
 ): Parameters<Store['recordDeadLetter']>[0] {
   return {
     queue: delivery.queue,
-    reason: printable(death.reason),
+    reason: death.reason,
     attempts: delivery.attempt,
-    type: printable(delivery.type),
-    messageId: printable(delivery.messageId),
+    type: delivery.type,
+    messageId: delivery.messageId,
     jobId,
-    headers: printableHeaders(delivery.headers),
+    headers: boundedHeaders(delivery.headers),
     payload: delivery.body.subarray(0, MAX_PAYLOAD_BYTES),
     payloadBytes: delivery.body.length,
   };
+}
+
+/** A stranger may have put anything there, the broker adds an entry for every queue the message died in. */
+function boundedHeaders(headers: Delivery['headers']): Delivery['headers'] {
+  const { length } = JSON.stringify(headers, (_key, value: unknown) =>
+    typeof value === 'bigint' ? value.toString() : value,
+  );
+  return length <= MAX_HEADERS_LENGTH ? headers : { omitted: `${length} characters` };
 }

@@ -28,7 +28,7 @@ export function deathOf(delivery: Pick<Delivery, 'queue' | 'headers'>): Death {
 export function endOf(death: Death): { readonly state: TerminalState; readonly error: JobError } {
   const code = codeOf(death.reason);
   const explanation = death.reason.replace(/^\w+:?\s*/, '');
-  const detail = (explanation || DETAILS[death.reason]) ?? ERRORS[code].title;
+  const detail = (explanation || DETAILS.get(death.reason)) ?? ERRORS[code].title;
   return {
     state: code === 'expired' ? 'expired' : 'failed',
     error: { code, detail: detail.slice(0, MAX_DETAIL_LENGTH) },
@@ -36,10 +36,10 @@ export function endOf(death: Death): { readonly state: TerminalState; readonly e
 }
 
 /** What the broker's one-word reasons mean for a job. */
-const DETAILS: Readonly<Record<string, string>> = {
-  delivery_limit: 'Every worker that took the job went away before it had finished it.',
-  expired: 'The job waited in its queue for too long.',
-};
+const DETAILS: ReadonlyMap<string, string> = new Map([
+  ['delivery_limit', 'Every worker that took the job went away before it had finished it.'],
+  ['expired', 'The job waited in its queue for too long.'],
+]);
 
 function codeOf(reason: string): ErrorCode {
   const word = /^\w+/.exec(reason)?.[0] ?? '';

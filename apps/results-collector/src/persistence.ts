@@ -35,10 +35,15 @@ export async function persist<T>(operation: () => Promise<T>, options: PersistOp
     } catch (error) {
       if (!mayHeal(error)) throw error;
       if (signal.aborted) throw new StoppedError(error);
-      const delayMs = Math.min(MAX_DELAY_MS, firstDelayMs * 2 ** (attempt - 1));
+      const delayMs = backoffMs(attempt, firstDelayMs);
       onFailure(error, attempt, delayMs);
       await delay(delayMs, signal);
       if (signal.aborted) throw new StoppedError(error);
     }
   }
+}
+
+/** The wait after a number of failures, from 1, in milliseconds. */
+export function backoffMs(attempt: number, firstDelayMs = FIRST_DELAY_MS): number {
+  return Math.min(MAX_DELAY_MS, firstDelayMs * 2 ** (attempt - 1));
 }

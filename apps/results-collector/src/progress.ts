@@ -19,7 +19,7 @@ export interface ProgressWatch {
 
 /** Notices consumers that hold deliveries and settle none. Waiting is counted from when it was first observed. */
 export function createProgressWatch({ consumers, expected, patienceMs, now }: ProgressWatchOptions): ProgressWatch {
-  const still = consumers.map(() => ({ progressAtMs: 0, sinceMs: now() }));
+  const still = consumers.map(({ lastProgressAtMs }) => ({ progressAtMs: lastProgressAtMs, sinceMs: now() }));
   return {
     observe() {
       consumers.forEach((consumer, index) => {

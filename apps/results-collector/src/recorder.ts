@@ -48,7 +48,7 @@ export function createRecorder({ store, onFailure, logger }: RecorderOptions): R
     try {
       return await patiently(() => store.recordFacts(facts), signal);
     } catch (error) {
-      if (error instanceof RecordError) return { ...error.recorded, error };
+      if (error instanceof RecordError) return { ...error.outcome, error };
       throw error;
     }
   }
