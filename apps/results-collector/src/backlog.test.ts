@@ -10,12 +10,13 @@ function setUp() {
   const backlog = createBacklog({ maxBatch: 2, now: () => nowMs });
   return {
     backlog,
-    pass(ms: number) {
+    pass: (ms: number): void => {
       nowMs += ms;
     },
-    fact(ageMs: number): Fact {
-      return { type: 'completed', message: completedMessage(acceptedMessage(), { finishedAtMs: nowMs - ageMs }) };
-    },
+    fact: (ageMs: number): Fact => ({
+      type: 'completed',
+      message: completedMessage(acceptedMessage(), { finishedAtMs: nowMs - ageMs }),
+    }),
   };
 }
 
