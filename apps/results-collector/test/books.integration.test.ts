@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { MESSAGE_TYPES, QUEUES } from '@sluice/contracts';
+import { MESSAGE_TYPES, QUEUES, type AcceptedMessage } from '@sluice/contracts';
 import { acceptedMessage, completedMessage } from './messages.js';
-import { eventually, heldJobs, openWorkbench, settled, TENANT, type Workbench } from './workbench.js';
+import { eventually, heldJobs, openWorkbench, settled, shuffled, TENANT, type Workbench } from './workbench.js';
 
 let bench: Workbench;
 beforeEach(async () => {
@@ -11,10 +11,25 @@ afterEach(async () => {
   await bench.close();
 });
 
-describe('the books', () => {
-  it('take an accepted and a completed job, settle its hold and leave a terminal snapshot', async () => {
-    const collector = bench.collector();
-    await collector.lifecycle.start();
+/** One reserve and one terminal entry of each job, and nothing else. */
+async function expectLedgerOf(jobs: readonly AcceptedMessage[], inputTokens: number): Promise<void> {
+  const [ledger] = await bench.query(
+    `SELECT count(*) FILTER (WHERE phase = 1)::int AS reserves, count(*) FILTER (WHERE phase = 2)::int AS terminals,
+            count(*)::int AS entries, (sum(input_tokens) FILTER (WHERE phase = 2))::int AS tokens FROM ledger`,
+  );
+  expect(ledger).toEqual({
+    reserves: jobs.length,
+    terminals: jobs.length,
+    entries: 2 * jobs.length,
+    tokens: inputTokens,
+  });
+  expect(await bench.discrepancies()).toEqual([]);
+}
+
+describe('the collector', () => {
+  it('takes an accepted and a completed job into the books, settles the hold and leaves a terminal snapshot', async () => {
+    const { lifecycle } = bench.collector();
+    await lifecycle.start();
     const job = acceptedMessage({ maxOutputTokens: 5, reservedTokens: 15 });
     await bench.hold(job);
     expect(await bench.tokens()).toMatchObject({ held: 15, used: 0 });
@@ -27,7 +42,123 @@ describe('the books', () => {
       jobId: job.jobId,
       state: 'succeeded',
     });
-    await collector.lifecycle.stop();
+    await lifecycle.stop();
     expect(await bench.depth(QUEUES.results)).toBe(0);
+  });
+
+  it('keeps one ledger when facts are duplicated, reordered and split over batches', async () => {
+    const jobs = await heldJobs(bench, 60);
+    const sum = jobs.reduce((total, { inputTokens }) => total + inputTokens, 0);
+    const sends = jobs.flatMap((job) => {
+      const accept = () => bench.accept(job);
+      const complete = () => bench.complete(completedMessage(job));
+      return [accept, complete, accept, complete, complete];
+    });
+    const { lifecycle } = bench.collector({ SLUICE_BATCH_MAX: '7', SLUICE_BATCH_LINGER_MS: '1' });
+    await lifecycle.start();
+    await Promise.all(shuffled(sends).map((send) => send()));
+
+    expect(await settled(bench)).toEqual({ held: 0, used: sum, overage: 0 });
+    await lifecycle.stop();
+    await expectLedgerOf(jobs, sum);
+  });
+
+  it('shares a queue with another collector', async () => {
+    const jobs = await heldJobs(bench, 200);
+    const sum = jobs.reduce((total, { inputTokens }) => total + inputTokens, 0);
+    const collectors = [1, 2].map(() => bench.collector({ SLUICE_BATCH_MAX: '20' }).lifecycle);
+    await Promise.all(collectors.map((lifecycle) => lifecycle.start()));
+    const sends = jobs.flatMap((job) => {
+      const complete = () => bench.complete(completedMessage(job));
+      return [() => bench.accept(job), complete, complete];
+    });
+    await Promise.all(shuffled(sends).map((send) => send()));
+
+    expect(await settled(bench)).toEqual({ held: 0, used: sum, overage: 0 });
+    await Promise.all(collectors.map((lifecycle) => lifecycle.stop()));
+    expect(await bench.depth(QUEUES.results)).toBe(0);
+    await expectLedgerOf(jobs, sum);
+  });
+
+  it('settles with the usage in the ledger when two results of a job differ', async () => {
+    const jobs = await heldJobs(bench, 20);
+    const { lifecycle } = bench.collector({ SLUICE_BATCH_MAX: '3' });
+    await lifecycle.start();
+    const sends = jobs.flatMap((job) =>
+      [1, 2, 3].map((inputTokens) => () => {
+        const usage = { inputTokens, outputTokens: 0, cachedTokens: 0 };
+        return bench.complete(completedMessage(job, { usage }));
+      }),
+    );
+    await Promise.all([...jobs.map((job) => bench.accept(job)), ...shuffled(sends).map((send) => send())]);
+
+    const { used } = await settled(bench);
+    await lifecycle.stop();
+    await expectLedgerOf(jobs, used);
+  });
+
+  it('settles a job that was recorded before it was settled, with the recorded usage', async () => {
+    const [job = acceptedMessage()] = await heldJobs(bench, 1);
+    const { input: _input, ...accepted } = job;
+    // What a collector leaves behind that dies between COMMIT and settlement.
+    await bench.store.recordFacts([
+      { type: 'accepted', message: accepted },
+      {
+        type: 'completed',
+        message: completedMessage(job, { usage: { inputTokens: 3, outputTokens: 0, cachedTokens: 0 } }),
+      },
+    ]);
+    const { lifecycle } = bench.collector();
+    await lifecycle.start();
+    await bench.complete(completedMessage(job));
+    expect(await settled(bench)).toEqual({ held: 0, used: 3, overage: 0 });
+  });
+
+  it('moves a malformed and an unrecordable fact to the dead letters and takes the rest of the batch', async () => {
+    const jobs = await heldJobs(bench, 9);
+    const [lying = acceptedMessage(), ...honest] = jobs;
+    const sum = honest.reduce((total, { inputTokens }) => total + inputTokens, 0);
+    await bench.publishFact(MESSAGE_TYPES.completed, Buffer.from('{"jobId":'), 'broken');
+    await bench.publishFact('job.unknown.v9', Buffer.from('{}'), 'unknown');
+    const cachedTokens = lying.inputTokens + 1;
+    await bench.complete(
+      completedMessage(lying, { usage: { inputTokens: lying.inputTokens, outputTokens: 0, cachedTokens } }),
+    );
+    await Promise.all(honest.flatMap((job) => [bench.accept(job), bench.complete(completedMessage(job))]));
+    const { lifecycle } = bench.collector();
+    await lifecycle.start();
+
+    const tokens = await eventually(
+      () => bench.tokens(),
+      ({ used }) => used === sum,
+    );
+    expect(tokens).toEqual({ held: lying.reservedTokens, used: sum, overage: 0 });
+    const letters = await eventually(
+      () => bench.query('SELECT message_id, reason, job_id, queue FROM dead_letters ORDER BY reason'),
+      ({ length }) => length >= 3,
+    );
+    expect(letters).toEqual([
+      { message_id: 'broken', reason: 'malformed_message: body: is not valid JSON', job_id: null, queue: 'dead' },
+      {
+        message_id: 'unknown',
+        reason: 'malformed_message: type: is not a known message type',
+        job_id: null,
+        queue: 'dead',
+      },
+      { message_id: lying.jobId, reason: 'unrecordable: usage is out of range', job_id: lying.jobId, queue: 'dead' },
+    ]);
+    await lifecycle.stop();
+    await expectLedgerOf(honest, sum);
+    for (const queue of Object.values(QUEUES)) expect(await bench.depth(queue)).toBe(0);
+  });
+
+  it('bills what was used above the hold as overage', async () => {
+    const [job = acceptedMessage()] = await heldJobs(bench, 1);
+    const { lifecycle } = bench.collector();
+    await lifecycle.start();
+    await bench.accept(job);
+    const usage = { inputTokens: job.inputTokens, outputTokens: 7, cachedTokens: 0 };
+    await bench.complete(completedMessage(job, { usage }));
+    expect(await settled(bench)).toEqual({ held: 0, used: job.inputTokens + 7, overage: 7 });
   });
 });

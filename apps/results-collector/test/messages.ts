@@ -1,6 +1,6 @@
 import { newJobId, MESSAGE_TYPES, type AcceptedMessage, type CompletedMessage } from '@sluice/contracts';
 
-export const API_KEY_ID = '0190b5a0-0000-4000-8000-000000000001';
+const API_KEY_ID = '0190b5a0-0000-4000-8000-000000000001';
 
 /** An accepted job of 10 input tokens. */
 export function acceptedMessage(changes: Partial<AcceptedMessage> = {}): AcceptedMessage {

@@ -20,7 +20,7 @@ import { createStore, migrate, type Store } from '@sluice/store';
 import pg from 'pg';
 import { createCollector, type Collector } from '../src/collector.js';
 import { readConfig } from '../src/config.js';
-import { acceptedMessage, API_KEY_ID } from './messages.js';
+import { acceptedMessage } from './messages.js';
 
 export const TENANT = 'acme';
 export const POOL = 'cpu';
@@ -80,10 +80,6 @@ export async function openWorkbench(options: WorkbenchOptions = {}): Promise<Wor
   await store.upsertTenant({ tenantId: TENANT, plan: 'test', timeZone: 'UTC' });
   const pool = new pg.Pool({ connectionString: database.url, max: 1 });
   pool.on('error', () => undefined);
-  await pool.query(
-    `INSERT INTO api_keys (api_key_id, tenant_id, name, key_hash, prefix) VALUES ($1, $2, 'test', decode(repeat('00', 32), 'hex'), 'test')`,
-    [API_KEY_ID, TENANT],
-  );
 
   const redis = connectRedis({ url: redisUrl, name: 'test', logger });
   await redisReady(redis, 5_000);
@@ -209,4 +205,12 @@ export async function settled(bench: Workbench): Promise<{ held: number; used: n
     () => bench.tokens(),
     ({ held }) => held === 0,
   );
+}
+
+/** The same elements in a random order. */
+export function shuffled<T>(elements: readonly T[]): readonly T[] {
+  return elements
+    .map((element) => ({ element, rank: Math.random() }))
+    .sort((a, b) => a.rank - b.rank)
+    .map(({ element }) => element);
 }

@@ -1,0 +1,135 @@
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { EXCHANGES, HEADERS, MESSAGE_TYPES, QUEUES, workQueue, type AcceptedMessage } from '@sluice/contracts';
+import { acceptedMessage, completedMessage, onTheWire } from './messages.js';
+import { eventually, heldJobs, openWorkbench, POOL, settled, TENANT, type Workbench } from './workbench.js';
+
+let bench: Workbench;
+let job: AcceptedMessage;
+beforeEach(async () => {
+  bench = await openWorkbench();
+  [job = acceptedMessage()] = await heldJobs(bench, 1);
+  await bench.collector().lifecycle.start();
+});
+afterEach(async () => {
+  await bench.close();
+});
+
+async function bury(message: AcceptedMessage, reason: string): Promise<void> {
+  await bench.publisher.publish({
+    ...onTheWire(message),
+    exchange: EXCHANGES.dead,
+    routingKey: `${POOL}.standard`,
+    messageId: message.jobId,
+    headers: { [HEADERS.reason]: reason, [HEADERS.source]: workQueue(POOL, 'standard'), [HEADERS.attempt]: 5 },
+  });
+}
+
+async function letters(): Promise<readonly Record<string, unknown>[]> {
+  return bench.query('SELECT queue, reason, attempts, type, message_id, job_id, payload_bytes FROM dead_letters');
+}
+
+describe('a dead job', () => {
+  it('has failed, its hold is released and the message is kept', async () => {
+    await bury(job, 'inference_crashed: the process ended with SIGSEGV');
+    expect(await settled(bench)).toEqual({ held: 0, used: 0, overage: 0 });
+    expect(await bench.store.findJob(TENANT, job.jobId)).toMatchObject({
+      state: 'failed',
+      error: { code: 'inference_crashed', detail: 'the process ended with SIGSEGV' },
+      usage: { inputTokens: 0, outputTokens: 0, cachedTokens: 0 },
+      attempt: 5,
+    });
+    const { body } = onTheWire(job);
+    expect(await letters()).toEqual([
+      {
+        queue: 'dead',
+        reason: 'inference_crashed: the process ended with SIGSEGV',
+        attempts: 5,
+        type: MESSAGE_TYPES.accepted,
+        message_id: job.jobId,
+        job_id: job.jobId,
+        payload_bytes: body.length,
+      },
+    ]);
+    expect(await bench.discrepancies()).toEqual([]);
+  });
+
+  it('that succeeded elsewhere stays a success, billed once', async () => {
+    await bench.complete(completedMessage(job));
+    await settled(bench);
+    await bury(job, 'attempts_exhausted');
+    await eventually(letters, ({ length }) => length === 1);
+    await eventually(
+      () => bench.depth(QUEUES.dead),
+      (depth) => depth === 0,
+    );
+    expect(await bench.store.findJob(TENANT, job.jobId)).toMatchObject({ state: 'succeeded' });
+    expect(await bench.tokens()).toEqual({ held: 0, used: job.inputTokens, overage: 0 });
+  });
+
+  it('is kept once when it is delivered twice', async () => {
+    await bury(job, 'attempts_exhausted');
+    await eventually(letters, ({ length }) => length === 1);
+    await bury(job, 'attempts_exhausted');
+    const other = acceptedMessage();
+    await bury(other, 'attempts_exhausted');
+    const kept = await eventually(letters, (rows) => rows.some((row) => row['job_id'] === other.jobId));
+    expect(kept.map((row) => row['job_id']).sort()).toEqual([job.jobId, other.jobId].sort());
+  });
+});
+
+describe('a job of a pool that has no queue', () => {
+  it('has failed as unroutable and its hold is released', async () => {
+    await bench.publisher.publish({
+      ...onTheWire(job),
+      exchange: EXCHANGES.submissions,
+      routingKey: 'nowhere.standard',
+      messageId: job.jobId,
+    });
+    expect(await settled(bench)).toEqual({ held: 0, used: 0, overage: 0 });
+    expect(await bench.store.findJob(TENANT, job.jobId)).toMatchObject({
+      state: 'failed',
+      error: { code: 'unroutable' },
+    });
+    expect(await letters()).toMatchObject([{ queue: 'unrouted', reason: 'unroutable', job_id: job.jobId }]);
+  });
+});
+
+describe('an unreadable message', () => {
+  it('is kept up to 64 KiB and nothing else happens', async () => {
+    const body = Buffer.alloc(100_000, 'x');
+    await bench.publisher.publish({
+      exchange: EXCHANGES.dead,
+      routingKey: '',
+      type: 'a\u0000b',
+      messageId: '',
+      headers: { strange: '\u0000' },
+      body,
+    });
+    await eventually(letters, ({ length }) => length === 1);
+    expect(await letters()).toMatchObject([{ reason: 'unknown', job_id: null, payload_bytes: 100_000, attempts: 1 }]);
+    const [{ length } = {}] = await bench.query('SELECT octet_length(payload) AS length FROM dead_letters');
+    expect(length).toBe(65_536);
+    expect(await bench.tokens()).toMatchObject({ held: job.reservedTokens });
+  });
+});
+
+describe('a fact that was delivered too often', () => {
+  it('is still taken into the books', async () => {
+    for (const message of [job, completedMessage(job)]) {
+      await bench.publisher.publish({
+        ...onTheWire(message),
+        exchange: EXCHANGES.dead,
+        routingKey: '',
+        messageId: job.jobId,
+        headers: { [HEADERS.source]: QUEUES.results, [HEADERS.reason]: 'delivery_limit' },
+      });
+    }
+    expect(await settled(bench)).toEqual({ held: 0, used: job.inputTokens, overage: 0 });
+    await eventually(
+      () => bench.store.findJob(TENANT, job.jobId),
+      (record) => record?.inputTokens === job.inputTokens,
+    );
+    expect(await bench.store.findJob(TENANT, job.jobId)).toMatchObject({ state: 'succeeded' });
+    expect(await bench.discrepancies()).toEqual([]);
+  });
+});
