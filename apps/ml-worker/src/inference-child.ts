@@ -1,4 +1,6 @@
 import { fork, type ChildProcess } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
 import { ServiceError } from '@sluice/contracts';
 import { delay, type Logger } from '@sluice/runtime';
 import type { FromInferenceProcess, KeyedModel, ToInferenceProcess } from './inference-protocol.js';
@@ -7,6 +9,7 @@ import type { FromInferenceProcess, KeyedModel, ToInferenceProcess } from './inf
 const WARM_UP_TIMEOUT_MS = 120_000;
 /** How long a process that was told to end may take. */
 const END_TIMEOUT_MS = 5_000;
+const LONGEST_LINE = 500;
 
 export interface InferenceChildOptions {
   /** Path of the built inference-process module. */
@@ -59,8 +62,9 @@ export function startInferenceChild(options: InferenceChildOptions): InferenceCh
     serialization: 'advanced',
     execArgv: [],
     env: { ...options.environment },
-    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
   });
+  for (const stream of [child.stdout, child.stderr]) if (stream) logLines(stream, child.pid, logger);
   let state: InferenceChild['state'] = 'warming';
   let current: Run | undefined;
   let runs = 0;
@@ -179,6 +183,13 @@ async function endOf(child: ChildProcess): Promise<string> {
   });
   await silence;
   return exit;
+}
+
+/** ONNX Runtime writes its own words to stderr; they become lines of the worker's log. */
+function logLines(stream: Readable, pid: number | undefined, logger: Logger): void {
+  createInterface(stream).on('line', (line) => {
+    logger.warn({ child: pid, line: line.slice(0, LONGEST_LINE) }, 'an inference process wrote');
+  });
 }
 
 /** A promise that is settled from outside. Its rejection may go unseen. */

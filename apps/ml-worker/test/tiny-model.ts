@@ -1,0 +1,124 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
+/** A text with this character is refused by the model: its bytes are outside the table that they index. */
+export const REFUSED = 'é';
+/** A text with this character takes the model many seconds: it multiplies two matrices of 8000 × 8000. */
+export const SLOW = '~';
+
+/**
+ * Writes `tiny/1` into a model repository: one token for each byte, one output column with the sum of the bytes.
+ * Small enough to load at once, and able to go wrong on demand, as a real model may.
+ */
+export async function writeTinyModel(repository: string): Promise<void> {
+  const directory = join(repository, 'tiny', '1');
+  await mkdir(directory, { recursive: true });
+  await writeFile(join(directory, 'model.onnx'), tinyOnnx());
+  await writeFile(join(directory, 'model.yaml'), TINY_YAML);
+}
+
+const TINY_YAML = `
+name: tiny
+task: embedding
+description: Sums bytes, for tests
+licence: Apache-2.0
+source: The tests
+precision: fp32
+tokenizer: { type: bytes }
+maxInputTokens: 1000
+batchable: true
+inputs: { inputIds: ids, attentionMask: mask }
+output: { name: rows, dimensions: 1 }
+`;
+
+function tinyOnnx(): Buffer {
+  const graph = [
+    // rows = Σ table[ids] · mask, and an id from 128 on is outside the table.
+    node('Gather', ['table', 'ids'], 'values'),
+    node('Cast', ['mask'], 'weights', { to: FLOAT }),
+    node('Mul', ['values', 'weights'], 'masked'),
+    node('ReduceSum', ['masked', 'axis1'], 'sums'),
+    // n = 8, or 8008 when the largest byte is "~": the work grows with its third power.
+    node('ReduceMax', ['masked'], 'largest', { keepdims: 0 }),
+    node('Greater', ['largest', 'threshold'], 'slow'),
+    node('Cast', ['slow'], 'slowNumber', { to: INT64 }),
+    node('Mul', ['slowNumber', 'slowSize'], 'extra'),
+    node('Add', ['extra', 'smallSize'], 'size'),
+    node('Concat', ['size', 'size'], 'shape', { axis: 0 }),
+    node('ConstantOfShape', ['shape'], 'square'),
+    node('MatMul', ['square', 'square'], 'product'),
+    node('ReduceSum', ['product'], 'nothing', { keepdims: 0 }),
+    node('Add', ['sums', 'nothing'], 'rows'),
+    bytes(2, text('tiny')),
+    floats(
+      'table',
+      [128],
+      Float32Array.from({ length: 128 }, (_, at) => at),
+    ),
+    floats('threshold', [], Float32Array.of(SLOW.charCodeAt(0) - 0.5)),
+    longs('axis1', [1], [1]),
+    longs('slowSize', [1], [8000]),
+    longs('smallSize', [1], [8]),
+    value(11, 'ids', INT64, ['batch', 'length']),
+    value(11, 'mask', INT64, ['batch', 'length']),
+    value(12, 'rows', FLOAT, ['batch', 1]),
+  ];
+  const opset = bytes(8, Buffer.concat([bytes(1, text('')), number(2, 17)]));
+  return Buffer.concat([number(1, 8), bytes(7, Buffer.concat(graph)), opset]);
+}
+
+// The few messages of onnx.proto that the graph above needs, in protobuf's wire format. First argument: field number.
+
+const FLOAT = 1;
+const INT64 = 7;
+
+function node(operator: string, inputs: readonly string[], output: string, attributes: Record<string, number> = {}) {
+  const fields = [
+    ...inputs.map((input) => bytes(1, text(input))),
+    bytes(2, text(output)),
+    bytes(4, text(operator)),
+    ...Object.entries(attributes).map(([name, entry]) =>
+      bytes(5, Buffer.concat([bytes(1, text(name)), number(3, entry), number(20, 2)])),
+    ),
+  ];
+  return bytes(1, Buffer.concat(fields));
+}
+
+function floats(name: string, dimensions: readonly number[], data: Float32Array): Buffer {
+  return tensor(name, dimensions, FLOAT, Buffer.from(data.buffer));
+}
+
+function longs(name: string, dimensions: readonly number[], data: readonly number[]): Buffer {
+  return tensor(name, dimensions, INT64, Buffer.from(BigInt64Array.from(data.map(BigInt)).buffer));
+}
+
+function tensor(name: string, dimensions: readonly number[], type: number, data: Buffer): Buffer {
+  const shape = dimensions.map((dimension) => number(1, dimension));
+  return bytes(5, Buffer.concat([...shape, number(2, type), bytes(8, text(name)), bytes(9, data)]));
+}
+
+function value(field: number, name: string, type: number, dimensions: readonly (string | number)[]): Buffer {
+  const axes = dimensions.map((axis) => bytes(1, typeof axis === 'string' ? bytes(2, text(axis)) : number(1, axis)));
+  const tensorType = Buffer.concat([number(1, type), bytes(2, Buffer.concat(axes))]);
+  return bytes(field, Buffer.concat([bytes(1, text(name)), bytes(2, bytes(1, tensorType))]));
+}
+
+function bytes(field: number, content: Buffer): Buffer {
+  return Buffer.concat([varint(field * 8 + 2), varint(content.length), content]);
+}
+
+function number(field: number, content: number): Buffer {
+  return Buffer.concat([varint(field * 8), varint(content)]);
+}
+
+function text(content: string): Buffer {
+  return Buffer.from(content);
+}
+
+function varint(content: number): Buffer {
+  const parts: number[] = [];
+  for (let rest = content; ; rest = Math.floor(rest / 128)) {
+    if (rest < 128) return Buffer.from([...parts, rest]);
+    parts.push((rest % 128) + 128);
+  }
+}

@@ -1,0 +1,60 @@
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+const MAIN = fileURLToPath(new URL('../dist/main.js', import.meta.url));
+
+/** What `/health` of a worker shows. */
+export interface Health {
+  readonly ok: boolean;
+  readonly live: boolean;
+  readonly detail: {
+    readonly jobsInHand: number;
+    readonly waitingTexts: number;
+    readonly inferenceProcesses: { readonly warm: number; readonly idle: number; readonly pids: readonly number[] };
+  };
+}
+
+/** The built program, as it runs in production. */
+export interface WorkerProcess {
+  readonly pid: number;
+  health(): Promise<Health>;
+  /** Status of an ops path. */
+  status(path: string): Promise<number>;
+  /** Sends a signal; resolves with the exit code or the signal that ended it. */
+  end(signal: NodeJS.Signals): Promise<number | string>;
+}
+
+/** Starts a worker and waits until it is ready; rejects when it ends before that. */
+export async function startWorkerProcess(environment: Readonly<Record<string, string>>): Promise<WorkerProcess> {
+  const child = fork(MAIN, {
+    execArgv: [],
+    env: { PATH: process.env['PATH'], SLUICE_OPS_PORT: '0', SLUICE_LOG_LEVEL: 'silent', ...environment },
+  });
+  const exited = once(child, 'exit').then(([code, signal]) => (code ?? signal) as number | string);
+  const ready = once(child, 'message').then(([message]) => (message as { port: number }).port);
+  const port = await Promise.race([ready, exited.then(() => undefined)]);
+  if (port === undefined) throw new Error(`the worker ended: ${await exited}`);
+  const get = (path: string) => fetch(`http://127.0.0.1:${port}${path}`);
+  return {
+    pid: child.pid ?? 0,
+    health: async () => (await (await get('/health')).json()) as Health,
+    status: async (path) => (await get(path)).status,
+    async end(signal) {
+      child.kill(signal);
+      return exited;
+    },
+  };
+}
+
+/** Whether a process exists and is not merely waiting to be collected. */
+export function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+  const stat = `/proc/${pid}/stat`;
+  return !existsSync(stat) || !/\) [ZX] /.test(readFileSync(stat, 'utf8'));
+}
