@@ -1,5 +1,5 @@
 import type { Logger, Service } from '@sluice/runtime';
-import { Pool, type QueryResultRow, types } from 'pg';
+import { Pool, type QueryResultRow, TypeOverrides } from 'pg';
 import { errorKind, toStoreError } from './postgres-errors.js';
 import { loadStatement, type Statement } from './statements.js';
 
@@ -50,9 +50,9 @@ export function createDatabase(options: DatabaseOptions): Database {
     statement_timeout: statementTimeoutMs,
     query_timeout: statementTimeoutMs + CLIENT_MARGIN_MS,
     keepAlive: true,
-    types: { getTypeParser },
+    types: exactTypes(),
     // One plan for each prepared statement: planning the partitioned ones anew costs more than running them.
-    onConnect: async (client) => void (await client.query('SET plan_cache_mode = force_generic_plan')),
+    options: '-c plan_cache_mode=force_generic_plan',
   });
   // n.b. without a listener the loss of an idle connection would end the process.
   pool.on('error', (error) => logger.warn({ err: error }, 'an idle database connection was lost'));
@@ -90,8 +90,9 @@ export function createDatabase(options: DatabaseOptions): Database {
   };
 }
 
-/** int8 becomes `bigint`: amounts exceed what a number holds exactly. */
-export function getTypeParser(oid: number, format?: 'text' | 'binary'): (value: string) => unknown {
-  if (oid === INT8_OID) return BigInt;
-  return types.getTypeParser(oid, format as 'text') as (value: string) => unknown;
+/** How columns are read: int8 becomes `bigint`, because amounts exceed what a number holds exactly. */
+export function exactTypes(): TypeOverrides {
+  const overrides = new TypeOverrides();
+  overrides.setTypeParser(INT8_OID, BigInt);
+  return overrides;
 }

@@ -1,7 +1,7 @@
 import type { Meter, Price } from '@sluice/contracts';
 import { ConfigError, type Logger } from '@sluice/runtime';
 import { Client } from 'pg';
-import { getTypeParser } from './database.js';
+import { exactTypes } from './database.js';
 import { sqlState, toStoreError } from './postgres-errors.js';
 import { planPrices, type PricePlan, type PriceVersion } from './price-plan.js';
 import { loadStatement } from './statements.js';
@@ -39,7 +39,7 @@ interface PriceRow {
  * @throws ServiceError `store_unavailable`.
  */
 export async function syncPrices({ url, prices, logger }: SyncPricesOptions): Promise<void> {
-  const client = new Client({ connectionString: url, application_name: 'sluice-prices', types: { getTypeParser } });
+  const client = new Client({ connectionString: url, application_name: 'sluice-prices', types: exactTypes() });
   client.on('error', (error) => logger.warn({ err: error }, 'the connection was lost while storing prices'));
   try {
     await client.connect();
