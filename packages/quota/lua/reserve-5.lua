@@ -10,7 +10,7 @@
        8 idempotency key hash ('' = none)  9 fingerprint  10 idempotency TTL (ms)
   Returns { outcome, now (Unix ms), subject, clears in, (used, held, overage, remaining, resets in (ms)) per limit }
     reserved                subject ''
-    refused                 subject: the limit that clears last; clears in: ms, -1 = never
+    refused                 subject: the (first) limit that clears last; clears in: ms, -1 = never
     exists                  subject: the job; an open hold of it now belongs to `owner`
     conflict, not_loaded    subject: the job, ''; no limits follow
 ]]
@@ -52,7 +52,7 @@ if hold or known_job or redis.call('EXISTS', job) == 1 then return reply('exists
 local refused_by, clears_in = '', 0
 for i, limit in ipairs(limits) do
   local wait = shortage(states[i], limit, cost, now)
-  if wait and (wait == -1 or (clears_in ~= -1 and wait > clears_in)) then refused_by, clears_in = limit.name, wait end
+  if wait and clears_in ~= -1 and (wait == -1 or wait > clears_in) then refused_by, clears_in = limit.name, wait end
 end
 if refused_by ~= '' then return reply('refused', refused_by, clears_in) end
 

@@ -11,44 +11,42 @@ export interface HoldRef {
 const PAGE = 100;
 
 /**
- * Makes the search for expired holds: page by page through the set of tenants. A call ends with `limit` holds or at the
- * end of the set; the next one goes on from there.
+ * Makes the search for expired holds: page by page through the set of tenants, the oldest holds of each first. A call
+ * ends with `limit` holds or at the end of the set; the next one goes on with the next tenant.
  */
 export function createExpiredHolds(redis: Redis, keyPrefix: string) {
   let cursor = '0';
+  /** Tenants of the page at `cursor` that earlier calls dealt with. */
+  let visited = 0;
 
-  return async function expiredHolds(query: { nowMs?: number; limit: number }): Promise<readonly HoldRef[]> {
-    const nowMs = query.nowMs ?? (await redisNowMs(redis));
+  async function expiredOf(tenants: readonly string[], nowMs: number, limit: number): Promise<readonly HoldRef[][]> {
+    const pipeline = redis.pipeline();
+    for (const tenantId of tenants) {
+      pipeline.zrangebyscore(tenantKeys(keyPrefix, tenantId).expiries, '-inf', nowMs, 'LIMIT', 0, limit);
+    }
+    const replies = (await pipeline.exec()) ?? [];
+    return replies.map(([error, jobIds], i) => {
+      if (error) throw error;
+      return (jobIds as string[]).map((jobId) => ({ tenantId: tenants[i] ?? '', jobId }));
+    });
+  }
+
+  return async function expiredHolds({ nowMs, limit }: { nowMs?: number; limit: number }): Promise<readonly HoldRef[]> {
+    const beforeMs = nowMs ?? (await redisNowMs(redis));
     const found: HoldRef[] = [];
-    do {
+    while (found.length < limit) {
       const [next, tenants] = await redis.sscan(tenantsKey(keyPrefix), cursor, 'COUNT', PAGE);
-      found.push(...(await expiredOf(redis, keyPrefix, tenants, { nowMs, limit: query.limit - found.length })));
+      for (const holds of await expiredOf(tenants.slice(visited), beforeMs, limit)) {
+        if (found.length === limit) return found;
+        found.push(...holds.slice(0, limit - found.length));
+        visited++;
+      }
       cursor = next;
-    } while (found.length < query.limit && cursor !== '0');
+      visited = 0;
+      if (cursor === '0') break;
+    }
     return found;
   };
-}
-
-async function expiredOf(
-  redis: Redis,
-  keyPrefix: string,
-  tenants: readonly string[],
-  { nowMs, limit }: { nowMs: number; limit: number },
-): Promise<readonly HoldRef[]> {
-  const pipeline = redis.pipeline();
-  for (const tenantId of tenants) {
-    pipeline.zrangebyscore(tenantKeys(keyPrefix, tenantId).expiries, '-inf', nowMs, 'LIMIT', 0, limit);
-  }
-  const replies = (await pipeline.exec()) ?? [];
-  // The oldest of each tenant come first, so that a tenant with many does not hide the others.
-  return replies
-    .flatMap(([error, jobIds], i) => {
-      if (error) throw error;
-      return (jobIds as string[]).map((jobId, rank) => ({ rank, tenantId: tenants[i] ?? '', jobId }));
-    })
-    .sort((a, b) => a.rank - b.rank)
-    .slice(0, limit)
-    .map(({ tenantId, jobId }) => ({ tenantId, jobId }));
 }
 
 async function redisNowMs(redis: Redis): Promise<number> {

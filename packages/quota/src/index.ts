@@ -1,7 +1,8 @@
-export { connectRedis, redisReady, type RedisConnectionOptions } from './connection.js';
+export { closeRedis, connectRedis, redisReady, type RedisConnectionOptions } from './connection.js';
 export type { HoldRef } from './expired-holds.js';
 export { createJobWaiter, type JobWaiter, type JobWaiterOptions, type WaitOptions } from './job-waiter.js';
 export {
+  LARGEST_MAX,
   limitsOf,
   monthOf,
   TOKENS_PER_MINUTE,

@@ -1,6 +1,6 @@
 import type { Logger, Service } from '@sluice/runtime';
 import type { Redis } from 'ioredis';
-import { openRedis, redisReady } from './connection.js';
+import { closeRedis, openRedis, redisReady } from './connection.js';
 import { doneChannel } from './keys.js';
 import { onRedis } from './unavailable.js';
 
@@ -100,7 +100,7 @@ export function createJobWaiter({ url, keyPrefix, logger, startTimeoutMs }: JobW
     async stop() {
       stopped = true;
       for (const channel of [...waits.keys()]) finishAll(channel, false);
-      redis?.disconnect();
+      if (redis) await closeRedis(redis);
     },
 
     async wait(tenantId, jobId, options) {

@@ -26,7 +26,7 @@ export interface Limit {
   /** Unique among the limits of a tenant; clients see it. Not `loaded`. */
   readonly name: string;
   readonly kind: LimitKind;
-  /** Tokens, a whole number from 1; for a rate `max × windowMs` must be below 2^53 too. */
+  /** Tokens, a whole number, 1 … LARGEST_MAX; for a rate `max × windowMs` must be below 2^53 too. */
   readonly max: number;
   /** For a rate: in what time an empty bucket fills, in milliseconds. */
   readonly windowMs?: number;
@@ -56,6 +56,12 @@ export interface LimitStatus {
 
 export const TOKENS_PER_MINUTE = 'tokens-per-minute';
 export const TOKENS_PER_MONTH = 'tokens-per-month';
+
+/**
+ * The largest maximum of a limit. A little below 2^53, because ioredis misreads integers just below that: it adds the
+ * last digit as a character code before it takes the code of "0" off.
+ */
+export const LARGEST_MAX = 9_000_000_000_000_000;
 
 const MINUTE_MS = 60_000;
 const months = new Map<string, Period>();
@@ -117,7 +123,8 @@ export function encodeLimits(limits: readonly Limit[]): string {
 function checkLimit({ name, kind, max, windowMs, period }: Limit): void {
   const wrong = (reason: string) => new RangeError(`limit "${name}" ${reason}`);
   if (name === 'loaded' || name === '') throw wrong('has a reserved name');
-  if (!Number.isSafeInteger(max) || max < 1) throw wrong('must have a whole maximum from 1');
+  if (!Number.isInteger(max) || max < 1 || max > LARGEST_MAX)
+    throw wrong(`must have a whole maximum, 1 … ${LARGEST_MAX}`);
   if (kind === 'rate') {
     if (!windowMs || !Number.isSafeInteger(windowMs) || windowMs < 1) throw wrong('must have a window of whole ms');
     if (!Number.isSafeInteger(max * windowMs)) throw wrong('is too large: max × windowMs must be below 2^53');
