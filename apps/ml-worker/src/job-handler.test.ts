@@ -11,9 +11,10 @@ interface FixtureOptions {
   readonly run?: (work: Work) => Promise<Float32Array>;
   /** Publishes that are refused before one is confirmed. */
   readonly refusedPublishes?: number;
+  readonly clock?: { nowMs: number };
 }
 
-function createFixture({ run, refusedPublishes = 0 }: FixtureOptions = {}) {
+function createFixture({ run, refusedPublishes = 0, clock = { nowMs: 1_000_000 } }: FixtureOptions = {}) {
   const works: Work[] = [];
   const published: OutgoingMessage[] = [];
   const stopping = new AbortController();
@@ -21,14 +22,15 @@ function createFixture({ run, refusedPublishes = 0 }: FixtureOptions = {}) {
   const handler = createJobHandler({
     models: new Map([['characters', characterModel({ maxInputTokens: 10 })]]),
     logger: createLogger({ app: 'test', level: 'silent' }),
-    now: () => 1_000_000,
+    now: () => clock.nowMs,
     stopping: stopping.signal,
     scheduler: {
       waiting: 0,
       async run(work) {
         works.push(work);
+        if (run) return run(work);
         work.onStart?.();
-        return run?.(work) ?? Float32Array.from(work.sequences, (tokens) => tokens.reduce((a, b) => a + b, 0));
+        return Float32Array.from(work.sequences, (tokens) => tokens.reduce((a, b) => a + b, 0));
       },
     },
     publisher: {
@@ -97,6 +99,31 @@ describe('the job handler', () => {
     expect(completed()[0]).not.toHaveProperty('modelVersion');
   });
 
+  it('expires a job whose deadline passes while it waits for a process', async () => {
+    const clock = { nowMs: 1_000_000 };
+    const run = async ({ onStart }: Work) => {
+      clock.nowMs = 3_000_000;
+      onStart?.();
+      return new Float32Array(1);
+    };
+    const { handle, completed } = createFixture({ run, clock });
+    expect(await handle(job())).toBe(ack);
+    expect(completed()).toMatchObject([{ state: 'expired', usage: { inputTokens: 0 }, finishedAtMs: 3_000_000 }]);
+    expect(completed()[0]).not.toHaveProperty('startedAtMs');
+  });
+
+  it('does not begin a job whose delivery was lost while it waited for a process', async () => {
+    const lost = new AbortController();
+    const run = async ({ onStart }: Work) => {
+      lost.abort(new Error('the channel was lost'));
+      onStart?.();
+      return new Float32Array(1);
+    };
+    const { handle, published } = createFixture({ run });
+    await expect(handle(job(), 1, lost.signal)).rejects.toThrow('the channel was lost');
+    expect(published).toEqual([]);
+  });
+
   it('lets a job for a model that it does not serve wait for a worker that does, then gives up', async () => {
     const { handle } = createFixture();
     expect(await handle(job({ model: 'other' }), 1)).toEqual(retry(30_000));
@@ -114,7 +141,10 @@ describe('the job handler', () => {
   });
 
   it('fails a job whose text the model refuses, unbilled', async () => {
-    const run = () => Promise.reject(new ServiceError('inference_failed', 'Refused.'));
+    const run = ({ onStart }: Work) => {
+      onStart?.();
+      return Promise.reject(new ServiceError('inference_failed', 'Refused.'));
+    };
     const { handle, completed } = createFixture({ run });
     expect(await handle(job())).toBe(ack);
     expect(completed()).toMatchObject([

@@ -2,6 +2,7 @@ import {
   acceptedMessageSchema,
   inputTexts,
   isServiceError,
+  ServiceError,
   MAX_ATTEMPTS,
   RETRY_TIERS,
   type AcceptedMessage,
@@ -72,22 +73,35 @@ export function createJobHandler(options: JobHandlerOptions): JobHandler {
       logger.error({ messageId: delivery.messageId, problem: parsed.problem }, 'a work message is malformed');
       return dead(`malformed_message: ${parsed.problem}`);
     }
-    const outcome = await attemptJob(parsed.message, delivery, options);
+    const outcome = await attemptJob({ message: parsed.message, attempt: delivery.attempt, lost }, options);
     if ('settlement' in outcome) return outcome.settlement;
     await publish(outcome.completed, lost);
     return ack;
   };
 }
 
-async function attemptJob(message: AcceptedMessage, delivery: Delivery, options: JobHandlerOptions): Promise<Outcome> {
+interface Job {
+  readonly message: AcceptedMessage;
+  readonly attempt: number;
+  readonly lost: AbortSignal;
+}
+
+async function attemptJob({ message, attempt, lost }: Job, options: JobHandlerOptions): Promise<Outcome> {
   const { logger, now } = options;
-  const { attempt } = delivery;
   const served = options.models.get(message.model);
   let startedAtMs: number | undefined;
   const facts = (): Attempt => ({
     ...{ message, attempt, startedAtMs, finishedAtMs: now() },
     modelVersion: served?.model.version,
   });
+
+  /** Asked again when the job's turn comes, because it may have waited for a process. */
+  function begin(): void {
+    if (message.expiresAtMs < now()) throw new ServiceError('expired', 'The job did not start before its deadline.');
+    // The broker has given the job to somebody else by now.
+    lost.throwIfAborted();
+    startedAtMs = now();
+  }
 
   if (message.expiresAtMs < now()) return { completed: expired(facts()) };
   if (!served) {
@@ -110,13 +124,14 @@ async function attemptJob(message: AcceptedMessage, delivery: Delivery, options:
       sequences,
       class: message.class,
       alone: attempt > 1,
-      onStart: () => (startedAtMs = now()),
+      onStart: begin,
     });
     return { completed: succeeded(facts(), inputTokens, decodeOutput(served.model, rows, sequences.length)) };
   } catch (error) {
     if (!isServiceError(error)) throw error;
     const { jobId } = message;
     logger.warn({ err: error, jobId, attempt, code: error.code }, 'a job could not be run');
+    if (error.code === 'expired') return { completed: expired(facts()) };
     if (error.code === 'inference_failed') return { completed: failed(facts(), error.code, error.message) };
     return { settlement: retryOrGiveUp(attempt, error.code, error.message) };
   }

@@ -7,7 +7,10 @@ const config: WorkerConfig = await loadConfig(process.env).catch(exitOnConfigErr
 const logger = createLogger({ app: 'ml-worker', level: config.logLevel }).child({ worker: config.workerId });
 const inferenceModulePath = fileURLToPath(new URL('./inference-process.js', import.meta.url));
 
-const worker = await createWorker({ config, logger, inferenceModulePath }).catch(exitOnConfigError);
+const worker = await createWorker({ config, logger, inferenceModulePath }).catch((error: unknown) => {
+  logger.fatal({ err: error }, 'ml-worker cannot serve its models');
+  return new Promise<never>(() => logger.flush(() => process.exit(1)));
+});
 await runApp({
   name: 'ml-worker',
   logger,

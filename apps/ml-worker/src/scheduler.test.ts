@@ -134,6 +134,17 @@ describe('a scheduler', () => {
     expect(runs).toEqual([]);
   });
 
+  it('drops a job that refuses to begin when its turn comes', async () => {
+    const { run, runs, scheduler } = createFixture();
+    const onStart = () => {
+      throw new ServiceError('expired', 'Too late.');
+    };
+    const [late, good] = await Promise.allSettled([run(['abc', 'def'], { onStart }), run(['ghi'])]);
+    expect(late).toMatchObject({ status: 'rejected', reason: { code: 'expired' } });
+    expect(good).toMatchObject({ status: 'fulfilled' });
+    expect([scheduler.waiting, runs]).toEqual([0, [1]]);
+  });
+
   it('tells once when a job begins to run', async () => {
     const { run } = createFixture();
     let begun = 0;

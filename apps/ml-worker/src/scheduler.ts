@@ -18,7 +18,7 @@ export interface Work {
   readonly sequences: readonly Int32Array[];
   /** Run every text by itself from the start, because an earlier attempt went wrong. */
   readonly alone: boolean;
-  /** Called when the first text of the job begins to run. */
+  /** Called once, when the first text of the job is about to run; a ServiceError that it throws ends the job instead. */
   readonly onStart?: () => void;
 }
 
@@ -30,7 +30,7 @@ export interface Scheduler {
    *
    * @returns float32 `[sequences, dimensions]`, in the order of the texts.
    * @throws ServiceError `inference_failed`, `inference_crashed` or `inference_timeout` when one of the job's own texts
-   *   was the cause: it is known because the text was alone in the run.
+   *   was the cause: it is known because the text was alone in the run. Also what `onStart` throws.
    */
   run(work: Work): Promise<Float32Array>;
 }
@@ -100,7 +100,7 @@ export function createScheduler({ host, batcher, maxDelayMs, logger }: Scheduler
     while (host.idle > 0) {
       const batch = batcher.take(performance.now());
       if (batch.length === 0) break;
-      const wanted = batch.filter(({ job }) => !job.failed);
+      const wanted = batch.filter(({ job }) => begin(job));
       if (wanted.length > 0) void runBatch(wanted);
     }
     if (host.idle === 0 || batcher.ripeAtMs === undefined) return;
@@ -108,14 +108,11 @@ export function createScheduler({ host, batcher, maxDelayMs, logger }: Scheduler
   }
 
   async function runBatch(batch: readonly QueuedText[]): Promise<void> {
-    for (const { job } of batch) begin(job);
     try {
       const rows = await host.run(batch[0]?.model ?? '', batch.map(sequenceOf));
       batch.forEach((text, position) => store(text, rows, position));
     } catch (error) {
-      const problem = isServiceError(error)
-        ? error
-        : new ServiceError('internal', 'Inference failed.', { cause: error });
+      const problem = toServiceError(error);
       logger.warn({ err: problem, model: batch[0]?.model, texts: batch.length }, 'a batch went wrong');
       for (const text of batch) blame(text, batch.length, problem);
       pumpSoon();
@@ -152,10 +149,21 @@ function sequenceOf({ job, index }: QueuedText): Int32Array {
   return job.work.sequences[index] ?? new Int32Array(0);
 }
 
-function begin(job: RunningJob): void {
-  if (job.started) return;
+/** Whether a text of the job should run. */
+function begin(job: RunningJob): boolean {
+  if (job.failed || job.started) return !job.failed;
   job.started = true;
-  job.work.onStart?.();
+  try {
+    job.work.onStart?.();
+    return true;
+  } catch (error) {
+    fail(job, toServiceError(error));
+    return false;
+  }
+}
+
+function toServiceError(error: unknown): ServiceError {
+  return isServiceError(error) ? error : new ServiceError('internal', 'Inference failed.', { cause: error });
 }
 
 /** Copies a text's row of a batch to its place in the job; the last one completes the job. */

@@ -1,0 +1,48 @@
+import { fileURLToPath } from 'node:url';
+import { describe, expect, it } from '@jest/globals';
+import { loadConfig } from './config.js';
+
+const environment = {
+  SLUICE_RABBITMQ_URL: 'amqp://user:secret@localhost',
+  SLUICE_CONFIG_DIR: fileURLToPath(new URL('../../../config', import.meta.url)),
+};
+
+describe('the configuration', () => {
+  it('has a default for everything but the broker', async () => {
+    const config = await loadConfig(environment);
+    expect(config).toMatchObject({
+      pool: 'text',
+      batch: { maxTokens: 512, maxPadding: 0.15, maxDelayMs: 2 },
+      inference: { timeoutMs: 30_000 },
+      drainTimeoutMs: 25_000,
+      ops: { port: undefined },
+    });
+    expect(config.inference.processes).toBeGreaterThan(0);
+  });
+
+  it('keeps its own variables, which hold secrets, from the inference processes', async () => {
+    const config = await loadConfig({ ...environment, LANG: 'C' });
+    expect(config.inference.environment).toEqual({ LANG: 'C' });
+  });
+
+  it('reports every variable that is wrong', async () => {
+    const wrong = {
+      SLUICE_RABBITMQ_URL: 'http://x',
+      SLUICE_BATCH_MAX_PADDING: '2',
+      SLUICE_INFERENCE_PROCESSES: 'many',
+    };
+    await expect(loadConfig({ ...environment, ...wrong })).rejects.toMatchObject({
+      problems: [
+        expect.stringMatching(/^SLUICE_RABBITMQ_URL: /),
+        expect.stringMatching(/^SLUICE_INFERENCE_PROCESSES: /),
+        expect.stringMatching(/^SLUICE_BATCH_MAX_PADDING: /),
+      ],
+    });
+  });
+
+  it('refuses a pool that does not exist', async () => {
+    await expect(loadConfig({ ...environment, SLUICE_POOL: 'images' })).rejects.toMatchObject({
+      problems: ['SLUICE_POOL: must be one of the pools of models.yaml (text)'],
+    });
+  });
+});
