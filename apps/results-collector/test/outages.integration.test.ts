@@ -1,0 +1,122 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { QUEUES, type AcceptedMessage } from '@sluice/contracts';
+import { startLocalServices, testServices, type LocalServices } from '@sluice/local-services';
+import { completedMessage } from './messages.js';
+import { eventually, heldJobs, openWorkbench, settled, type Workbench } from './workbench.js';
+
+/** PostgreSQL and Redis of this file's own, to be killed; RabbitMQ is that of the whole run. */
+let services: LocalServices;
+let directory: string;
+let bench: Workbench;
+
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'sluice-outages-'));
+  const { rabbitmqUrl, rabbitmqManagementUrl } = testServices();
+  services = await startLocalServices({
+    directory,
+    environment: {
+      PATH: process.env['PATH'],
+      SLUICE_RABBITMQ_URL: rabbitmqUrl,
+      SLUICE_RABBITMQ_MANAGEMENT_URL: rabbitmqManagementUrl,
+    },
+  });
+});
+afterAll(async () => {
+  await services.stop();
+  await rm(directory, { recursive: true, force: true });
+});
+
+beforeEach(async () => {
+  const { postgres, redis } = services.servers;
+  bench = await openWorkbench({ postgresUrl: postgres.url, redisUrl: redis.url });
+});
+afterEach(async () => {
+  await bench.close();
+});
+
+/** Accepts and completes jobs, calling `disturb` when half of the facts are on their way. */
+async function flow(jobs: readonly AcceptedMessage[], disturb: () => Promise<void>): Promise<number> {
+  const half = jobs.length / 2;
+  await Promise.all(jobs.map((job) => bench.accept(job)));
+  await Promise.all(jobs.slice(0, half).map((job) => bench.complete(completedMessage(job))));
+  await disturb();
+  await Promise.all(jobs.slice(half).map((job) => bench.complete(completedMessage(job))));
+  return jobs.reduce((total, { inputTokens }) => total + inputTokens, 0);
+}
+
+async function expectBooksOf(jobs: readonly AcceptedMessage[]): Promise<void> {
+  const counts = await bench.query('SELECT phase, count(*)::int FROM ledger GROUP BY phase ORDER BY phase');
+  expect(counts).toEqual([
+    { phase: 1, count: jobs.length },
+    { phase: 2, count: jobs.length },
+  ]);
+  expect(await bench.query('SELECT * FROM dead_letters')).toEqual([]);
+  expect(await bench.discrepancies()).toEqual([]);
+}
+
+async function readiness(port: number | undefined): Promise<number> {
+  return (await fetch(`http://127.0.0.1:${port ?? 0}/readyz`)).status;
+}
+
+describe('when PostgreSQL is killed', () => {
+  it('the collector is not ready, keeps the facts, and loses none once it is back', async () => {
+    const jobs = await heldJobs(bench, 100);
+    const collector = bench.collector({ SLUICE_OPS_PORT: '0', SLUICE_BATCH_MAX: '10' });
+    await collector.lifecycle.start();
+    const ready = (): Promise<number> => readiness(collector.port);
+    expect(await eventually(ready, (status) => status === 200)).toBe(200);
+
+    const sum = await flow(jobs, async () => {
+      await services.servers.postgres.kill();
+      expect(await eventually(ready, (status) => status === 503)).toBe(503);
+    });
+    await services.servers.postgres.restart();
+
+    expect(await settled(bench)).toEqual({ held: 0, used: sum, overage: 0 });
+    expect(await eventually(ready, (status) => status === 200)).toBe(200);
+    await expectBooksOf(jobs);
+  });
+
+  it('a collector that is told to stop gives the facts back to the queue', async () => {
+    const jobs = await heldJobs(bench, 20);
+    const { lifecycle } = bench.collector();
+    await lifecycle.start();
+    await services.servers.postgres.kill();
+    const sum = await flow(jobs, async () => undefined);
+    await eventually(
+      () => bench.depth(QUEUES.results),
+      (depth) => depth === 0,
+    );
+    await lifecycle.stop();
+    expect(await bench.depth(QUEUES.results)).toBe(2 * jobs.length);
+
+    // The next one starts before the server does.
+    await bench.collector().lifecycle.start();
+    await services.servers.postgres.restart();
+    expect(await settled(bench)).toEqual({ held: 0, used: sum, overage: 0 });
+    await expectBooksOf(jobs);
+  });
+});
+
+describe('when Redis is killed', () => {
+  it('the books go on and the holds are settled once it is back', async () => {
+    const jobs = await heldJobs(bench, 100);
+    const collector = bench.collector({ SLUICE_BATCH_MAX: '200' });
+    await collector.lifecycle.start();
+    const recorded = (): Promise<readonly Record<string, unknown>[]> =>
+      bench.query('SELECT count(*)::int FROM ledger WHERE phase = 2');
+    const sum = await flow(jobs, () => services.servers.redis.kill());
+    // Two batches are in progress at most, so not all need to be in the books yet.
+    const [{ count } = {}] = await eventually(recorded, ([row]) => Number(row?.['count']) > 0);
+    expect(count).toBeGreaterThan(0);
+    await services.servers.redis.restart();
+
+    expect(await settled(bench)).toEqual({ held: 0, used: sum, overage: 0 });
+    await expectBooksOf(jobs);
+    await collector.lifecycle.stop();
+    expect(await bench.depth(QUEUES.results)).toBe(0);
+  });
+});
