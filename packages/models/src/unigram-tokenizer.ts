@@ -1,4 +1,5 @@
 import { buildDoubleArrayTrie } from './double-array-trie.js';
+import { normalizeCompatibly } from './normalization.js';
 import type { Tokenizer } from './tokenizer.js';
 
 /** `[piece, log probability]` of each token; the index is the token id. */
@@ -32,6 +33,8 @@ interface Workspace {
  * - among equally good segmentations the one with the shorter last piece wins;
  * - a best score of exactly 0 is taken for "none yet", which matters to texts that begin with pieces of score 0, in
  *   practice with ":".
+ *
+ * Texts are normalized to NFKC first; see `normalizeCompatibly` for the one bound on that.
  *
  * @param reserved how many ids at the start are control tokens, which never occur in text.
  */
@@ -91,7 +94,7 @@ export function createUnigramTokenizer(vocabulary: Vocabulary, reserved: number)
   }
 
   function analyse(text: string): { work: Workspace; length: number } {
-    const normalized = text.normalize('NFKC');
+    const normalized = normalizeCompatibly(text);
     const work = normalized.length < SHARED_LENGTH ? shared : createWorkspace(normalized.length + 1);
     const length = alphabet.read(normalized, work.symbols);
     segment(work, length);
