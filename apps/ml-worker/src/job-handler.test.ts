@@ -178,9 +178,16 @@ describe('the job handler', () => {
   });
 
   it('leaves the delivery unsettled when it cannot publish and the worker ends or the channel is gone', async () => {
-    const { handle, stopping } = createFixture({ refusedPublishes: Infinity });
-    await expect(handle(job(), 1, AbortSignal.abort())).rejects.toMatchObject({ code: 'broker_unavailable' });
-    stopping.abort();
-    await expect(handle(job())).rejects.toMatchObject({ code: 'broker_unavailable' });
+    const lost = new AbortController();
+    const run = async () => {
+      lost.abort();
+      return Float32Array.of(1);
+    };
+    const { handle } = createFixture({ run, refusedPublishes: Infinity });
+    await expect(handle(job(), 1, lost.signal)).rejects.toMatchObject({ code: 'broker_unavailable' });
+
+    const ending = createFixture({ refusedPublishes: Infinity });
+    ending.stopping.abort();
+    await expect(ending.handle(job())).rejects.toMatchObject({ code: 'broker_unavailable' });
   });
 });
