@@ -22,6 +22,7 @@ export interface Authentication {
 
 type CacheEntry = { readonly principal: Principal | undefined };
 
+const RETRY_SOON = { retryAfterSeconds: 1 };
 const MAX_CACHED_KEYS = 10_000;
 const BEARER = /^Bearer +([\x21-\x7e]{8,256})$/i;
 
@@ -31,6 +32,7 @@ export function createAuthentication({ store, pepper, cacheTtlMs }: Authenticati
     ttl: cacheTtlMs,
     allowStaleOnFetchRejection: true,
     noDeleteOnFetchRejection: true,
+    noDeleteOnStaleGet: true,
     // n.b. fetch() shares one lookup among concurrent callers of the same key.
     fetchMethod: async (hash) => ({ principal: await store.findPrincipal(Buffer.from(hash, 'base64')) }),
   });
@@ -40,7 +42,9 @@ export function createAuthentication({ store, pepper, cacheTtlMs }: Authenticati
       const key = readBearer(authorization);
       const hash = hashApiKey(key, pepper).toString('base64');
       const entry = cache.get(hash) ?? (await cache.fetch(hash));
-      if (!entry?.principal) throw new ServiceError('unauthenticated', 'The API key is unknown or revoked.');
+      // n.b. with the options above a failed lookup resolves to nothing when there is no older answer.
+      if (!entry) throw new ServiceError('store_unavailable', 'API keys cannot be looked up now.', RETRY_SOON);
+      if (!entry.principal) throw new ServiceError('unauthenticated', 'The API key is unknown or revoked.');
       return entry.principal;
     },
   };

@@ -6,6 +6,7 @@ import { buildModels } from '@sluice/models';
 import { createLogger } from '@sluice/runtime';
 import { migrate } from '@sluice/store';
 import { connect, type ChannelModel } from 'amqplib';
+import { createTcpProxy, type TcpProxy } from './tcp-proxy.js';
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
 const MODEL_DIR = process.env['SLUICE_MODEL_DIR'] ?? `${ROOT}.local/models`;
@@ -22,6 +23,8 @@ export interface Gateway {
 export interface Fixture {
   readonly environment: Readonly<Record<string, string>>;
   startGateway(extra?: Readonly<Record<string, string>>): Promise<Gateway>;
+  /** A port that leads to the server of this variable, with the URL that goes through it. */
+  proxyOf(variable: string): Promise<{ readonly proxy: TcpProxy; readonly url: string }>;
   /** Messages waiting in a queue. */
   depth(queue: string): Promise<number>;
   /** A channel's connection for looking at what was queued. */
@@ -41,6 +44,7 @@ export async function createFixture(): Promise<Fixture> {
   });
   const amqp = await connect(vhost.url);
   const gateways: Gateway[] = [];
+  const proxies: TcpProxy[] = [];
   const environment = {
     SLUICE_POSTGRES_URL: database.url,
     SLUICE_REDIS_URL: services.redisUrl,
@@ -62,6 +66,12 @@ export async function createFixture(): Promise<Fixture> {
       gateways.push(gateway);
       return gateway;
     },
+    async proxyOf(variable) {
+      const target = new URL(environment[variable as keyof typeof environment]);
+      const proxy = await createTcpProxy({ host: target.hostname, port: Number(target.port) });
+      proxies.push(proxy);
+      return { proxy, url: Object.assign(target, { port: String(proxy.port) }).href };
+    },
     async depth(queue) {
       const channel = await amqp.createChannel();
       const { messageCount } = await channel.checkQueue(queue);
@@ -70,6 +80,7 @@ export async function createFixture(): Promise<Fixture> {
     },
     async close() {
       await Promise.all(gateways.map((gateway) => gateway.stop()));
+      await Promise.all(proxies.map((proxy) => proxy.close()));
       await amqp.close();
       await Promise.all([database.drop(), vhost.drop()]);
     },
@@ -87,7 +98,8 @@ async function launch(environment: Readonly<Record<string, string>>): Promise<Ga
     url: `http://127.0.0.1:${port}`,
     process: child,
     async stop() {
-      if (child.exitCode === null && child.signalCode === null) child.kill('SIGTERM');
+      // n.b. a second signal would force it to end with work in flight.
+      if (!child.killed) child.kill('SIGTERM');
       await exited;
       return child.exitCode;
     },

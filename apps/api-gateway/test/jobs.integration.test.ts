@@ -6,7 +6,6 @@ import { connectRedis, createQuota, redisReady } from '@sluice/quota';
 import { createLogger } from '@sluice/runtime';
 import { createStore, type Store } from '@sluice/store';
 import { createFixture, createTenant, send, type Answer, type Fixture, type Gateway } from './gateway-fixture.js';
-import { createTcpProxy } from './tcp-proxy.js';
 
 const logger = createLogger({ app: 'test', level: 'silent' });
 let fixture: Fixture;
@@ -301,10 +300,8 @@ describe('a gateway', () => {
   });
 
   it('without a broker refuses at once, reserves nothing, and is not ready', async () => {
-    const broker = new URL(fixture.environment['SLUICE_RABBITMQ_URL'] ?? '');
-    const proxy = await createTcpProxy({ host: broker.hostname, port: Number(broker.port) });
-    const url = Object.assign(new URL(broker), { port: String(proxy.port) });
-    const alone = await fixture.startGateway({ SLUICE_RABBITMQ_URL: url.href });
+    const { proxy, url } = await fixture.proxyOf('SLUICE_RABBITMQ_URL');
+    const alone = await fixture.startGateway({ SLUICE_RABBITMQ_URL: url });
     const key = await createTenant(alone.url, 'alone');
     expect((await submit(key, good, {}, alone.url)).status).toBe(202);
     expect((await send(alone.url, '/readyz')).status).toBe(200);
@@ -321,15 +318,11 @@ describe('a gateway', () => {
     proxy.restore();
     while ((await send(alone.url, '/readyz')).status !== 200) await sleep(50);
     expect((await submit(key, good, {}, alone.url)).status).toBe(202);
-    await alone.stop();
-    await proxy.close();
   });
 
   it('without Redis refuses within the deadline and recovers by itself', async () => {
-    const redis = new URL(fixture.environment['SLUICE_REDIS_URL'] ?? '');
-    const proxy = await createTcpProxy({ host: redis.hostname, port: Number(redis.port) });
-    const url = Object.assign(new URL(redis), { port: String(proxy.port) });
-    const alone = await fixture.startGateway({ SLUICE_REDIS_URL: url.href });
+    const { proxy, url } = await fixture.proxyOf('SLUICE_REDIS_URL');
+    const alone = await fixture.startGateway({ SLUICE_REDIS_URL: url });
     const key = await createTenant(alone.url, 'no-redis');
     expect((await submit(key, good, {}, alone.url)).status).toBe(202);
     proxy.cut();
@@ -337,15 +330,11 @@ describe('a gateway', () => {
     proxy.restore();
     while ((await send(alone.url, '/readyz')).status !== 200) await sleep(50);
     expect((await submit(key, good, {}, alone.url)).status).toBe(202);
-    await alone.stop();
-    await proxy.close();
   });
 
   it('without PostgreSQL goes on admitting tenants it knows', async () => {
-    const postgres = new URL(fixture.environment['SLUICE_POSTGRES_URL'] ?? '');
-    const proxy = await createTcpProxy({ host: postgres.hostname, port: Number(postgres.port || 5432) });
-    const url = Object.assign(new URL(postgres), { port: String(proxy.port) });
-    const alone = await fixture.startGateway({ SLUICE_POSTGRES_URL: url.href, SLUICE_KEY_CACHE_TTL: '1ms' });
+    const { proxy, url } = await fixture.proxyOf('SLUICE_POSTGRES_URL');
+    const alone = await fixture.startGateway({ SLUICE_POSTGRES_URL: url, SLUICE_KEY_CACHE_TTL: '1ms' });
     const key = await createTenant(alone.url, 'no-postgres');
     expect((await submit(key, good, {}, alone.url)).status).toBe(202);
     proxy.cut();
@@ -358,8 +347,6 @@ describe('a gateway', () => {
       status: 503,
       code: 'store_unavailable',
     });
-    await alone.stop();
-    await proxy.close();
   });
 });
 
