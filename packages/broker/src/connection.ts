@@ -7,6 +7,7 @@ import { closeWithin, closing } from './closing.js';
 
 const CONNECT_TIMEOUT_MS = 10_000;
 const CLOSE_TIMEOUT_MS = 3_000;
+const DECLARE_TIMEOUT_MS = 10_000;
 const RECONNECT = { firstMs: 100, maxMs: 5_000 };
 /** A peer that vanished without a word is noticed after two to three of these. */
 const HEARTBEAT_SECONDS = 15;
@@ -122,8 +123,12 @@ export function createBrokerConnection(options: BrokerConnectionOptions): Broker
     }
   }
 
-  async function declareOn(target: ChannelModel): Promise<void> {
-    for (const declaration of declarations.values()) await withChannel(target, declaration);
+  /** With a deadline, because all channels wait for it and one queue without a leader must not hold up the others. */
+  function declareOn(target: ChannelModel): Promise<void> {
+    const all = (async () => {
+      for (const declaration of declarations.values()) await withChannel(target, declaration);
+    })();
+    return withDeadline(all, DECLARE_TIMEOUT_MS, () => new Error(`no answer within ${DECLARE_TIMEOUT_MS} ms`));
   }
 
   function logRestoreError(error: unknown): void {

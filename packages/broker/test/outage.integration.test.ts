@@ -103,7 +103,9 @@ describe('an outage of the broker', () => {
         await new Promise((resolve) => setTimeout(resolve, 5)); // bounds the number of refusals while it is away
       }
     });
-    await until(() => seen.size > 200);
+    // n.b. 3.10 notes a new quorum queue on disk half a second late; killed before, the queue has no leader for a minute.
+    const declaredAtMs = performance.now();
+    await until(() => seen.size > 200 && performance.now() - declaredAtMs > 2_000);
     await services.servers.rabbitmq.kill();
     await until(() => !consumer.attached && bench.consuming.state === 'disconnected');
     await services.servers.rabbitmq.restart();
