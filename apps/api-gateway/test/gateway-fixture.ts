@@ -109,8 +109,7 @@ async function launch(environment: Readonly<Record<string, string>>): Promise<Ga
 export interface Answer {
   readonly status: number;
   readonly headers: Headers;
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- any answer at all; each test asserts its shape
-  readonly body: any;
+  readonly body: unknown;
 }
 
 /** `fetch` with the body parsed. */
@@ -121,7 +120,7 @@ export async function send(url: string, path: string, init: RequestInit & { key?
   if (rest.body !== undefined && !headers.has('content-type')) headers.set('content-type', 'application/json');
   const response = await fetch(new URL(path, url), { ...rest, headers });
   const text = await response.text();
-  return { status: response.status, headers: response.headers, body: text === '' ? undefined : JSON.parse(text) };
+  return { status: response.status, headers: response.headers, body: text === '' ? undefined : (JSON.parse(text) as unknown) };
 }
 
 /** Makes a tenant with a key, through the admin API. */
