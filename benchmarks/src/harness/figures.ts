@@ -1,0 +1,53 @@
+import type { Percentiles } from './statistics.js';
+
+/** What one round of one side gave. */
+export interface Round {
+  readonly jobs: number;
+  /** Jobs per second, from the first request to the commit of the last entry. */
+  readonly jobsPerSecond: number;
+  /** From sending a request to reading its 202. */
+  readonly submitMs: Percentiles;
+  /** From the acceptance time in the job's id to the commit of its terminal entry. */
+  readonly billedMs: Percentiles;
+  /** CPU time for each job, by role; absent where the system does not tell. */
+  readonly cpuMicrosPerJob?: Readonly<Record<string, number>>;
+  /** Share of one core that the load generator used while it sent, 0 … . */
+  readonly loadGeneratorCores: number;
+  /** Paced only: how far the generator ran behind its clock. */
+  readonly lateMs?: Percentiles;
+}
+
+/** One value of a round that is worth a line of the table. */
+export interface Metric {
+  readonly title: string;
+  /** Which way is good; `none` for what only explains. */
+  readonly better: 'more' | 'less' | 'none';
+  readonly of: (round: Round) => number | undefined;
+}
+
+const LATENCIES: readonly Metric[] = [
+  { title: 'submit p50, ms', better: 'less', of: ({ submitMs }) => submitMs.p50 },
+  { title: 'submit p99, ms', better: 'less', of: ({ submitMs }) => submitMs.p99 },
+  { title: 'billed p50, ms', better: 'less', of: ({ billedMs }) => billedMs.p50 },
+  { title: 'billed p99, ms', better: 'less', of: ({ billedMs }) => billedMs.p99 },
+];
+
+/** The lines of the table for rounds whose CPU was counted by `roles`. */
+export function metrics(roles: readonly string[]): readonly Metric[] {
+  return [
+    { title: 'submit → billed, jobs/s', better: 'more', of: ({ jobsPerSecond }) => jobsPerSecond },
+    ...LATENCIES,
+    ...roles.map((role): Metric => ({
+      title: `CPU ${role}, µs/job`,
+      better: 'less',
+      of: ({ cpuMicrosPerJob }) => cpuMicrosPerJob?.[role],
+    })),
+    { title: 'CPU of all, µs/job', better: 'less', of: totalCpu },
+    { title: 'load generator, cores', better: 'none', of: ({ loadGeneratorCores }) => loadGeneratorCores },
+    { title: 'sent late p99, ms', better: 'none', of: ({ lateMs }) => lateMs?.p99 },
+  ];
+}
+
+function totalCpu({ cpuMicrosPerJob }: Round): number | undefined {
+  return cpuMicrosPerJob && Object.values(cpuMicrosPerJob).reduce((sum, micros) => sum + micros, 0);
+}

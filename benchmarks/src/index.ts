@@ -1,0 +1,5 @@
+export { compare, type Comparison } from './harness/comparison.js';
+export { type Round } from './harness/figures.js';
+export { formatResult, writeResult, type BenchmarkResult, type CaseResult } from './harness/report.js';
+export { type Percentiles, type Spread } from './harness/statistics.js';
+export { runPipeline, type PipelineOptions } from './pipeline/pipeline.js';

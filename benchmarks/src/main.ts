@@ -1,0 +1,43 @@
+import { fileURLToPath } from 'node:url';
+import { parseCommandLine, USAGE, type BenchmarkName, type CommandLine } from './command-line.js';
+import { formatResult, writeResult, type BenchmarkResult } from './harness/report.js';
+import { runPipeline, type PipelineOptions } from './pipeline/pipeline.js';
+
+const RUN: Readonly<Record<BenchmarkName, (options: PipelineOptions) => Promise<BenchmarkResult>>> = {
+  pipeline: runPipeline,
+};
+
+async function main({ names, quick, rounds, json }: CommandLine, args: readonly string[]): Promise<void> {
+  for (const name of names) {
+    const result = await RUN[name]({
+      quick,
+      rounds,
+      command: ['npm run bench --', ...args].join(' '),
+      report: (line) => console.log(`  ${line}`),
+    });
+    const path = json ?? defaultPath(result);
+    await writeResult(path, result);
+    console.log(formatResult(result));
+    console.log(`\n${path}`);
+  }
+}
+
+function defaultPath({ benchmark, conditions }: BenchmarkResult): string {
+  const time = conditions.at.replaceAll(/[:.]/g, '-');
+  return fileURLToPath(new URL(`../results/${benchmark}-${time}.json`, import.meta.url));
+}
+
+function describe(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  return error.cause === undefined ? error.message : `${error.message}: ${describe(error.cause)}`;
+}
+
+try {
+  const args = process.argv.slice(2);
+  const commandLine = parseCommandLine(args);
+  if (commandLine === 'help') process.stdout.write(USAGE);
+  else await main(commandLine, args);
+} catch (error) {
+  console.error(describe(error));
+  process.exitCode = 1;
+}
