@@ -128,7 +128,7 @@ async function attemptJob({ message, attempt, lost }: Job, options: JobHandlerOp
     });
     return { completed: succeeded(facts(), inputTokens, decodeOutput(served.model, rows, sequences.length)) };
   } catch (error) {
-    if (!isServiceError(error)) throw error;
+    if (lost.aborted || !isServiceError(error)) throw error;
     const { jobId } = message;
     logger.warn({ err: error, jobId, attempt, code: error.code }, 'a job could not be run');
     if (error.code === 'expired') return { completed: expired(facts()) };

@@ -18,7 +18,7 @@ export interface Work {
   readonly sequences: readonly Int32Array[];
   /** Run every text by itself from the start, because an earlier attempt went wrong. */
   readonly alone: boolean;
-  /** Called once, when the first text of the job is about to run; a ServiceError that it throws ends the job instead. */
+  /** Called once, when the first text of the job is about to run; what it throws ends the job instead. */
   readonly onStart?: () => void;
 }
 
@@ -57,7 +57,7 @@ interface RunningJob {
   started: boolean;
   failed: boolean;
   readonly resolve: (rows: Float32Array) => void;
-  readonly reject: (error: ServiceError) => void;
+  readonly reject: (error: unknown) => void;
 }
 
 /**
@@ -157,7 +157,7 @@ function begin(job: RunningJob): boolean {
     job.work.onStart?.();
     return true;
   } catch (error) {
-    fail(job, toServiceError(error));
+    fail(job, error);
     return false;
   }
 }
@@ -174,7 +174,7 @@ function store({ job, index }: QueuedText, rows: Float32Array, position: number)
   if (job.unfinished === 0) job.resolve(job.rows);
 }
 
-function fail(job: RunningJob, problem: ServiceError): void {
+function fail(job: RunningJob, problem: unknown): void {
   job.failed = true;
   job.reject(problem);
 }
