@@ -4,12 +4,16 @@
 
   A tenant's `quota` hash has the field `loaded` (Unix ms of the load) and one field per limit, named like the limit:
 
-    rate   "rate <max> <windowMs> <credit> <atMs>"                   max: units per window, 1 unit = 1 token
-    quota  "quota <periodId> <endsAtMs> <held> <used> <overage>"     units
+    rate   'rate', max, windowMs, credit, atMs                     max: units per window, 1 unit = 1 token
+    quota  'quota', period id, endsAtMs, held, used, overage       units
 
+  packed one after the other as MessagePack (measured: reading and writing text took a third of a reserve).
   `credit` is units × windowMs, so that one millisecond refills exactly `max` and no fraction is ever rounded; it is
   capped at max × windowMs and may be negative. `overage` is the part of `used` that went beyond the holds.
-  n.b. all numbers are whole and below 2^53; Lua's tostring() would write large ones as 6e+13.
+
+  A hold in the `holds` hash is "<idempotency key hash>\n<owner>\n" and then, also packed, for each limit it took
+  from: name, amount, period id (false for a rate).
+  n.b. all numbers are whole and below 2^53; where one becomes text use `whole`, tostring() writes 6e+13.
 ]]
 local floor, ceil, least, most = math.floor, math.ceil, math.min, math.max
 
@@ -20,22 +24,28 @@ local function redis_now_ms()
   return tonumber(time[1]) * 1000 + floor(tonumber(time[2]) / 1000)
 end
 
--- The state in a field, or nil when the field is absent or holds another kind.
-local function read_state(kind, text)
+-- The state in a field, or nil when the field is absent or of another kind than asked for (nil = any).
+local function read_state(text, wanted)
   if not text then return nil end
-  if kind == 'rate' then
-    local max, window, credit, at = string.match(text, '^rate (%d+) (%d+) (%-?%d+) (%d+)$')
-    if not max then return nil end
-    return { max = tonumber(max), window = tonumber(window), credit = tonumber(credit), at = tonumber(at) }
-  end
-  local id, ends, held, used, overage = string.match(text, '^quota (%S+) (%d+) (%d+) (%d+) (%d+)$')
-  if not id then return nil end
-  return { id = id, ends = tonumber(ends), held = tonumber(held), used = tonumber(used), overage = tonumber(overage) }
+  local kind, a, b, c, d, e = cmsgpack.unpack(text)
+  if wanted and kind ~= wanted then return nil end
+  if kind == 'rate' then return { kind = kind, max = a, window = b, credit = c, at = d } end
+  return { kind = kind, id = a, ends = b, held = c, used = d, overage = e }
 end
 
-local function write_state(kind, s)
-  if kind == 'rate' then return table.concat({ 'rate', whole(s.max), whole(s.window), whole(s.credit), whole(s.at) }, ' ') end
-  return table.concat({ 'quota', s.id, whole(s.ends), whole(s.held), whole(s.used), whole(s.overage) }, ' ')
+local function write_state(s)
+  if s.kind == 'rate' then return cmsgpack.pack(s.kind, s.max, s.window, s.credit, s.at) end
+  return cmsgpack.pack(s.kind, s.id, s.ends, s.held, s.used, s.overage)
+end
+
+-- A hold's key hash, owner, and its takes as one flat list.
+local function read_hold(text)
+  local key, owner, packed = string.match(text, '^([^\n]*)\n([^\n]*)\n(.*)$')
+  return key, owner, packed == '' and {} or { cmsgpack.unpack(packed) }
+end
+
+local function write_hold(key, owner, takes)
+  return key .. '\n' .. owner .. '\n' .. (#takes == 0 and '' or cmsgpack.pack(unpack(takes)))
 end
 
 local function refill(s, now)
@@ -75,13 +85,13 @@ local function shortage(s, limit, cost, now)
   return s.used + s.held + cost > limit.max and s.ends - now or nil
 end
 
-local function take(s, kind, amount)
-  if kind == 'rate' then s.credit = s.credit - amount * s.window else s.held = s.held + amount end
+local function take(s, amount)
+  if s.kind == 'rate' then s.credit = s.credit - amount * s.window else s.held = s.held + amount end
 end
 
--- Ends a hold of `amount` with `used` units really used. A quota whose period has turned since keeps its new counters.
-local function give_back(s, kind, amount, used, period_id, now)
-  if kind == 'rate' then
+-- Gives back what was not used of `amount`. A quota whose period has turned since keeps its new counters.
+local function give_back(s, amount, used, period_id, now)
+  if s.kind == 'rate' and not period_id then
     refill(s, now)
     s.credit = least(s.max * s.window, s.credit + (amount - used) * s.window)
   elseif s.id == period_id then
@@ -89,17 +99,16 @@ local function give_back(s, kind, amount, used, period_id, now)
   end
 end
 
--- Gives back, on each limit that a hold took from, what the job did not use.
+-- Ends a hold with `used` units really used, on each limit that it took from.
 local function end_hold(quota, takes, used, now)
   local names, fields = {}, {}
-  for i, taken in ipairs(takes) do names[i] = taken[1] end
+  for i = 1, #takes, 3 do names[#names + 1] = takes[i] end
   if #names == 0 then return end
   for i, text in ipairs(redis.call('HMGET', quota, unpack(names))) do
-    local name, kind, amount, period_id = unpack(takes[i], 1, 4)
-    local state = read_state(kind, text)
+    local state = read_state(text)
     if state then
-      give_back(state, kind, tonumber(amount), used, period_id, now)
-      fields[#fields + 1], fields[#fields + 2] = name, write_state(kind, state)
+      give_back(state, takes[3 * i - 1], used, takes[3 * i], now)
+      fields[#fields + 1], fields[#fields + 2] = names[i], write_state(state)
     end
   end
   if #fields > 0 then redis.call('HSET', quota, unpack(fields)) end

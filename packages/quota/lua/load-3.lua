@@ -3,7 +3,7 @@
   to it are added, and their share of the open holds with them.
 
   KEYS 1 quota     hash, see limit-state
-       2 holds     hash: job id → hold, see reserve
+       2 holds     hash: job id → hold, see limit-state
        3 expiries  zset: job id by expiry (Unix ms)
   ARGV 1 limits (JSON)  2 posted: units used by settled jobs in the current period
        3 open holds (JSON list of { jobId, tokens, expiresAtMs, acceptedAtMs })
@@ -18,11 +18,11 @@ local loaded = redis.call('HEXISTS', quota, 'loaded') == 1
 local added = {}
 for _, limit in ipairs(limits) do
   local text = loaded and redis.call('HGET', quota, limit.name)
-  if not read_state(limit.kind, text) then
+  if not read_state(text, limit.kind) then
     local period = limit.period
     if period and (now < period.startsAtMs or now >= period.endsAtMs) then return { 'stale', now } end
-    local state = { id = period and period.id, ends = period and period.endsAtMs, held = 0, used = posted, overage = 0 }
-    if not period then state = { max = limit.max, window = limit.windowMs, credit = limit.max * limit.windowMs, at = now } end
+    local state = { kind = 'quota', id = period and period.id, ends = period and period.endsAtMs, held = 0, used = posted, overage = 0 }
+    if not period then state = { kind = 'rate', max = limit.max, window = limit.windowMs, credit = limit.max * limit.windowMs, at = now } end
     added[#added + 1] = { limit = limit, state = state, since = period and period.startsAtMs or now - limit.windowMs }
   end
 end
@@ -32,17 +32,18 @@ if not loaded then redis.call('DEL', quota, holds, expiries) end
 for _, hold in ipairs(open) do
   local text = loaded and redis.call('HGET', holds, hold.jobId)
   if text or not loaded then
-    local record = text and cjson.decode(text) or { owner = '', key = '', takes = {} }
+    local key, owner, takes = read_hold(text or '\n\n')
     for _, new in ipairs(added) do
       if hold.acceptedAtMs >= new.since then
-        take(new.state, new.limit.kind, hold.tokens)
-        table.insert(record.takes, { new.limit.name, new.limit.kind, whole(hold.tokens), new.state.id })
+        take(new.state, hold.tokens)
+        local n = #takes
+        takes[n + 1], takes[n + 2], takes[n + 3] = new.limit.name, hold.tokens, new.state.id or false
       end
     end
-    redis.call('HSET', holds, hold.jobId, cjson.encode(record))
+    redis.call('HSET', holds, hold.jobId, write_hold(key, owner, takes))
     if not loaded then redis.call('ZADD', expiries, whole(hold.expiresAtMs), hold.jobId) end
   end
 end
-for _, new in ipairs(added) do redis.call('HSET', quota, new.limit.name, write_state(new.limit.kind, new.state)) end
+for _, new in ipairs(added) do redis.call('HSET', quota, new.limit.name, write_state(new.state)) end
 if not loaded then redis.call('HSET', quota, 'loaded', whole(now)) end
 return { 'loaded', now }

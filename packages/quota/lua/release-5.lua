@@ -2,7 +2,7 @@
   release: ends the hold of a job that used nothing and forgets the job, so that its idempotency key is free again.
 
   KEYS 1 quota     hash, see limit-state
-       2 holds     hash: job id → hold, see reserve
+       2 holds     hash: job id → hold, see limit-state
        3 expiries  zset: job id by expiry (Unix ms)
        4 job       string: snapshot of the job
        5 idem      string of the idempotency key that the hold names: "<job id>\n<fingerprint>"
@@ -14,10 +14,11 @@ local job_id, owner, whoever = ARGV[1], ARGV[2], ARGV[3] == '1'
 local now = redis_now_ms()
 
 local hold = redis.call('HGET', holds, job_id)
-local record = hold and cjson.decode(hold)
-if not record or not (whoever or record.owner == owner) then return { 0, now } end
+if not hold then return { 0, now } end
+local _, held_by, takes = read_hold(hold)
+if held_by ~= owner and not whoever then return { 0, now } end
 
-end_hold(quota, record.takes, 0, now)
+end_hold(quota, takes, 0, now)
 redis.call('HDEL', holds, job_id)
 redis.call('ZREM', expiries, job_id)
 redis.call('DEL', job)

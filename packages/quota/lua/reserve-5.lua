@@ -2,7 +2,7 @@
   reserve: holds `cost` on every limit, or on none.
 
   KEYS 1 quota     hash, see limit-state
-       2 holds     hash: job id → { owner, key, takes: [limit, kind, amount, period id] }
+       2 holds     hash: job id → hold, see limit-state
        3 expiries  zset: job id by expiry (Unix ms)
        4 job       string: snapshot of this job
        5 idem      string: "<job id>\n<fingerprint>"; untouched when there is no idempotency key
@@ -25,7 +25,7 @@ for i, limit in ipairs(limits) do names[i + 1] = limit.name end
 local stored = redis.call('HMGET', quota, unpack(names))
 if not stored[1] then return { 'not_loaded', now, '', 0 } end
 for i, limit in ipairs(limits) do
-  states[i] = read_state(limit.kind, stored[i + 1])
+  states[i] = read_state(stored[i + 1], limit.kind)
   if not states[i] then return { 'not_loaded', now, '', 0 } end
   advance(states[i], limit, now)
 end
@@ -42,9 +42,8 @@ if known_job and known_fingerprint ~= fingerprint then return { 'conflict', now,
 local same_job = known_job or job_id
 local hold = redis.call('HGET', holds, same_job)
 if hold then
-  local record = cjson.decode(hold)
-  record.owner = owner
-  redis.call('HSET', holds, same_job, cjson.encode(record))
+  local key, _, takes = read_hold(hold)
+  redis.call('HSET', holds, same_job, write_hold(key, owner, takes))
   if same_job == job_id then redis.call('SET', job, snapshot, 'PX', snapshot_ttl, 'NX') end
 end
 if hold or known_job or redis.call('EXISTS', job) == 1 then return reply('exists', same_job, 0) end
@@ -58,13 +57,13 @@ if refused_by ~= '' then return reply('refused', refused_by, clears_in) end
 
 local fields, takes = {}, {}
 for i, limit in ipairs(limits) do
-  local state = states[i]
-  take(state, limit.kind, cost)
-  takes[i] = { limit.name, limit.kind, whole(cost), state.id }
-  fields[2 * i - 1], fields[2 * i] = limit.name, write_state(limit.kind, state)
+  local state, f, t = states[i], #fields, #takes
+  take(state, cost)
+  fields[f + 1], fields[f + 2] = limit.name, write_state(state)
+  takes[t + 1], takes[t + 2], takes[t + 3] = limit.name, cost, state.id or false
 end
 if #fields > 0 then redis.call('HSET', quota, unpack(fields)) end
-redis.call('HSET', holds, job_id, cjson.encode({ owner = owner, key = key_hash, takes = takes }))
+redis.call('HSET', holds, job_id, write_hold(key_hash, owner, takes))
 redis.call('ZADD', expiries, whole(now + hold_ttl), job_id)
 redis.call('SET', job, snapshot, 'PX', snapshot_ttl)
 if key_hash ~= '' then redis.call('SET', idem, job_id .. '\n' .. fingerprint, 'PX', idem_ttl) end

@@ -2,7 +2,7 @@
   settle: ends the hold of a job with what it really used, keeps its terminal snapshot, wakes who waits for it.
 
   KEYS 1 quota     hash, see limit-state
-       2 holds     hash: job id → hold, see reserve
+       2 holds     hash: job id → hold, see limit-state
        3 expiries  zset: job id by expiry (Unix ms)
        4 job       string: snapshot of the job
   ARGV 1 job id  2 used (units)  3 snapshot  4 least TTL of the snapshot (ms)  5 channel of the job's waiters
@@ -17,7 +17,8 @@ local hold = redis.call('HGET', holds, job_id)
 redis.call('PUBLISH', channel, job_id)
 if not hold then return { 'missing', now } end
 
-end_hold(quota, cjson.decode(hold).takes, used, now)
+local _, _, takes = read_hold(hold)
+end_hold(quota, takes, used, now)
 redis.call('HDEL', holds, job_id)
 redis.call('ZREM', expiries, job_id)
 redis.call('SET', job, snapshot, 'PX', whole(most(least_ttl, redis.call('PTTL', job))))

@@ -16,7 +16,7 @@ if not stored[1] then return { 'not_loaded', now } end
 
 local reply = { 'loaded', now }
 for i, limit in ipairs(limits) do
-  local state = read_state(limit.kind, stored[i + 1])
+  local state = read_state(stored[i + 1], limit.kind)
   if not state then return { 'not_loaded', now } end
   advance(state, limit, now)
   describe(reply, state, limit, now)

@@ -13,6 +13,8 @@ export interface RedisConnectionOptions {
 
 const COMMAND_TIMEOUT_MS = 2_000;
 const CONNECT_TIMEOUT_MS = 2_000;
+/** How long a closing socket may take; ioredis waits this long even for one that is closed already. */
+const GOODBYE_TIMEOUT_MS = 200;
 const FIRST_RETRY_MS = 50;
 const LONGEST_RETRY_MS = 2_000;
 
@@ -67,6 +69,7 @@ export function openRedis({ url, name, logger }: RedisConnectionOptions, options
   const redis = new Redis(url, {
     connectionName: name,
     connectTimeout: CONNECT_TIMEOUT_MS,
+    disconnectTimeout: GOODBYE_TIMEOUT_MS,
     enableOfflineQueue: false,
     maxRetriesPerRequest: 0,
     autoResendUnfulfilledCommands: false,

@@ -130,6 +130,9 @@ export interface QuotaOptions {
 const HOUR_MS = 3_600_000;
 /** Snapshots outlive the key that leads to them. */
 const SNAPSHOT_MARGIN_MS = 60_000;
+/** Where the counts of the limits begin in the replies. */
+const COUNTS_OF_RESERVE = 4;
+const COUNTS_OF_STATUS = 2;
 
 /** Quota on Redis. Several may share a connection; it stays the caller's to close. */
 export function createQuota({ redis, keyPrefix, logger, snapshotTtlMs = HOUR_MS }: QuotaOptions): Quota {
@@ -141,23 +144,39 @@ export function createQuota({ redis, keyPrefix, logger, snapshotTtlMs = HOUR_MS 
     const keys = tenantKeys(keyPrefix, tenantId);
     const keyHash = idempotency?.keyHash ?? '';
     const keyTtlMs = idempotency?.ttlMs ?? 0;
-    const [outcome, , subject, clearsInMs, ...counts] = await commands.quota_reserve(
-      ...[keys.quota, keys.holds, keys.expiries, keys.job(jobId), keys.idempotency(keyHash)],
-      ...[jobId, owner, cost, encodeLimits(limits), holdTtlMs],
-      ...[reservation.snapshot, Math.max(holdTtlMs, keyTtlMs) + SNAPSHOT_MARGIN_MS],
-      ...[keyHash, idempotency?.fingerprint ?? '', keyTtlMs],
+    const snapshotTtlMs = Math.max(holdTtlMs, keyTtlMs) + SNAPSHOT_MARGIN_MS;
+    const reply = await commands.quota_reserve(
+      // KEYS
+      keys.quota,
+      keys.holds,
+      keys.expiries,
+      keys.job(jobId),
+      keys.idempotency(keyHash),
+      // ARGV
+      jobId,
+      owner,
+      cost,
+      encodeLimits(limits),
+      holdTtlMs,
+      reservation.snapshot,
+      snapshotTtlMs,
+      keyHash,
+      idempotency?.fingerprint ?? '',
+      keyTtlMs,
     );
+    const [outcome, , subject, clearsInMs] = reply;
+    const statuses = () => readStatuses(limits, reply, COUNTS_OF_RESERVE);
     switch (outcome) {
       case 'reserved':
-        return { outcome, limits: readStatuses(limits, counts) };
+        return { outcome, limits: statuses() };
       case 'refused': {
         const clears = clearsInMs === -1 ? undefined : Number(clearsInMs);
-        return { outcome, limit: String(subject), clearsInMs: clears, limits: readStatuses(limits, counts) };
+        return { outcome, limit: String(subject), clearsInMs: clears, limits: statuses() };
       }
       case 'exists': {
         const snapshot = await redis.get(keys.job(String(subject)));
         if (snapshot === null) return 'vanished';
-        return { outcome, jobId: String(subject), snapshot, limits: readStatuses(limits, counts) };
+        return { outcome, jobId: String(subject), snapshot, limits: statuses() };
       }
       case 'conflict':
         return { outcome, jobId: String(subject) };
@@ -173,7 +192,7 @@ export function createQuota({ redis, keyPrefix, logger, snapshotTtlMs = HOUR_MS 
     // n.b. a script may only touch keys it was given, and which idempotency key it is stands in the hold.
     const hold = await redis.hget(keys.holds, jobId);
     if (hold === null) return false;
-    const { key } = JSON.parse(hold) as { readonly key: string };
+    const key = hold.slice(0, hold.indexOf('\n'));
     const [released] = await commands.quota_release(
       ...[keys.quota, keys.holds, keys.expiries, keys.job(jobId), keys.idempotency(key)],
       ...[jobId, owner ?? '', owner === undefined ? '1' : '0'],
@@ -220,11 +239,9 @@ export function createQuota({ redis, keyPrefix, logger, snapshotTtlMs = HOUR_MS 
 
     status: (tenantId, limits) =>
       onRedis(async () => {
-        const [outcome, , ...counts] = await commands.quota_status(
-          tenantKeys(keyPrefix, tenantId).quota,
-          encodeLimits(limits),
-        );
-        return outcome === 'loaded' ? readStatuses(limits, counts) : undefined;
+        const { quota } = tenantKeys(keyPrefix, tenantId);
+        const reply = await commands.quota_status(quota, encodeLimits(limits));
+        return reply[0] === 'loaded' ? readStatuses(limits, reply, COUNTS_OF_STATUS) : undefined;
       }),
 
     async load({ tenantId, limits, posted, openHolds }) {
@@ -251,8 +268,9 @@ export function createQuota({ redis, keyPrefix, logger, snapshotTtlMs = HOUR_MS 
   };
 }
 
-function checkReservation({ jobId, cost, holdTtlMs, idempotency }: Reservation): void {
+function checkReservation({ jobId, owner, cost, holdTtlMs, idempotency }: Reservation): void {
   checkText('jobId', jobId);
+  checkText('owner', owner);
   checkCount('cost', cost);
   checkCount('holdTtlMs', holdTtlMs);
   if (!idempotency) return;

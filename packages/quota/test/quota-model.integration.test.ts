@@ -4,7 +4,7 @@ import type { Redis } from 'ioredis';
 import { isServiceError } from '@sluice/contracts';
 import { createQuota, LARGEST_MAX, type Limit, type OpenHold, type Quota } from '../src/index.js';
 import * as model from './quota-model.js';
-import { forget, logger, openTestSpace, redisNowMs } from './redis.js';
+import { forget, logger, openTestSpace, redisNowMs, storedState } from './redis.js';
 
 /*
  * Random interleavings of everything that can be done to one tenant, against the model. Redis' clock is the only one:
@@ -53,7 +53,7 @@ interface Real {
   readonly quota: Quota;
   ranAtMs(): number;
   nowMs(): Promise<number>;
-  stored(): Promise<{ limits: Record<string, string>; holds: Record<string, unknown>; expiries: string[] }>;
+  stored(): Promise<{ limits: Record<string, string>; holds: Record<string, string>; expiries: string[] }>;
   forget(): Promise<void>;
 }
 
@@ -101,13 +101,8 @@ function openReal(redis: Redis, keyPrefix: string): Real {
     ranAtMs: observeTimes(redis),
     nowMs: () => redisNowMs(redis),
     async stored() {
-      const { loaded: _, ...limits } = await redis.hgetall(key('quota'));
-      const holds = Object.entries(await redis.hgetall(key('holds')));
-      return {
-        limits,
-        holds: Object.fromEntries(holds.map(([jobId, text]) => [jobId, JSON.parse(text) as unknown])),
-        expiries: await redis.zrange(key('expiries'), '0', '-1', 'WITHSCORES'),
-      };
+      const state = await storedState(redis, { quota: key('quota'), holds: key('holds') });
+      return { ...state, expiries: await redis.zrange(key('expiries'), '0', '-1', 'WITHSCORES') };
     },
     forget: () => forget(redis, `${keyPrefix}:*`),
   };
@@ -145,13 +140,8 @@ async function expectEqual(world: World, real: Real): Promise<void> {
   const limits = [...tenant.limits].map(([name, state]) => [name, model.storedText(state)]);
   expect(stored.limits).toEqual(Object.fromEntries(limits));
   const holds = [...tenant.holds].map(([jobId, { owner, key, takes }]) => {
-    const texts = takes.map(({ limit, kind, amount, periodId }) => [
-      limit,
-      kind,
-      `${amount}`,
-      ...(periodId ? [periodId] : []),
-    ]);
-    return [jobId, { owner, key, takes: texts.length > 0 ? texts : {} }];
+    const texts = takes.map(({ limit, amount, periodId }) => `${limit} ${amount} ${periodId ?? false}`);
+    return [jobId, `${key} ${owner} ${texts.join(' ')}`];
   });
   expect(stored.holds).toEqual(Object.fromEntries(holds));
   const expiries = [...tenant.holds].map(([jobId, { expiresAtMs }]) => [jobId, String(expiresAtMs)]);

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { newJobId } from '@sluice/contracts';
 import { closeRedis, createQuota, limitsOf, type Limit, type Quota, type Reservation } from '../src/index.js';
-import { logger, openTestRedis, openTestSpace, redisNowMs } from './redis.js';
+import { logger, openTestRedis, openTestSpace, redisNowMs, storedState } from './redis.js';
 
 const DAY_MS = 86_400_000;
 let space: Awaited<ReturnType<typeof openTestSpace>>;
@@ -88,17 +88,22 @@ describe('reserve', () => {
     const plan = { tokensPerMinute: 100_000_000_000, tokensPerMonth: 9_000_000_000_000 };
     const limits = limitsOf(plan, 'Asia/Kathmandu', await redisNowMs(space.redis));
     const { reserve, tenantId, key } = await openTenant(limits);
-    await space.redis.hset(
-      key('quota'),
-      'tokens-per-minute',
-      `rate 100000000000 60000 5999999999999999 ${Date.now() + DAY_MS}`,
-    );
+    const full = 5_999_999_999_999_999;
+    const later = Date.now() + DAY_MS; // a bucket is not refilled before the time it is of
+    const set =
+      "return redis.call('HSET', KEYS[1], ARGV[1], cmsgpack.pack('rate', 1e11, 60000, tonumber(ARGV[2]), tonumber(ARGV[3])))";
+    await space.redis.eval(set, 1, key('quota'), 'tokens-per-minute', full, later);
+    const credit = async () => {
+      const { limits: stored } = await storedState(space.redis, { quota: key('quota'), holds: key('holds') });
+      return Number(stored['tokens-per-minute']?.split(' ')[3]);
+    };
     await reserve({ jobId: 'large', cost: 99_999_999 });
-    const [rate] = await space.redis.hmget(key('quota'), 'tokens-per-minute');
-    expect(rate?.split(' ')[3]).toBe(String(5_999_999_999_999_999 - 99_999_999 * 60_000));
+    expect(await credit()).toBe(full - 99_999_999 * 60_000);
     await quota.settle([{ tenantId, jobId: 'large', tokens: 1, snapshot: '' }]);
-    const [after] = await space.redis.hmget(key('quota'), 'tokens-per-minute');
-    expect(after?.split(' ')[3]).toBe(String(5_999_999_999_999_999 - 60_000));
+    expect(await credit()).toBe(full - 60_000);
+    await reserve({ jobId: 'debt', cost: 1 });
+    await quota.settle([{ tenantId, jobId: 'debt', tokens: 150_000_000_001, snapshot: '' }]);
+    expect(await credit()).toBe(full - 60_000 - 150_000_000_001 * 60_000);
   });
 
   it('answers a replay with the job, its snapshot and its new owner', async () => {

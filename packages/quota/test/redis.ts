@@ -42,6 +42,32 @@ export async function redisNowMs(redis: Redis): Promise<number> {
   return Number(seconds) * 1000 + Math.floor(Number(microseconds) / 1000);
 }
 
+const READ_STATE = `
+local function text(packed)
+  local values = { cmsgpack.unpack(packed) }
+  for i, value in ipairs(values) do
+    values[i] = type(value) == 'number' and string.format('%.0f', value) or tostring(value)
+  end
+  return table.concat(values, ' ')
+end
+local list = {}
+local quota, holds = redis.call('HGETALL', KEYS[1]), redis.call('HGETALL', KEYS[2])
+for i = 1, #quota, 2 do
+  if quota[i] ~= 'loaded' then list[#list + 1] = { 'limit', quota[i], text(quota[i + 1]) } end
+end
+for i = 1, #holds, 2 do
+  local key, owner, packed = string.match(holds[i + 1], '^([^\\n]*)\\n([^\\n]*)\\n(.*)$')
+  list[#list + 1] = { 'hold', holds[i], key .. ' ' .. owner .. ' ' .. (packed == '' and '' or text(packed)) }
+end
+return list`;
+
+/** What Redis keeps of a tenant as text: the state of each limit by name, and each hold by job id. */
+export async function storedState(redis: Redis, keys: { readonly quota: string; readonly holds: string }) {
+  const rows = (await redis.eval(READ_STATE, 2, keys.quota, keys.holds)) as [string, string, string][];
+  const of = (kind: string) => Object.fromEntries(rows.filter((row) => row[0] === kind).map((row) => [row[1], row[2]]));
+  return { limits: of('limit'), holds: of('hold') };
+}
+
 /** A TCP relay in front of Redis that can be cut, frozen and mended: a Redis that dies, hangs and comes back. */
 export async function openRelay() {
   const target = new URL(redisUrl());
