@@ -3,8 +3,9 @@
 CREATE TYPE job_class AS ENUM ('interactive', 'standard', 'batch');
 CREATE TYPE terminal_state AS ENUM ('succeeded', 'failed', 'canceled', 'expired');
 
--- The acceptance time inside a UUIDv7 (RFC 9562 §5.7), exact to the millisecond. One expression, so that the planner
--- inlines it. n.b. to_timestamp rounds to whole microseconds, which undoes the error of the division.
+-- The acceptance time inside a UUIDv7 (RFC 9562 §5.7), exact to the millisecond until the year 2106: to_timestamp rounds
+-- to whole microseconds, which undoes the error of the division as long as seconds fit in 32 bits. One expression, so
+-- that the planner inlines it.
 CREATE FUNCTION uuid7_time(id uuid) RETURNS timestamptz LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN to_timestamp(('x' || left(id::text, 8) || substr(id::text, 10, 4))::bit(48)::bigint / 1000.0::float8);
 
@@ -115,22 +116,23 @@ CREATE TABLE usage_15m (
   PRIMARY KEY (tenant_id, bucket, model, api_key_id)
 ) WITH (fillfactor = 70);
 
--- Every job with expires_at before this mark has a terminal entry, or is in late_jobs. The sweep moves it forward, so
--- that looking for open jobs never starts at the beginning of history.
+-- Every job with expires_at before this mark has a terminal entry or is listed in overdue_jobs. The sweep moves it
+-- forward, so that looking for open jobs never starts at the beginning of history.
 CREATE TABLE hold_sweep (
   only_row    boolean PRIMARY KEY DEFAULT true CHECK (only_row),
   swept_until timestamptz NOT NULL
 );
 INSERT INTO hold_sweep (swept_until) VALUES ('-infinity');
 
--- Jobs whose accepted fact was recorded after their deadline (the queue was held up), so possibly behind the mark.
-CREATE TABLE late_jobs (
+-- Jobs behind the mark that were open when it passed, or whose accepted fact was recorded only after their deadline
+-- (the queue was held up). The sweep removes those that have ended.
+CREATE TABLE overdue_jobs (
   job_id     uuid PRIMARY KEY,
   job_at     timestamptz NOT NULL,
   tenant_id  text NOT NULL,
   expires_at timestamptz NOT NULL
 );
-CREATE INDEX late_jobs_tenant ON late_jobs (tenant_id);
+CREATE INDEX overdue_jobs_tenant ON overdue_jobs (tenant_id);
 
 -- Messages that could not be processed, as they arrived.
 CREATE TABLE dead_letters (

@@ -1,28 +1,30 @@
 -- Input and output tokens of a tenant's settled jobs that were accepted in [from, to).
---   $1 text tenant id, $2 and $3 bigint from and to, Unix ms
--- Whole buckets come from the roll-up; at edges that lie within a bucket the ledger itself is read.
-WITH span AS (
-  SELECT
-    from_at,
-    to_at,
-    CASE WHEN usage_bucket(from_at) = from_at THEN from_at ELSE usage_bucket(from_at) + interval '15 minutes' END AS first_bucket,
-    usage_bucket(to_at) AS end_bucket
-  FROM (VALUES (to_timestamp($2::bigint / 1000.0::float8), to_timestamp($3::bigint / 1000.0::float8))) AS v (from_at, to_at)
-)
+--   $1 text tenant id, $2 and $3 bigint from and to, $4 and $5 bigint begin and end of the whole 15-minute buckets
+--   within, $2 <= $4 <= $5 <= $3; all Unix ms
+-- Whole buckets come from the roll-up, what lies before and after them from the ledger itself.
 SELECT
   coalesce((
-    SELECT sum(u.input_tokens + u.output_tokens)
-    FROM usage_15m u, span
-    WHERE u.tenant_id = $1 AND u.bucket >= span.first_bucket AND u.bucket < span.end_bucket
+    SELECT sum(input_tokens + output_tokens)
+    FROM usage_15m
+    WHERE tenant_id = $1
+      AND bucket >= to_timestamp($4::bigint / 1000.0::float8)
+      AND bucket < to_timestamp($5::bigint / 1000.0::float8)
   ), 0)::bigint
   + coalesce((
-    SELECT sum(l.input_tokens + l.output_tokens)
-    FROM ledger l, span
-    WHERE l.tenant_id = $1 AND l.phase >= 2 AND l.job_at >= span.from_at AND l.job_at < least(span.first_bucket, span.to_at)
+    SELECT sum(input_tokens + output_tokens)
+    FROM ledger
+    WHERE $2::bigint < $4::bigint
+      AND tenant_id = $1
+      AND phase >= 2
+      AND job_at >= to_timestamp($2::bigint / 1000.0::float8)
+      AND job_at < to_timestamp($4::bigint / 1000.0::float8)
   ), 0)::bigint
   + coalesce((
-    SELECT sum(l.input_tokens + l.output_tokens)
-    FROM ledger l, span
-    WHERE l.tenant_id = $1 AND l.phase >= 2 AND l.job_at >= greatest(span.end_bucket, least(span.first_bucket, span.to_at))
-      AND l.job_at < span.to_at
+    SELECT sum(input_tokens + output_tokens)
+    FROM ledger
+    WHERE $5::bigint < $3::bigint
+      AND tenant_id = $1
+      AND phase >= 2
+      AND job_at >= to_timestamp($5::bigint / 1000.0::float8)
+      AND job_at < to_timestamp($3::bigint / 1000.0::float8)
   ), 0)::bigint AS tokens;

@@ -109,8 +109,8 @@ new_jobs AS (
   ON CONFLICT DO NOTHING
   RETURNING job_id, job_at, tenant_id, expires_at
 ),
-late AS (
-  INSERT INTO late_jobs (job_id, job_at, tenant_id, expires_at)
+overdue AS (
+  INSERT INTO overdue_jobs (job_id, job_at, tenant_id, expires_at)
   SELECT job_id, job_at, tenant_id, expires_at
   FROM new_jobs
   WHERE expires_at < now()

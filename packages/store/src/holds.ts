@@ -28,7 +28,16 @@ export interface Holds {
   expiredOpenHolds(limit: number): Promise<readonly ExpiredHold[]>;
 }
 
-const statements = { openHolds: loadStatement('open-holds'), expiredOpenHolds: loadStatement('expired-open-holds') };
+/** Jobs looked at in one statement of the sweep, so that it stays short however far behind it is. */
+const SWEEP_BATCH = 20_000;
+/** Most statements in one call; the next call goes on from there. */
+const MAX_SWEEP_BATCHES = 100;
+
+const statements = {
+  openHolds: loadStatement('open-holds'),
+  advanceSweep: loadStatement('advance-sweep'),
+  expiredOpenHolds: loadStatement('expired-open-holds'),
+};
 
 interface OpenHoldRow {
   readonly job_id: string;
@@ -46,6 +55,13 @@ interface ExpiredHoldRow {
 }
 
 export function createHolds(database: Database): Holds {
+  async function advanceSweep(): Promise<void> {
+    for (let batch = 0; batch < MAX_SWEEP_BATCHES; batch++) {
+      const [row] = await database.run<{ examined: number }>(statements.advanceSweep, [SWEEP_BATCH]);
+      if (row === undefined || row.examined < SWEEP_BATCH) return;
+    }
+  }
+
   return {
     async openHolds(tenantId) {
       const rows = await database.run<OpenHoldRow & Record<string, unknown>>(statements.openHolds, [tenantId]);
@@ -58,6 +74,7 @@ export function createHolds(database: Database): Holds {
     },
 
     async expiredOpenHolds(limit) {
+      await advanceSweep();
       const rows = await database.run<ExpiredHoldRow & Record<string, unknown>>(statements.expiredOpenHolds, [limit]);
       return rows.map((row) => ({
         jobId: row.job_id,

@@ -43,6 +43,9 @@ export interface UsageReports {
   postedTokens(query: PostedQuery): Promise<number>;
 }
 
+/** The roll-up's buckets begin at whole multiples of this since the epoch. */
+const BUCKET_MS = 900_000;
+
 const statements = { findUsage: loadStatement('find-usage'), postedTokens: loadStatement('posted-tokens') };
 
 interface UsageSums {
@@ -64,7 +67,11 @@ export function createUsageReports(database: Database): UsageReports {
     },
 
     async postedTokens({ tenantId, fromMs, toMs }) {
-      const [row] = await database.run<{ tokens: bigint }>(statements.postedTokens, [tenantId, fromMs, toMs]);
+      if (fromMs >= toMs) return 0;
+      const beginMs = Math.min(Math.ceil(fromMs / BUCKET_MS) * BUCKET_MS, toMs);
+      const endMs = Math.max(Math.floor(toMs / BUCKET_MS) * BUCKET_MS, beginMs);
+      const values = [tenantId, fromMs, toMs, beginMs, endMs];
+      const [row] = await database.run<{ tokens: bigint }>(statements.postedTokens, values);
       return Number(row?.tokens ?? 0);
     },
   };

@@ -1,19 +1,20 @@
 import { afterAll, afterEach, beforeAll, beforeEach } from '@jest/globals';
 import type { CompletedMessage } from '@sluice/contracts';
 import { createTestDatabase, type TestDatabase, testServices } from '@sluice/local-services';
-import { createLogger } from '@sluice/runtime';
+import { createLogger, type Logger } from '@sluice/runtime';
 import { Client, type QueryResultRow } from 'pg';
 import { type AcceptedFact, createStore, type Fact, migrate, type Store } from '../src/index.js';
 import { exactTypes } from '../src/database.js';
 
-export const logger = createLogger({ app: 'test', level: 'silent' });
+const silent = createLogger({ app: 'test', level: 'silent' });
+export { silent as logger };
 
 /** A store on a fresh copy of a migrated database for each test of a file. */
 export interface Books {
   readonly url: string;
   readonly store: Store;
   /** Another store on the same database; stopped after the test. */
-  another(): Promise<Store>;
+  another(logger?: Logger): Promise<Store>;
   /** Any SQL, as the owner. */
   query<Row extends QueryResultRow>(text: string, values?: readonly unknown[]): Promise<Row[]>;
 }
@@ -24,7 +25,7 @@ export function useBooks(): Books {
   let client: Client;
   let stores: Store[] = [];
 
-  async function startStore(): Promise<Store> {
+  async function startStore(logger = silent): Promise<Store> {
     const options = { applicationName: 'store-test', poolSize: 3, statementTimeoutMs: 20_000, logger };
     const store = createStore({ url: database.url, ...options });
     stores.push(store);
@@ -34,7 +35,7 @@ export function useBooks(): Books {
 
   beforeAll(async () => {
     template = await createTestDatabase(testServices().postgresUrl);
-    await migrate({ url: template.url, logger });
+    await migrate({ url: template.url, logger: silent });
   });
   beforeEach(async () => {
     const name = new URL(template.url).pathname.slice(1);
