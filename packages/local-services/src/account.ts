@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdirSync, readFileSync } from 'node:fs';
+import { lstatSync, mkdirSync, readFileSync } from 'node:fs';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import type { Account } from './managed-process.js';
@@ -33,6 +33,9 @@ export function directoryFor(account: Account | undefined, preferred: string): s
   const digest = createHash('sha256').update(preferred).digest('hex').slice(0, 16);
   const fallback = join(tmpdir(), `sluice-postgres-${digest}`);
   mkdirSync(fallback, { recursive: true, mode: 0o755 });
+  // In a folder that everyone may write to, someone else may have been there first, to have root follow a link.
+  const { uid, mode } = lstatSync(fallback);
+  if (uid !== 0 || (mode & 0o022) !== 0) throw new Error(`${fallback} exists and is not only ours to write`);
   return fallback;
 }
 

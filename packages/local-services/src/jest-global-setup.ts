@@ -8,8 +8,8 @@ const DIRECTORY = join(dirname(fileURLToPath(import.meta.url)), '../../../.local
 
 /** Starts private servers for what the environment does not name, and puts all four variables there. */
 export default async function setup(): Promise<void> {
-  const services = await startLocalServices({ directory: DIRECTORY, environment: process.env });
-  const added = Object.entries(services.environment).filter(([name]) => !process.env[name]);
-  Object.assign(process.env, Object.fromEntries(added));
-  keepForTeardown({ services, added: added.map(([name]) => name) });
+  const services = await startLocalServices({ directory: DIRECTORY });
+  const previous = Object.fromEntries(Object.keys(services.environment).map((name) => [name, process.env[name]]));
+  Object.assign(process.env, services.environment);
+  keepForTeardown({ services, previous });
 }

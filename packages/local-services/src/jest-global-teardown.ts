@@ -1,9 +1,12 @@
 import { takeFromSetup } from './jest-state.js';
 
-/** Stops exactly what the setup started and takes back the variables it added. */
+/** Stops exactly what the setup started and puts the environment back. */
 export default async function teardown(): Promise<void> {
   const state = takeFromSetup();
   if (!state) return;
-  for (const name of state.added) delete process.env[name];
+  for (const [name, value] of Object.entries(state.previous)) {
+    if (value === undefined) delete process.env[name];
+    else process.env[name] = value;
+  }
   await state.services.stop();
 }

@@ -3,8 +3,8 @@ import type { LocalServices } from './server.js';
 /** What the setup leaves to the teardown. */
 export interface JestState {
   readonly services: LocalServices;
-  /** Environment variables that the setup set. */
-  readonly added: readonly string[];
+  /** The variables that the setup set, as they were before. */
+  readonly previous: Readonly<NodeJS.ProcessEnv>;
 }
 
 // n.b. on the global object: jest may load setup and teardown as separate instances of this module.

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { endOnExit } from './exit-hook.js';
-import { descendantsOf, identify, type ProcessIdentity, sendSignal, waitUntilGone } from './process-table.js';
+import { descendantsOf, identify, isAlive, type ProcessIdentity, sendSignal, waitUntilGone } from './process-table.js';
 
 /** A user and group that a server runs as. */
 export interface Account {
@@ -24,6 +24,8 @@ export interface ProcessSpec {
   readonly readyTimeoutMs: number;
   /** What makes the server end by itself with its data in order. */
   readonly stopSignal: NodeJS.Signals;
+  /** What ends the server fast when its data no longer matter. */
+  readonly discardSignal: 'SIGKILL' | 'SIGQUIT';
 }
 
 /** A server process of ours that can be started again after it was killed. */
@@ -36,6 +38,8 @@ export interface ManagedProcess {
   readonly resume: () => void;
   /** Ends the server in good order; one that does not end within `timeoutMs` is killed. Safe when it does not run. */
   readonly stop: (timeoutMs: number) => Promise<void>;
+  /** Ends the server as fast as can be without leaving anything outside its data directory. Safe when it does not run. */
+  readonly discard: () => Promise<void>;
 }
 
 interface Running {
@@ -55,12 +59,17 @@ export function createManagedProcess(spec: ProcessSpec): ManagedProcess {
   async function start(): Promise<void> {
     if (running) throw new Error(`${spec.command} runs already`);
     const child = spawnServer(spec);
-    const exited = new Promise<void>((resolve) => child.once('close', () => resolve()));
+    const exited = new Promise<void>((resolve) => child.once('close', () => resolve())).then(() => {
+      if (running?.child !== child) return;
+      running.forget();
+      running = undefined;
+      rmSync(spec.recordFile, { force: true });
+    });
     const pid = await spawned(child);
     const identity = identify(pid);
     if (!identity) throw new Error(`${spec.command} ended at once:\n${logTail(spec.logFile)}`);
     writeFileSync(spec.recordFile, JSON.stringify(identity));
-    running = { child, identity, exited, forget: endOnExit(() => killTree(identity)) };
+    running = { child, identity, exited, forget: endOnExit(() => endTree(identity, spec.discardSignal)) };
     paused = false;
     await untilReady(exited);
   }
@@ -90,13 +99,22 @@ export function createManagedProcess(spec: ProcessSpec): ManagedProcess {
     await finish();
   }
 
+  async function end(signal: NodeJS.Signals, timeoutMs: number): Promise<void> {
+    if (!running) return;
+    if (signal === 'SIGKILL') return kill();
+    if (paused) signalFamily('SIGCONT');
+    const { identity } = running;
+    const family = [identity, ...descendantsOf(identity.pid)];
+    sendSignal(identity, signal);
+    if (await waitUntilGone(family, timeoutMs)) await finish();
+    else await kill();
+  }
+
+  /** Waits until the end of the process is known here too, which clears what `start` set up. */
   async function finish(): Promise<void> {
     if (!running) return;
     running.child.ref(); // while its end is awaited it must keep us alive
     await running.exited;
-    running.forget();
-    running = undefined;
-    rmSync(spec.recordFile, { force: true });
   }
 
   function signalFamily(signal: NodeJS.Signals): void {
@@ -121,21 +139,27 @@ export function createManagedProcess(spec: ProcessSpec): ManagedProcess {
       signalFamily('SIGCONT');
       paused = false;
     },
-    async stop(timeoutMs) {
-      if (!running) return;
-      if (paused) signalFamily('SIGCONT');
-      sendSignal(running.identity, spec.stopSignal);
-      if (await waitUntilGone([running.identity], timeoutMs)) await finish();
-      else await kill();
-    },
+    stop: (timeoutMs) => end(spec.stopSignal, timeoutMs),
+    discard: () => end(spec.discardSignal, GONE_TIMEOUT_MS),
   };
 }
 
 /** Kills a process and all below it, and says whom. n.b. the children are listed while the parent still links them. */
 export function killTree(root: ProcessIdentity): readonly ProcessIdentity[] {
+  if (!isAlive(root)) return []; // its number may be another's by now, with children of its own
   sendSignal(root, 'SIGSTOP');
   const family = [root, ...descendantsOf(root.pid)];
   for (const member of family) sendSignal(member, 'SIGKILL');
+  return family;
+}
+
+/** Without waiting: kills all, or asks the root to end itself and all below it. */
+export function endTree(root: ProcessIdentity, signal: ProcessSpec['discardSignal']): readonly ProcessIdentity[] {
+  if (signal === 'SIGKILL') return killTree(root);
+  if (!isAlive(root)) return [];
+  const family = [root, ...descendantsOf(root.pid)];
+  for (const member of family) sendSignal(member, 'SIGCONT');
+  sendSignal(root, signal);
   return family;
 }
 

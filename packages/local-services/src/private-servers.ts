@@ -1,5 +1,5 @@
 import { existsSync, renameSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { directoryFor, postgresAccount } from './account.js';
 import type { ManagedProcess } from './managed-process.js';
 import { findFreePorts } from './ports.js';
@@ -20,8 +20,12 @@ export interface PrivateServer {
 export interface PrivateServerOptions {
   readonly programs: Programs;
   readonly slotDirectory: string;
+  readonly data: DataDirectories;
   readonly report: Report;
 }
+
+/** Where a slot's servers keep their data. */
+export type DataDirectories = Readonly<Record<ServerName, string>>;
 
 interface Prepared {
   readonly managed: ManagedProcess;
@@ -29,68 +33,8 @@ interface Prepared {
   readonly managementUrl?: string;
 }
 
-/** What a second attempt changes: a port may have been taken meanwhile, or the data of an earlier run may be damaged. */
-const ATTEMPTS = ['as it is', 'other ports', 'new data'] as const;
-
-/** Starts one server in the slot and resolves when it answers. */
-export async function startPrivateServer(name: ServerName, options: PrivateServerOptions): Promise<PrivateServer> {
-  const { slotDirectory, report } = options;
-  for (const attempt of ATTEMPTS) {
-    if (attempt === 'new data') setDataAside(name, options);
-    const { managed, ...urls } = await prepare(name, options);
-    try {
-      await managed.start();
-      return { ...urls, managed, server: createPrivateServer(name, urls.url, managed) };
-    } catch (error) {
-      await managed.stop(0);
-      if (attempt === ATTEMPTS.at(-1)) throw error;
-      report({ server: name, message: `did not start (see ${slotDirectory}), trying again` });
-    }
-  }
-  throw new Error('not reached');
-}
-
-async function prepare(
-  name: ServerName,
-  { programs, slotDirectory: directory }: PrivateServerOptions,
-): Promise<Prepared> {
-  switch (name) {
-    case 'redis': {
-      const [port] = await findFreePorts(1);
-      return {
-        managed: prepareRedis({ ...found(programs.redis, name), port: known(port), directory }),
-        url: `redis://127.0.0.1:${port}`,
-      };
-    }
-    case 'postgres': {
-      const [port] = await findFreePorts(1);
-      const account = postgresAccount();
-      const dataParent = directoryFor(account, directory);
-      const programsOf = found(programs.postgres, name);
-      return {
-        managed: await preparePostgres({ ...programsOf, port: known(port), directory, dataParent, account }),
-        url: `postgres://postgres@127.0.0.1:${port}/postgres`,
-      };
-    }
-    case 'rabbitmq': {
-      const [amqp, management, distribution, mapper] = (await findFreePorts(4)).map(known);
-      const ports = {
-        amqp: known(amqp),
-        management: known(management),
-        distribution: known(distribution),
-        mapper: known(mapper),
-      };
-      return {
-        managed: prepareRabbitMq({ ...found(programs.rabbitmq, name), ports, directory }),
-        url: `amqp://guest:guest@127.0.0.1:${amqp}`,
-        managementUrl: `http://guest:guest@127.0.0.1:${management}`,
-      };
-    }
-  }
-}
-
-/** Where the data of a slot's servers lie: in the slot, but for a PostgreSQL user who may not enter it. */
-export function dataDirectories(slotDirectory: string): Readonly<Record<ServerName, string>> {
+/** In the slot's folder, except for a PostgreSQL whose user may not enter that. */
+export function dataDirectories(slotDirectory: string): DataDirectories {
   return {
     redis: join(slotDirectory, 'redis'),
     rabbitmq: join(slotDirectory, 'rabbitmq'),
@@ -98,13 +42,81 @@ export function dataDirectories(slotDirectory: string): Readonly<Record<ServerNa
   };
 }
 
-function setDataAside(name: ServerName, { slotDirectory, report }: PrivateServerOptions): void {
-  const directory = dataDirectories(slotDirectory)[name];
-  if (!existsSync(directory)) return;
-  const aside = `${directory}.unusable`;
+/** What each further attempt changes: a port may have been taken meanwhile, or data of an earlier run be damaged. */
+const ATTEMPTS = ['as it is', 'other ports', 'new data'] as const;
+
+/** Starts one server in the slot and resolves when it answers. Throws what the last attempt threw. */
+export async function startPrivateServer(name: ServerName, options: PrivateServerOptions): Promise<PrivateServer> {
+  let reason: unknown;
+  for (const attempt of ATTEMPTS) {
+    if (attempt === 'new data') setDataAside(name, options);
+    try {
+      return await start(name, options);
+    } catch (error) {
+      reason = error;
+      options.report({ server: name, message: `did not start: ${firstLine(error)}` });
+    }
+  }
+  throw reason;
+}
+
+async function start(name: ServerName, options: PrivateServerOptions): Promise<PrivateServer> {
+  const { managed, ...urls } = await prepare(name, options);
+  try {
+    await managed.start();
+  } catch (error) {
+    await managed.discard();
+    throw error;
+  }
+  return { ...urls, managed, server: createPrivateServer(name, urls.url, managed) };
+}
+
+async function prepare(name: ServerName, options: PrivateServerOptions): Promise<Prepared> {
+  const { programs, slotDirectory: directory, data } = options;
+  const ports = await findFreePorts(4);
+  const [port = 0, management = 0, distribution = 0, mapper = 0] = ports;
+  switch (name) {
+    case 'redis':
+      return {
+        managed: prepareRedis({ ...found(programs.redis, name), port, directory, home: data.redis }),
+        url: `redis://127.0.0.1:${port}`,
+      };
+    case 'postgres': {
+      const account = postgresAccount();
+      const programsOf = found(programs.postgres, name);
+      return {
+        managed: await preparePostgres({ ...programsOf, port, directory, home: data.postgres, account }),
+        url: `postgres://postgres@127.0.0.1:${port}/postgres`,
+      };
+    }
+    case 'rabbitmq': {
+      const portsOf = { amqp: port, management, distribution, mapper };
+      const programsOf = found(programs.rabbitmq, name);
+      return {
+        managed: prepareRabbitMq({ ...programsOf, ports: portsOf, directory, home: data.rabbitmq }),
+        url: `amqp://guest:guest@127.0.0.1:${port}`,
+        managementUrl: `http://guest:guest@127.0.0.1:${management}`,
+      };
+    }
+  }
+}
+
+function setDataAside(name: ServerName, { data, report }: PrivateServerOptions): void {
+  if (!existsSync(data[name])) return;
+  const aside = `${data[name]}.unusable`;
   rmSync(aside, { recursive: true, force: true });
-  renameSync(directory, aside);
+  renameSync(data[name], aside);
   report({ server: name, message: `does not start on its data; kept at ${aside}, starting with new data` });
+}
+
+/** Removes the data of all servers, what was set aside included, and the folder made for PostgreSQL elsewhere. */
+export function removeData(data: DataDirectories, slotDirectory: string): void {
+  for (const directory of Object.values(data)) {
+    rmSync(directory, { recursive: true, force: true });
+    rmSync(`${directory}.unusable`, { recursive: true, force: true });
+  }
+  const parent = dirname(data.postgres);
+  if (parent !== slotDirectory) rmSync(parent, { recursive: true, force: true });
 }
 
 function createPrivateServer(name: ServerName, url: string, managed: ManagedProcess): LocalServer {
@@ -127,7 +139,6 @@ function found<T>(programs: T | undefined, name: ServerName): T {
   return programs;
 }
 
-function known(port: number | undefined): number {
-  if (port === undefined) throw new Error('no free port was found');
-  return port;
+function firstLine(error: unknown): string {
+  return (error instanceof Error ? error.message : String(error)).split('\n')[0] ?? '';
 }

@@ -3,7 +3,7 @@ import { delimiter, join } from 'node:path';
 import { createManagedProcess, type ManagedProcess } from './managed-process.js';
 import { amqpGreeting, managementGreeting, waitForAnswer } from './readiness.js';
 
-/** The part of the node's name before `@localhost`. Each node has its own port mapper, so all may share the name. */
+/** Every node has a port mapper of its own, so all may have the same name, which is also their data's. */
 const NODE_NAME = 'sluice@localhost';
 
 export interface RabbitMqPorts {
@@ -20,16 +20,17 @@ export interface RabbitMqOptions {
   readonly epmd: string;
   readonly erlangDirectory: string;
   readonly ports: RabbitMqPorts;
-  /** For its data, cookie, settings, logs and records. */
+  /** For its logs and records. */
   readonly directory: string;
+  /** For its data, cookie and settings. */
+  readonly home: string;
 }
 
 /** RabbitMQ with the management plugin, user `guest`, virtual host `/`, all on loopback. */
 export function prepareRabbitMq(options: RabbitMqOptions): ManagedProcess {
-  const home = join(options.directory, 'rabbitmq');
-  mkdirSync(home, { recursive: true });
-  const mapper = prepareMapper(options, home);
-  const broker = prepareBroker(options, home);
+  mkdirSync(options.home, { recursive: true });
+  const mapper = prepareMapper(options);
+  const broker = prepareBroker(options);
   return {
     get pid() {
       return broker.pid;
@@ -45,11 +46,15 @@ export function prepareRabbitMq(options: RabbitMqOptions): ManagedProcess {
       await broker.stop(timeoutMs);
       await mapper.stop(timeoutMs);
     },
+    async discard() {
+      await broker.discard();
+      await mapper.discard();
+    },
   };
 }
 
 /** n.b. without a mapper of our own, Erlang would start one as a daemon that outlives the broker. */
-function prepareMapper({ epmd, ports, directory }: RabbitMqOptions, home: string): ManagedProcess {
+function prepareMapper({ epmd, ports, directory, home }: RabbitMqOptions): ManagedProcess {
   return createManagedProcess({
     command: epmd,
     args: ['-port', String(ports.mapper), '-address', '127.0.0.1'],
@@ -68,10 +73,11 @@ function prepareMapper({ epmd, ports, directory }: RabbitMqOptions, home: string
       ),
     readyTimeoutMs: 10_000,
     stopSignal: 'SIGTERM',
+    discardSignal: 'SIGKILL',
   });
 }
 
-function prepareBroker({ server, erlangDirectory, ports, directory }: RabbitMqOptions, home: string): ManagedProcess {
+function prepareBroker({ server, erlangDirectory, ports, directory, home }: RabbitMqOptions): ManagedProcess {
   const settingsFile = join(home, 'rabbitmq.conf');
   const pluginsFile = join(home, 'enabled_plugins');
   writeFileSync(settingsFile, settings(ports));
@@ -95,7 +101,7 @@ function prepareBroker({ server, erlangDirectory, ports, directory }: RabbitMqOp
       RABBITMQ_CONFIG_FILE: settingsFile,
       RABBITMQ_ENABLED_PLUGINS_FILE: pluginsFile,
       RABBITMQ_CONF_ENV_FILE: '/dev/null',
-      RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: '-kernel inet_dist_use_interface {127,0,0,1}',
+      RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: erlangArguments(ports),
     },
     workingDirectory: home,
     logFile: join(directory, 'rabbitmq.log'),
@@ -105,6 +111,7 @@ function prepareBroker({ server, erlangDirectory, ports, directory }: RabbitMqOp
       (await waitForAnswer({ host: '127.0.0.1', port: ports.management }, managementGreeting, signal)),
     readyTimeoutMs: 90_000,
     stopSignal: 'SIGTERM',
+    discardSignal: 'SIGKILL',
   });
 }
 
@@ -117,4 +124,16 @@ function settings(ports: RabbitMqPorts): string {
     `management.tcp.port = ${ports.management}`,
     '',
   ].join('\n');
+}
+
+/**
+ * Named from its start, the node finds its own name set and skips a check for which RabbitMQ would first run a second
+ * Erlang machine.
+ */
+function erlangArguments({ distribution }: RabbitMqPorts): string {
+  return [
+    `-sname ${NODE_NAME}`,
+    `-kernel inet_dist_listen_min ${distribution} inet_dist_listen_max ${distribution}`,
+    '-kernel inet_dist_use_interface {127,0,0,1}',
+  ].join(' ');
 }

@@ -3,35 +3,42 @@ import { join } from 'node:path';
 import { createManagedProcess, type ManagedProcess } from './managed-process.js';
 import { redisGreeting, waitForAnswer } from './readiness.js';
 
+/** Appended to a file that is synchronised once a second; a key is never evicted. */
+export const SETTINGS = {
+  save: '',
+  appendonly: 'yes',
+  appendfsync: 'everysec',
+  'maxmemory-policy': 'noeviction',
+};
+
 export interface RedisOptions {
   readonly server: string;
   readonly port: number;
-  /** For its data, log and record. */
+  /** For its log and record. */
   readonly directory: string;
+  /** For its data. */
+  readonly home: string;
 }
 
-/** Redis that keeps what it confirmed a second ago (append-only file, one fsync a second) and never evicts a key. */
-export function prepareRedis({ server, port, directory }: RedisOptions): ManagedProcess {
-  const dataDirectory = join(directory, 'redis');
-  mkdirSync(dataDirectory, { recursive: true });
+/** A private Redis that loses at most its last second when the machine crashes, nothing when it is killed. */
+export function prepareRedis({ server, port, directory, home }: RedisOptions): ManagedProcess {
+  mkdirSync(home, { recursive: true });
   const settings = {
-    port,
+    port: String(port),
     bind: '127.0.0.1',
-    dir: dataDirectory,
-    save: '',
-    appendonly: 'yes',
-    appendfsync: 'everysec',
-    'maxmemory-policy': 'noeviction',
+    dir: home,
+    ...SETTINGS,
     daemonize: 'no',
   };
   return createManagedProcess({
     command: server,
-    args: Object.entries(settings).flatMap(([name, value]) => [`--${name}`, String(value)]),
-    workingDirectory: dataDirectory,
+    args: Object.entries(settings).flatMap(([name, value]) => [`--${name}`, value]),
+    workingDirectory: home,
     logFile: join(directory, 'redis.log'),
     recordFile: join(directory, 'redis.process.json'),
     ready: (signal) => waitForAnswer({ host: '127.0.0.1', port }, redisGreeting(), signal),
     readyTimeoutMs: 30_000,
     stopSignal: 'SIGTERM',
+    discardSignal: 'SIGKILL',
   });
 }
