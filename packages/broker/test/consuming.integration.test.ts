@@ -10,7 +10,7 @@ import {
   retry,
   type Delivery,
 } from '../src/index.js';
-import { job, logger, openBench, take, until, type Bench } from './support.js';
+import { job, logger, openBench, openWire, take, until, type Bench } from './support.js';
 
 /** A promise with its resolver. */
 function signal<T = void>(): { promise: Promise<T>; resolve: (value: T) => void } {
@@ -254,29 +254,43 @@ describe('consuming', () => {
     expect(await count(queue)).toBe(0);
   });
 
-  it('works on several batches side by side when told to', async () => {
+  it('works on several batches side by side, and the ack of a later one does not speak for an earlier one', async () => {
     const pool = await bench.pool();
-    const queue = `work.${pool}.standard`;
+    const wire = await openWire(bench.url);
+    const connection = bench.keep(createBrokerConnection({ url: wire.url, name: 'cut', logger }));
+    await connection.start();
     const gates = [signal(), signal(), signal()];
-    let started = 0;
-    await Promise.all(Array.from({ length: 30 }, () => bench.publisher.publish(job(pool))));
-    const consumer = await bench.batchConsumer(queue, {
+    const batches: string[][] = [];
+    const ids = Array.from({ length: 30 }, (_, index) => String(index));
+    await Promise.all(ids.map((id) => bench.publisher.publish(job(pool, id))));
+    const consumer = await bench.batchConsumer(`work.${pool}.standard`, {
+      connection,
       prefetch: 30,
       maxBatch: 10,
       lingerMs: 1_000,
       concurrency: 3,
       handler: async (deliveries) => {
-        await gates[started++]?.promise;
+        const gate = gates[batches.push(deliveries.map((one) => one.messageId)) - 1];
+        await gate?.promise;
         return deliveries.map(() => ack);
       },
     });
-    await until(() => started === 3);
-    for (const left of [20, 10, 0]) {
-      gates.pop()?.resolve(); // the last batch first: its acks may not speak for the others
-      await until(() => consumer.inFlight === left);
-    }
-    await consumer.stop();
-    expect(await count(queue)).toBe(0);
+    await until(() => batches.length === 3);
+    gates[2]?.resolve();
+    await until(() => consumer.inFlight === 20);
+    // Once the broker answers what was sent after the acks, it has read them.
+    await (await connection.open(new AbortController().signal)).createChannel();
+    wire.cut();
+    gates[0]?.resolve();
+    gates[1]?.resolve();
+    await until(() => batches.length >= 5 && consumer.inFlight === 0);
+    const again = batches
+      .slice(3)
+      .flat()
+      .sort((one, other) => Number(one) - Number(other));
+    expect(again).toEqual(ids.slice(0, 20));
+    await bench.release();
+    await wire.close();
   });
 
   it('treats a wrong number of settlements as a failure of all', async () => {
