@@ -5,7 +5,9 @@ import { MAX_MARKS_TOGETHER, normalizeCompatibly } from './normalization.js';
 const marks = fc.constantFrom('\u0301', '\u0316', '\u0334', '\uff9e', '\u3099', '\u{1d165}');
 const letters = fc.constantFrom('a', 'ﬁ', '\u30ab', '\u1112', '\u1161', ' ', '\u{1f600}', '\ud800');
 const runs = fc.tuple(letters, fc.array(marks, { maxLength: MAX_MARKS_TOGETHER }));
-const text = fc.array(runs, { maxLength: 12 }).map((each) => each.map(([letter, run]) => letter + run.join('')).join(''));
+const text = fc
+  .array(runs, { maxLength: 12 })
+  .map((each) => each.map(([letter, run]) => letter + run.join('')).join(''));
 
 describe('normalization', () => {
   it('is NFKC as long as no run of marks is longer than the bound', () => {
@@ -25,7 +27,7 @@ describe('normalization', () => {
   });
 
   it('takes a million unordered marks, which would take NFKC many minutes', () => {
-    const hostile = `a${'\u0334\u0316\u0301'.repeat(350_000)}`;
-    expect(normalizeCompatibly(hostile)).toHaveLength(hostile.length);
+    const hostile = `q${'\u0334\u0316\u0301'.repeat(350_000)}`;
+    expect(normalizeCompatibly(hostile).length).toBe(hostile.length);
   });
 });

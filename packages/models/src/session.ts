@@ -36,6 +36,8 @@ export async function openSession(model: Model, { threads }: SessionOptions): Pr
     intraOpNumThreads: threads,
     interOpNumThreads: 1,
     executionMode: 'sequential',
+    // Errors are thrown, with their message; the native library need not write them to stderr as well.
+    logSeverityLevel: 4,
     // Idle threads would otherwise burn a core each while they wait for work.
     extra: { session: { intra_op: { allow_spinning: '0' } } },
   }).catch((cause: unknown) => {

@@ -24,7 +24,7 @@ export function startSessions(): Sessions {
     serialization: 'advanced',
   });
   const waiting = new Map<number, (answer: Answer) => void>();
-  const ended = once(child, 'close');
+  const ended = once(child, 'exit');
   let requests = 0;
   child.on('message', (answer) => waiting.get((answer as Answer).id)?.(answer as Answer));
 

@@ -72,8 +72,11 @@ export function problemsOf(result: Verification, tolerance: Tolerance): string[]
   return problems;
 }
 
+/** The compiled program, also when this file is run from its source by a test. */
+const VERIFY_PROCESS = fileURLToPath(new URL('../../dist/builder/verify-process.js', import.meta.url));
+
 async function askChild(task: VerificationTask): Promise<Verification> {
-  const child = fork(fileURLToPath(new URL('./verify-process.js', import.meta.url)), { execArgv: [] });
+  const child = fork(VERIFY_PROCESS, { execArgv: [] });
   const closed = once(child, 'close');
   let answer: VerificationAnswer | undefined;
   child.on('message', (message) => (answer = message as VerificationAnswer));
