@@ -53,10 +53,24 @@ local function refill(s, now)
   s.at = most(s.at, now)
 end
 
+-- The caller's limits: a JSON list of { name, 'rate', max, windowMs } and
+-- { name, 'quota', max, period id, its start, its end, the next period's id, its end (Unix ms) }.
+local function read_limits(json)
+  local limits = cjson.decode(json)
+  for i, l in ipairs(limits) do
+    if l[2] == 'rate' then
+      limits[i] = { name = l[1], kind = l[2], max = l[3], window = l[4] }
+    else
+      limits[i] = { name = l[1], kind = l[2], max = l[3], id = l[4], starts = l[5], ends = l[6], next_id = l[7], next_ends = l[8] }
+    end
+  end
+  return limits
+end
+
 -- The caller names two periods, `now` decides: its clock only has to be right to within a period.
-local function period_at(period, now)
-  if now < period.endsAtMs then return period.id, period.endsAtMs end
-  if now < period.nextEndsAtMs then return period.nextId, period.nextEndsAtMs end
+local function period_at(limit, now)
+  if now < limit.ends then return limit.id, limit.ends end
+  if now < limit.next_ends then return limit.next_id, limit.next_ends end
   error('the periods of the caller are over')
 end
 
@@ -65,11 +79,11 @@ end
 local function advance(s, limit, now)
   if limit.kind == 'rate' then
     refill(s, now)
-    if s.window ~= limit.windowMs then s.credit = floor(s.credit / s.window) * limit.windowMs end
-    s.max, s.window = limit.max, limit.windowMs
+    if s.window ~= limit.window then s.credit = floor(s.credit / s.window) * limit.window end
+    s.max, s.window = limit.max, limit.window
     s.credit = least(s.credit, s.max * s.window)
   elseif now >= s.ends then
-    local id, ends = period_at(limit.period, now)
+    local id, ends = period_at(limit, now)
     if id ~= s.id then s.held, s.used, s.overage = 0, 0, 0 end
     s.id, s.ends = id, ends
   end

@@ -2,11 +2,11 @@
   status: how far each limit is used now. Writes nothing.
 
   KEYS 1 quota   hash, see limit-state
-  ARGV 1 limits (JSON)
+  ARGV 1 limits, see limit-state
   Returns { 'loaded', now (Unix ms), (used, held, overage, remaining, resets in (ms)) per limit }
        or { 'not_loaded', now } when the tenant or one of the limits is unknown
 ]]
-local quota, limits = KEYS[1], cjson.decode(ARGV[1])
+local quota, limits = KEYS[1], read_limits(ARGV[1])
 local now = redis_now_ms()
 
 local names = { 'loaded' }

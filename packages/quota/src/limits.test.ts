@@ -69,6 +69,7 @@ describe('encodeLimits', () => {
     ['a maximum beyond exact integers', { ...quota, max: 2 ** 53 }],
     ['a bucket beyond exact integers', { ...rate, max: 2 ** 50 }],
     ['no window', { name: 'rate', kind: 'rate', max: 1 }],
+    ['a period that is none of its own', { ...rate, period }],
     ['no period', { name: 'quota', kind: 'quota', max: 1 }],
     ['a period id with spaces', { ...quota, period: { ...period, id: 'a b' } }],
     ['a period that ends before it starts', { ...quota, period: { ...period, endsAtMs: 0 } }],
@@ -77,6 +78,9 @@ describe('encodeLimits', () => {
   });
 
   it('takes a good one', () => {
-    expect(JSON.parse(encodeLimits([rate, quota]))).toEqual([rate, quota]);
+    expect(JSON.parse(encodeLimits([rate, quota]))).toEqual([
+      ['rate', 'rate', 10, 1000],
+      ['quota', 'quota', 10, 'a', 0, 1, 'b', 2],
+    ]);
   });
 });

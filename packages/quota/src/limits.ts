@@ -28,9 +28,9 @@ export interface Limit {
   readonly kind: LimitKind;
   /** Tokens, a whole number, 1 … LARGEST_MAX; for a rate `max × windowMs` must be below 2^53 too. */
   readonly max: number;
-  /** For a rate: in what time an empty bucket fills, in milliseconds. */
+  /** For a rate only: in what time an empty bucket fills, in milliseconds. */
   readonly windowMs?: number;
-  /** For a quota. */
+  /** For a quota only. */
   readonly period?: Period;
 }
 
@@ -110,12 +110,16 @@ export function limitsOf(plan: PlanLimits, timeZone: string, nowMs: number): rea
 
 const encodedLimits = new WeakMap<readonly Limit[], string>();
 
-/** The limits as the scripts read them. Throws a RangeError when one cannot be kept exactly; kept per array. */
+/** The limits as `read_limits` of `lua/limit-state.lua` reads them: lists, which decode in a third of the time. Throws a RangeError when one cannot be kept exactly; kept per array. */
 export function encodeLimits(limits: readonly Limit[]): string {
   const known = encodedLimits.get(limits);
   if (known !== undefined) return known;
   limits.forEach(checkLimit);
-  const encoded = JSON.stringify(limits);
+  const encoded = JSON.stringify(
+    limits.map(({ name, kind, max, windowMs, period: p }) =>
+      p ? [name, kind, max, p.id, p.startsAtMs, p.endsAtMs, p.nextId, p.nextEndsAtMs] : [name, kind, max, windowMs],
+    ),
+  );
   encodedLimits.set(limits, encoded);
   return encoded;
 }
@@ -126,6 +130,7 @@ function checkLimit({ name, kind, max, windowMs, period }: Limit): void {
   if (!Number.isInteger(max) || max < 1 || max > LARGEST_MAX)
     throw wrong(`must have a whole maximum, 1 … ${LARGEST_MAX}`);
   if (kind === 'rate') {
+    if (period) throw wrong('must not have a period');
     if (!windowMs || !Number.isSafeInteger(windowMs) || windowMs < 1) throw wrong('must have a window of whole ms');
     if (!Number.isSafeInteger(max * windowMs)) throw wrong('is too large: max × windowMs must be below 2^53');
   } else {
