@@ -40,14 +40,19 @@ describe('createLifecycle', () => {
     await Promise.all([unstarted.stop(), unstarted.stop()]);
     expect(events).toEqual([]);
 
-    let release = (): void => undefined;
-    const gate = new Promise<void>((resolve) => (release = resolve));
+    let refuse = (_error: Error): void => undefined;
+    const waiting = new Promise<void>((_resolve, reject) => (refuse = reject));
     const [, late] = recording(['x', 'late'], events);
-    const lifecycle = createLifecycle([{ name: 'slow', start: () => gate }, late ?? { name: 'late' }], logger);
-    const starting = lifecycle.start();
-    const stopping = lifecycle.stop();
-    release();
-    await Promise.all([starting, stopping]);
+    const lifecycle = createLifecycle(
+      [
+        { name: 'slow', start: () => waiting, stop: async () => refuse(new Error('stopped')) },
+        late ?? { name: 'late' },
+      ],
+      logger,
+    );
+    const starting = lifecycle.start().catch((error: Error) => error.message);
+    await lifecycle.stop();
+    expect(await starting).toBe('stopped');
     expect(events).toEqual([]);
     expect(lifecycle.state).toBe('stopped');
   });

@@ -23,7 +23,7 @@ export interface Lifecycle extends Service {
 }
 
 /**
- * Starts parts in order and stops them in reverse.
+ * Starts parts in order and stops them in reverse. A part's `stop` may be called while its `start` is under way.
  *
  * ```
  * created ─start▶ starting ─▶ running ─stop▶ draining ─▶ stopped
@@ -43,7 +43,7 @@ export function createLifecycle(parts: readonly LifecyclePart[], logger: Logger)
       started.push(part);
       await part.start?.();
     }
-    state = 'running';
+    if (!stopping) state = 'running';
   }
 
   async function stopParts(final: LifecycleState): Promise<void> {
@@ -64,15 +64,17 @@ export function createLifecycle(parts: readonly LifecyclePart[], logger: Logger)
     },
     start() {
       starting ??= startParts().catch(async (error: unknown) => {
-        await stopParts('failed');
+        if (!stopping) await stopParts('failed');
         throw error;
       });
       return starting;
     },
     stop() {
+      // n.b. a part that is still starting is stopped as well: it may be waiting for a server that is not there.
       stopping ??= (async () => {
+        if (state === 'failed') return;
+        await stopParts('stopped');
         await starting?.catch(() => undefined);
-        if (state !== 'failed') await stopParts('stopped');
       })();
       return stopping;
     },

@@ -50,10 +50,12 @@ export async function runApp(options: AppOptions): Promise<void> {
   try {
     await lifecycle.start();
   } catch (error) {
+    if (ending) return; // told to end while it started; that goes its own way
     logger.fatal({ err: error }, `${name} could not start`);
     exit(logger, 1);
     return;
   }
+  if (ending) return;
   logger.info(options.onReady?.() ?? {}, `${name} is ready`);
   process.send?.({ type: 'ready', ...options.onReady?.() });
 }
