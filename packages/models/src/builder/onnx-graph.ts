@@ -1,4 +1,4 @@
-import { bytesField, floatField, intField, messageField, stringField } from './protobuf.js';
+import { bytesField, encodeMessage, floatField, intField, messageField, stringField, type Field } from './protobuf.js';
 
 /**
  * Builds an ONNX model in memory. Field numbers are those of onnx/onnx.proto; operators, their inputs and attributes
@@ -51,10 +51,10 @@ export interface OnnxGraph {
 
 /** @param name of the graph and of the producer's model; visible in viewers only. */
 export function createOnnxGraph(name: string): OnnxGraph {
-  const nodes: Buffer[] = [];
-  const initializers: Buffer[] = [];
-  const inputs: Buffer[] = [];
-  const outputs: Buffer[] = [];
+  const nodes: Field[] = [];
+  const initializers: Field[] = [];
+  const inputs: Field[] = [];
+  const outputs: Field[] = [];
   let values = 0;
 
   const nextValue = (prefix: string): Value => `${prefix}_${values++}`;
@@ -117,7 +117,7 @@ export function createOnnxGraph(name: string): OnnxGraph {
     build() {
       const graph = [...nodes, stringField(2, name), ...initializers, ...inputs, ...outputs];
       const opset = [stringField(1, ''), intField(2, OPSET)];
-      return Buffer.concat([
+      return encodeMessage([
         intField(1, IR_VERSION),
         stringField(2, 'sluice'),
         messageField(7, graph),
@@ -133,14 +133,14 @@ function elementTypeOf(data: Float32Array | Int8Array | BigInt64Array): ElementT
 }
 
 /** The value fields of an AttributeProto. */
-function attribute(value: Attribute): Buffer[] {
+function attribute(value: Attribute): Field[] {
   if (typeof value === 'number') return [intField(3, value), intField(20, ATTRIBUTE_INT)];
   if ('float' in value) return [floatField(2, value.float), intField(20, ATTRIBUTE_FLOAT)];
   return [...value.map((each) => intField(8, each)), intField(20, ATTRIBUTE_INTS)];
 }
 
 /** A ValueInfoProto of a tensor as field `field` of the graph. */
-function valueInfo(field: number, name: string, type: ElementType, shape: readonly Axis[]): Buffer {
+function valueInfo(field: number, name: string, type: ElementType, shape: readonly Axis[]): Field {
   const axes = shape.map((axis) =>
     messageField(1, [typeof axis === 'string' ? stringField(2, axis) : intField(1, axis)]),
   );

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { bytesField, floatField, intField, messageField, stringField } from './protobuf.js';
+import { bytesField, encodeMessage, floatField, intField, messageField, stringField } from './protobuf.js';
 
 describe('the protobuf writer', () => {
   it.each([
@@ -14,6 +14,6 @@ describe('the protobuf writer', () => {
     ['a message', messageField(3, [intField(1, 150)]), [0x1a, 0x03, 0x08, 0x96, 0x01]],
     ['an empty message', messageField(3, []), [0x1a, 0x00]],
   ])('writes %s', (_, field, expected) => {
-    expect([...field]).toEqual(expected);
+    expect([...encodeMessage([field])]).toEqual(expected);
   });
 });

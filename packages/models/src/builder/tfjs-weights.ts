@@ -94,7 +94,7 @@ function readStrings(bytes: Buffer, start: number, count: number): { strings: re
 
 /** Copies, since the bytes need not be aligned to four. */
 function toFloats(bytes: Uint8Array): Float32Array {
-  return new Float32Array(Uint8Array.from(bytes).buffer);
+  return new Float32Array(new Uint8Array(bytes).buffer);
 }
 
 function dequantise(bytes: Uint8Array, { scale, min }: { scale: number; min: number }): Float32Array {
