@@ -8,10 +8,12 @@ const RUN: Readonly<Record<BenchmarkName, (options: PipelineOptions) => Promise<
 };
 
 async function main({ names, quick, rounds, json }: CommandLine, args: readonly string[]): Promise<void> {
+  const signal = interruption();
   for (const name of names) {
     const result = await RUN[name]({
       quick,
       rounds,
+      signal,
       command: ['npm run bench --', ...args].join(' '),
       report: (line) => console.log(`  ${line}`),
     });
@@ -20,6 +22,18 @@ async function main({ names, quick, rounds, json }: CommandLine, args: readonly 
     console.log(formatResult(result));
     console.log(`\n${path}`);
   }
+}
+
+/** Aborted by Ctrl-C or SIGTERM; a second one ends the process at once. */
+function interruption(): AbortSignal {
+  const controller = new AbortController();
+  const interrupt = (): void => {
+    if (controller.signal.aborted) process.exit(130);
+    controller.abort(new Error('interrupted'));
+  };
+  process.on('SIGINT', interrupt);
+  process.on('SIGTERM', interrupt);
+  return controller.signal;
 }
 
 function defaultPath({ benchmark, conditions }: BenchmarkResult): string {

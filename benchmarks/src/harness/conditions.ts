@@ -1,5 +1,7 @@
-import { cpus, totalmem } from 'node:os';
+import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { cpus, totalmem } from 'node:os';
+import { dirname, join } from 'node:path';
 
 /** What a figure depends on besides the code. */
 export interface Conditions {
@@ -31,13 +33,15 @@ export function describeConditions(command: string, servers: Readonly<Record<str
   };
 }
 
-const manifests = createRequire(import.meta.url);
+const { resolve } = createRequire(import.meta.url);
 
-/** n.b. a package may hide its package.json behind `exports`. */
+/** n.b. a package may hide its package.json behind `exports`, so it is looked for above the package's entry. */
 function versionOf(library: string): string {
-  try {
-    return (manifests(`${library}/package.json`) as { version: string }).version;
-  } catch {
-    return 'unknown';
+  for (let folder = dirname(resolve(library)); folder !== dirname(folder); folder = dirname(folder)) {
+    const path = join(folder, 'package.json');
+    if (!existsSync(path)) continue;
+    const manifest = JSON.parse(readFileSync(path, 'utf8')) as { name?: string; version?: string };
+    if (manifest.name === library) return manifest.version ?? 'unknown';
   }
+  return 'unknown';
 }

@@ -1,10 +1,17 @@
 import { describe, expect, it } from '@jest/globals';
-import { cpuBetween, parseStat, readCpuTimes, sumByRole } from './cpu.js';
+import { cpuBetween, parseMachineStat, parseStat, readCpuTimes, sumByRole } from './cpu.js';
 
 describe('parseStat', () => {
   it('reads parent and times behind a name that holds spaces and parentheses', () => {
     const line = '42 (a) b (c) S 7 42 42 0 -1 4194304 10 0 0 0 3 4 5 6 20 0 1 0 100 1 1';
     expect(parseStat(line)).toEqual({ parentPid: 7, cpuMicros: 180_000 });
+  });
+});
+
+describe('parseMachineStat', () => {
+  it('counts everything but idling and waiting, of all cores together', () => {
+    const text = 'cpu  1 2 4 1000 2000 8 16 32 0 0\ncpu0 1 2 4 1000 2000 8 16 32 0 0\n';
+    expect(parseMachineStat(text)).toBe(630_000);
   });
 });
 

@@ -68,6 +68,20 @@ function readProcessTable(): ReadonlyMap<number, ProcessEntry> | undefined {
   return table;
 }
 
+/** CPU time that the whole machine spent so far, in microseconds; undefined where the system does not tell. */
+export function readMachineMicros(): number | undefined {
+  return process.platform === 'linux' ? parseMachineStat(readFileSync('/proc/stat', 'utf8')) : undefined;
+}
+
+/** Reads the first line of `/proc/stat`: all that is neither idle nor waiting, time stolen by a hypervisor included. */
+export function parseMachineStat(text: string): number {
+  const [, user = 0, nice = 0, system = 0, , , interrupts = 0, softInterrupts = 0, stolen = 0] = text
+    .slice(0, text.indexOf('\n'))
+    .split(/\s+/)
+    .map(Number);
+  return (user + nice + system + interrupts + softInterrupts + stolen) * MICROS_PER_TICK;
+}
+
 /** Reads a `/proc/<pid>/stat` line: proc_pid_stat(5). */
 export function parseStat(line: string): ProcessEntry {
   // n.b. the name, field 2, is in parentheses and may itself hold spaces and parentheses.

@@ -13,6 +13,8 @@ export interface Round {
   readonly cpuMicrosPerJob?: Readonly<Record<string, number>>;
   /** Share of one core that the load generator used while it sent, 0 … . */
   readonly loadGeneratorCores: number;
+  /** Cores that were busy with other processes meanwhile, the idle pipeline among them: what disturbed the round. */
+  readonly otherCores?: number;
   /** Paced only: how far the generator ran behind its clock. */
   readonly lateMs?: Percentiles;
 }
@@ -44,6 +46,7 @@ export function metrics(roles: readonly string[]): readonly Metric[] {
     })),
     { title: 'CPU of all, µs/job', better: 'less', of: totalCpu },
     { title: 'load generator, cores', better: 'none', of: ({ loadGeneratorCores }) => loadGeneratorCores },
+    { title: 'other processes, cores', better: 'none', of: ({ otherCores }) => otherCores },
     { title: 'sent late p99, ms', better: 'none', of: ({ lateMs }) => lateMs?.p99 },
   ];
 }

@@ -7,6 +7,10 @@ describe('formatSpread', () => {
   it('keeps three digits that mean something', () => {
     expect(formatSpread({ median: 4485.3, min: 9.994, max: 12.34 })).toBe('4,485 [9.99 – 12.3]');
   });
+
+  it('gives no range to a single value', () => {
+    expect(formatSpread({ median: 0.9, min: 0.9, max: 0.9 })).toBe('0.90');
+  });
 });
 
 describe('formatResult', () => {
@@ -44,6 +48,6 @@ describe('formatResult', () => {
     expect(text).toContain('redis 7.0.15');
     expect(text).toContain('it was raining');
     expect(text).toContain('sluice ÷ floor');
-    expect(text).toMatch(/jobs\/s .*1,000 .*900 .*0\.90 /);
+    expect(text).toMatch(/jobs\/s .* 1,000 .* 900 .* 0\.90 /);
   });
 });

@@ -67,8 +67,9 @@ function formatCase({ name, rounds, comparisons }: CaseResult): string {
   return `\n${name}: median [least – most] of ${count} ${count === 1 ? 'round' : 'rounds'}\n${table.toString()}`;
 }
 
-/** `4,485 [4,210 – 4,602]`. */
+/** `4,485 [4,210 – 4,602]`, or the value alone when there is only one. */
 export function formatSpread({ median, min, max }: Spread): string {
+  if (min === max) return formatNumber(median);
   return `${formatNumber(median)} [${formatNumber(min)} – ${formatNumber(max)}]`;
 }
 

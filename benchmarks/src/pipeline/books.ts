@@ -10,14 +10,19 @@ export interface Billed {
   readonly lastMs: number;
 }
 
+/** The jobs of a round. */
+export interface Expected {
+  readonly sinceMs: number;
+  readonly count: number;
+  readonly timeLimitMs: number;
+  /** Ends the wait early, with an error. */
+  readonly signal: AbortSignal;
+}
+
 /** Reads one side's ledger, through a view `billed` that both sides have. */
 export interface Books {
   /** Waits until `count` jobs accepted since `sinceMs` are billed; fails when more are, or after `timeLimitMs`. */
-  drained(expected: {
-    readonly sinceMs: number;
-    readonly count: number;
-    readonly timeLimitMs: number;
-  }): Promise<Billed>;
+  drained(expected: Expected): Promise<Billed>;
   close(): Promise<void>;
 }
 
@@ -40,13 +45,13 @@ export async function openBooks(
   }
 
   return {
-    async drained({ sinceMs, count: wanted, timeLimitMs }) {
+    async drained({ sinceMs, count: wanted, timeLimitMs, signal }) {
       const deadline = performance.now() + timeLimitMs;
       let billed = await countBilled(sinceMs);
       while (billed < wanted) {
         if (performance.now() > deadline)
           throw new Error(`${billed} of ${wanted} jobs were billed in ${timeLimitMs} ms`);
-        await sleep(POLL_MS);
+        await sleep(POLL_MS, undefined, { signal });
         billed = await countBilled(sinceMs);
       }
       if (billed > wanted) throw new Error(`${billed} jobs were billed, ${wanted} were accepted`);

@@ -1,4 +1,4 @@
-import { cpuBetween, readCpuTimes, type Roles } from '../harness/cpu.js';
+import { cpuBetween, readCpuTimes, readMachineMicros, type CpuTimes, type Roles } from '../harness/cpu.js';
 import type { Round } from '../harness/figures.js';
 import { runLoad } from '../load/load-generator.js';
 import type { Pace } from '../load/load-plan.js';
@@ -12,6 +12,13 @@ export interface Case {
   readonly requests: number;
 }
 
+export interface Measuring {
+  /** The servers, which both sides share. */
+  readonly servers: Roles;
+  /** Ends the round early, with an error. */
+  readonly signal: AbortSignal;
+}
+
 const TIME_LIMIT_MS = 120_000;
 
 /**
@@ -20,27 +27,64 @@ const TIME_LIMIT_MS = 120_000;
  * @throws Error when an answer is not 202, or when fewer or more jobs are billed than were accepted: such a round has no
  * figures.
  */
-export async function measureRound(side: Side, { pace, requests }: Case, servers: Roles): Promise<Round> {
-  const roles = { ...side.roles, ...servers };
-  const cpuBefore = readCpuTimes(roles);
+export async function measureRound(
+  side: Side,
+  { pace, requests }: Case,
+  { servers, signal }: Measuring,
+): Promise<Round> {
+  signal.throwIfAborted();
+  const cpu = startCpuClock({ ...side.roles, ...servers });
   const sinceMs = Date.now();
-  const load = await runLoad({ url: side.url, pace, requests, timeLimitMs: TIME_LIMIT_MS, templates: side.templates });
+  const { url, templates } = side;
+  const load = await runLoad({ url, pace, requests, timeLimitMs: TIME_LIMIT_MS, templates }, signal);
   if (load.accepted !== requests) {
     throw new Error(`${side.name} refused ${requests - load.accepted} of ${requests}: ${JSON.stringify(load.refused)}`);
   }
-  const { billedMs, lastMs } = await side.books.drained({ sinceMs, count: requests, timeLimitMs: TIME_LIMIT_MS });
-  const cpuAfter = readCpuTimes(roles);
+  const expected = { sinceMs, count: requests, timeLimitMs: TIME_LIMIT_MS, signal };
+  const { billedMs, lastMs } = await side.books.drained(expected);
+  const used = cpu.read();
   return {
     jobs: requests,
     jobsPerSecond: requests / ((lastMs - load.startedAtMs) / 1000),
     submitMs: load.submitMs,
     billedMs,
-    ...(cpuBefore && cpuAfter && { cpuMicrosPerJob: perJob(cpuBetween(cpuBefore, cpuAfter), requests) }),
+    ...(used && {
+      cpuMicrosPerJob: mapValues(used.roles, (micros) => micros / requests),
+      otherCores: Math.max(0, used.restMicros - load.cpuMicros) / used.elapsedMicros,
+    }),
     loadGeneratorCores: load.cpuMicros / 1000 / Math.max(1, load.endedAtMs - load.startedAtMs),
     ...(load.lateMs && { lateMs: load.lateMs }),
   };
 }
 
-function perJob(cpu: Readonly<Record<string, number>>, jobs: number): Readonly<Record<string, number>> {
-  return Object.fromEntries(Object.entries(cpu).map(([role, micros]) => [role, micros / jobs]));
+interface CpuUse {
+  readonly roles: CpuTimes;
+  /** What the rest of the machine used. */
+  readonly restMicros: number;
+  readonly elapsedMicros: number;
+}
+
+/** Reads who uses the CPU from now on; undefined where the system does not tell. */
+function startCpuClock(roles: Roles): { read(): CpuUse | undefined } {
+  const startedAt = performance.now();
+  const machineBefore = readMachineMicros();
+  const before = readCpuTimes(roles);
+  return {
+    read() {
+      const after = readCpuTimes(roles);
+      const machineAfter = readMachineMicros();
+      if (!before || !after || machineBefore === undefined || machineAfter === undefined) return undefined;
+      const used = cpuBetween(before, after);
+      const ours = Object.values(used).reduce((sum, micros) => sum + micros, 0);
+      return {
+        roles: used,
+        restMicros: machineAfter - machineBefore - ours,
+        elapsedMicros: (performance.now() - startedAt) * 1000,
+      };
+    },
+  };
+}
+
+function mapValues(values: CpuTimes, change: (value: number) => number): CpuTimes {
+  return Object.fromEntries(Object.entries(values).map(([key, value]) => [key, change(value)]));
 }

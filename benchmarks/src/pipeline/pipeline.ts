@@ -24,6 +24,8 @@ export interface PipelineOptions {
   readonly command: string;
   /** Told what happens, for people who wait. */
   readonly report: (line: string) => void;
+  /** Ends the run early, with an error, after everything is taken down. */
+  readonly signal: AbortSignal;
 }
 
 const CASES: readonly Case[] = [
@@ -54,14 +56,16 @@ export async function runPipeline(options: PipelineOptions): Promise<BenchmarkRe
     environment: { PATH: process.env['PATH'] },
     report: ({ server, message }) => options.report(`${server}: ${message}`),
   });
+  let failed = false;
   try {
-    const result = await runOn(services, own, options);
-    await rm(own, { recursive: true, force: true });
-    return result;
+    return await runOn(services, own, options);
   } catch (error) {
+    options.signal.throwIfAborted();
+    failed = true;
     throw new Error(`the run failed; logs are in ${own}`, { cause: error });
   } finally {
     await services.stop();
+    if (!failed) await rm(own, { recursive: true, force: true });
   }
 }
 
@@ -90,13 +94,13 @@ async function runCase(
   item: Case,
   sides: readonly Side[],
   servers: Roles,
-  { quick, rounds = quick ? 1 : 5, report }: PipelineOptions,
+  { quick, rounds = quick ? 1 : 5, report, signal }: PipelineOptions,
 ): Promise<CaseResult> {
   const figures = await runRounds({
     sides,
     rounds,
     warmUps: 1,
-    measure: (side) => measureRound(side, item, servers),
+    measure: (side) => measureRound(side, item, { servers, signal }),
     report: ({ side, round, figures: { jobsPerSecond, billedMs } }) =>
       report(
         `${item.name}, round ${round}, ${side.name}: ${jobsPerSecond.toFixed(0)} jobs/s, billed p50 ${billedMs.p50.toFixed(1)} ms`,
