@@ -133,6 +133,16 @@ describe('reserve', () => {
     });
   });
 
+  it('leaves an idempotency key alone that belongs to a later job', async () => {
+    const { reserve, tenantId, key } = await openTenant(plentyOfTime(10));
+    const idempotency = { keyHash: 'key', fingerprint: 'body', ttlMs: 60_000 };
+    await reserve({ jobId: 'first', idempotency });
+    await space.redis.del(key('idem:key')); // as when it expired
+    await reserve({ jobId: 'second', idempotency });
+    expect(await quota.dropHold({ tenantId, jobId: 'first' })).toBe(true);
+    expect(await reserve({ idempotency })).toMatchObject({ outcome: 'exists', jobId: 'second' });
+  });
+
   it('lets snapshots outlive the key that leads to them, and keeps them after settling', async () => {
     const { reserve, tenantId, key } = await openTenant(plentyOfTime(10));
     await reserve({ jobId: 'job', idempotency: { keyHash: 'k', fingerprint: 'f', ttlMs: 5_000_000 } });
@@ -229,12 +239,11 @@ describe('settle', () => {
     const good = await openTenant(plentyOfTime(10));
     const bad = await openTenant(plentyOfTime(10));
     await Promise.all([good.reserve({ jobId: 'a' }), bad.reserve({ jobId: 'a' })]);
-    const kept = await space.redis.hgetall(bad.key('quota'));
+    await space.redis.rename(bad.key('quota'), bad.key('aside'));
     await space.redis.set(bad.key('quota'), 'not a hash');
     const batch = [bad, good].map(({ tenantId }) => ({ tenantId, jobId: 'a', tokens: 1, snapshot: '' }));
     await expect(quota.settle(batch)).rejects.toMatchObject({ code: 'quota_unavailable' });
-    await space.redis.del(bad.key('quota'));
-    await space.redis.hset(bad.key('quota'), kept);
+    await space.redis.rename(bad.key('aside'), bad.key('quota'));
     expect(await quota.settle(batch)).toEqual(['settled', 'missing']);
   });
 });
