@@ -149,4 +149,7 @@ CREATE TABLE dead_letters (
   payload        bytea NOT NULL,
   payload_bytes  integer NOT NULL
 );
+-- A message that is delivered again before it was acknowledged is the same dead letter. Its id may be empty, so the
+-- payload belongs to the key.
+CREATE UNIQUE INDEX dead_letters_once ON dead_letters (queue, message_id, attempts, sha256(payload));
 CREATE INDEX dead_letters_job ON dead_letters (job_id) WHERE job_id IS NOT NULL;

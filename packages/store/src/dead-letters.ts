@@ -21,7 +21,7 @@ export interface DeadLetter {
 }
 
 export interface DeadLetters {
-  /** Keeps a dead letter. The same message given twice is kept twice. */
+  /** Keeps a dead letter; one with the same queue, message id, attempts and payload is kept once. */
   recordDeadLetter(letter: DeadLetter): Promise<void>;
 }
 

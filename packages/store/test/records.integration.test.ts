@@ -233,7 +233,7 @@ describe('postedTokens', () => {
 });
 
 describe('dead letters', () => {
-  it('are kept as they arrived', async () => {
+  it('are kept as they arrived, once for each attempt', async () => {
     const letter = {
       queue: 'results',
       reason: 'malformed_message\0',
@@ -245,9 +245,18 @@ describe('dead letters', () => {
       payload: Buffer.from([0, 255, 1]),
       payloadBytes: 3_000_000,
     };
-    await books.store.recordDeadLetter(letter);
-    const [row] = await books.query('SELECT * FROM dead_letters');
-    expect(row).toMatchObject({
+    await Promise.all([books.store.recordDeadLetter(letter), books.store.recordDeadLetter(letter)]);
+    await books.store.recordDeadLetter({ ...letter, attempts: 6 });
+    await books.store.recordDeadLetter({ ...letter, messageId: '', payload: Buffer.from('other') });
+    const rows = await books.query<{ attempts: number; message_id: string }>(
+      'SELECT * FROM dead_letters ORDER BY attempts, message_id DESC',
+    );
+    expect(rows.map(({ attempts, message_id }) => [attempts, message_id])).toEqual([
+      [5, 'm-1'],
+      [5, ''],
+      [6, 'm-1'],
+    ]);
+    expect(rows[0]).toMatchObject({
       queue: 'results',
       reason: 'malformed_message\uFFFD',
       job_id: null,
