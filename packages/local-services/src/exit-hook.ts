@@ -5,7 +5,7 @@ const pending = new Set<EndNow>();
 let installed = false;
 
 /**
- * Runs `endNow` when this process exits, or is ended by a signal that nobody handles, before the returned function was
+ * Runs `endNow` when this process exits, or is ended by SIGINT or SIGTERM that nobody else handles, before the returned function was
  * called. SIGKILL cannot be seen coming; what it leaves behind is cleaned up by the next start.
  */
 export function endOnExit(endNow: EndNow): () => void {
@@ -17,7 +17,7 @@ export function endOnExit(endNow: EndNow): () => void {
 function install(): void {
   installed = true;
   process.on('exit', endAll);
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, endUnlessHandled);
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, endUnlessHandled);
 }
 
 /** n.b. a listener switches off the signal's default, so without another listener that default is done here. */

@@ -8,7 +8,10 @@ const DIRECTORY = join(dirname(fileURLToPath(import.meta.url)), '../../../.local
 
 /** Starts private servers for what the environment does not name, and puts all four variables there. */
 export default async function setup(): Promise<void> {
-  const services = await startLocalServices({ directory: DIRECTORY });
+  const services = await startLocalServices({
+    directory: DIRECTORY,
+    report: ({ server, message }) => process.stderr.write(`${server} ${message}\n`),
+  });
   const previous = Object.fromEntries(Object.keys(services.environment).map((name) => [name, process.env[name]]));
   Object.assign(process.env, services.environment);
   keepForTeardown({ services, previous });

@@ -1,7 +1,15 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { endOnExit } from './exit-hook.js';
-import { descendantsOf, identify, isAlive, type ProcessIdentity, sendSignal, waitUntilGone } from './process-table.js';
+import {
+  descendantsOf,
+  identify,
+  isAlive,
+  type ProcessIdentity,
+  sendSignal,
+  suspend,
+  waitUntilGone,
+} from './process-table.js';
 
 /** A user and group that a server runs as. */
 export interface Account {
@@ -102,7 +110,7 @@ export function createManagedProcess(spec: ProcessSpec): ManagedProcess {
   async function end(signal: NodeJS.Signals, timeoutMs: number): Promise<void> {
     if (!running) return;
     if (signal === 'SIGKILL') return kill();
-    if (paused) signalFamily('SIGCONT');
+    if (paused) resume();
     const { identity } = running;
     const family = [identity, ...descendantsOf(identity.pid)];
     sendSignal(identity, signal);
@@ -117,12 +125,20 @@ export function createManagedProcess(spec: ProcessSpec): ManagedProcess {
     await running.exited;
   }
 
-  function signalFamily(signal: NodeJS.Signals): void {
+  function pause(): void {
     if (!running) throw new Error(`${spec.command} does not run`);
     const { identity } = running;
     // The parent first: a stopped parent cannot fork a child that the list does not have yet.
-    sendSignal(identity, signal);
-    for (const child of descendantsOf(identity.pid)) sendSignal(child, signal);
+    suspend(identity);
+    descendantsOf(identity.pid).forEach(suspend);
+    paused = true;
+  }
+
+  function resume(): void {
+    if (!running) throw new Error(`${spec.command} does not run`);
+    const { identity } = running;
+    for (const member of [...descendantsOf(identity.pid), identity]) sendSignal(member, 'SIGCONT');
+    paused = false;
   }
 
   return {
@@ -131,14 +147,8 @@ export function createManagedProcess(spec: ProcessSpec): ManagedProcess {
     },
     start,
     kill,
-    pause() {
-      signalFamily('SIGSTOP');
-      paused = true;
-    },
-    resume() {
-      signalFamily('SIGCONT');
-      paused = false;
-    },
+    pause,
+    resume,
     stop: (timeoutMs) => end(spec.stopSignal, timeoutMs),
     discard: () => end(spec.discardSignal, GONE_TIMEOUT_MS),
   };
@@ -147,7 +157,7 @@ export function createManagedProcess(spec: ProcessSpec): ManagedProcess {
 /** Kills a process and all below it, and says whom. n.b. the children are listed while the parent still links them. */
 export function killTree(root: ProcessIdentity): readonly ProcessIdentity[] {
   if (!isAlive(root)) return []; // its number may be another's by now, with children of its own
-  sendSignal(root, 'SIGSTOP');
+  suspend(root);
   const family = [root, ...descendantsOf(root.pid)];
   for (const member of family) sendSignal(member, 'SIGKILL');
   return family;

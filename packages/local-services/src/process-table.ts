@@ -12,12 +12,20 @@ export interface ProcessIdentity {
 interface ProcessEntry extends ProcessIdentity {
   readonly parent: number;
   readonly program: string;
+  /** One letter: T is stopped, Z has ended. */
+  readonly state: string;
 }
 
 const POLL_MS = 5;
+const STOP_TIMEOUT_MS = 1_000;
 
 /** What identifies the process `pid` now; undefined when there is none, or only its exit status is left. */
 export function identify(pid: number): ProcessIdentity | undefined {
+  const entry = lookUp(pid);
+  return entry && { pid, startedAt: entry.startedAt };
+}
+
+function lookUp(pid: number): ProcessEntry | undefined {
   return process.platform === 'linux' ? fromProc(pid) : fromPs(['-p', String(pid)])[0];
 }
 
@@ -59,6 +67,15 @@ export function sendSignal(target: ProcessIdentity, signal: NodeJS.Signals): boo
   }
 }
 
+/** Stops a process (SIGSTOP). n.b. the signal takes effect a moment after it was sent; this waits for that. */
+export function suspend(target: ProcessIdentity): void {
+  if (!sendSignal(target, 'SIGSTOP')) return;
+  const endsAtMs = performance.now() + STOP_TIMEOUT_MS;
+  while (lookUp(target.pid)?.state !== 'T' && isAlive(target) && performance.now() < endsAtMs) {
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
+  }
+}
+
 /** Waits until none of `targets` is left; false when some outlive `timeoutMs`. */
 export async function waitUntilGone(targets: readonly ProcessIdentity[], timeoutMs: number): Promise<boolean> {
   const endsAtMs = performance.now() + timeoutMs;
@@ -83,10 +100,11 @@ function fromProc(pid: number): ProcessEntry | undefined {
   if (stat === undefined) return undefined;
   const end = stat.lastIndexOf(')'); // n.b. the program's name may itself hold spaces and parentheses
   const fields = stat.slice(end + 2).split(' ');
-  const [state, parent] = fields;
+  const [state = '', parent] = fields;
   if (state === 'Z' || state === 'X') return undefined;
   return {
     pid,
+    state,
     program: stat.slice(stat.indexOf('(') + 1, end),
     parent: Number(parent),
     startedAt: `${bootId()}/${fields[19]}`,
@@ -112,7 +130,8 @@ function fromPs(selection: readonly string[]): readonly ProcessEntry[] {
     const match = /^\s*(\d+)\s+(\d+)\s+(\S+)\s+(\w+\s+\w+\s+\d+\s+[\d:]+\s+\d+)\s+(.*)$/.exec(line);
     if (!match || match[3]?.startsWith('Z')) return [];
     const program = (match[5] ?? '').split('/').at(-1) ?? '';
-    return [{ pid: Number(match[1]), parent: Number(match[2]), startedAt: match[4] ?? '', program }];
+    const state = match[3]?.[0] ?? '';
+    return [{ pid: Number(match[1]), parent: Number(match[2]), state, startedAt: match[4] ?? '', program }];
   });
 }
 

@@ -12,6 +12,8 @@ import {
   type ServerName,
   startLocalServices,
 } from '../src/index.js';
+import setup from '../src/jest-global-setup.js';
+import teardown from '../src/jest-global-teardown.js';
 import { identify, type ProcessIdentity, processesIn, waitUntilGone } from '../src/process-table.js';
 import { answers } from '../src/readiness.js';
 
@@ -79,16 +81,22 @@ describe('startLocalServices', () => {
     await redis(shared, 'PING', '+PONG');
   });
 
-  it.each([
-    ['SLUICE_POSTGRES_URL', 'postgres://me:hidden@127.0.0.1:1/db'],
-    ['SLUICE_REDIS_URL', 'redis://:hidden@127.0.0.1:1'],
-    ['SLUICE_RABBITMQ_URL', 'amqp://me:hidden@127.0.0.1:1'],
-    ['SLUICE_RABBITMQ_MANAGEMENT_URL', 'http://me:hidden@127.0.0.1:1'],
-    ['SLUICE_REDIS_URL', 'hidden'],
-  ])('names %s when it does not lead to such a server, and no password', async (variable, value) => {
-    const environment = { ...shared.environment, [variable]: value };
+  it('names every variable that does not lead to such a server, and no password', async () => {
+    const environment = {
+      SLUICE_POSTGRES_URL: 'postgres://me:hidden@127.0.0.1:1/db',
+      SLUICE_REDIS_URL: 'hidden',
+      SLUICE_RABBITMQ_URL: 'amqp://me:hidden@127.0.0.1:1',
+    };
     const failure = await startLocalServices({ directory: join(root, 'unused'), environment }).catch(String);
-    expect(failure).toContain(variable);
+    for (const variable of Object.keys(environment)) expect(failure).toContain(variable);
+    expect(failure).not.toContain('hidden');
+  });
+
+  it('tries the credentials of the management plugin', async () => {
+    const { host } = new URL(shared.environment['SLUICE_RABBITMQ_MANAGEMENT_URL'] ?? '');
+    const environment = { ...shared.environment, SLUICE_RABBITMQ_MANAGEMENT_URL: `http://guest:hidden@${host}` };
+    const failure = await startLocalServices({ directory: join(root, 'unused'), environment }).catch(String);
+    expect(failure).toMatch(/SLUICE_RABBITMQ_MANAGEMENT_URL: .*status 401/);
     expect(failure).not.toContain('hidden');
   });
 
@@ -117,7 +125,6 @@ describe('startLocalServices', () => {
     await query(second, 'SELECT');
     expect(messages.join('\n')).toMatch(/kept at .*postgres\.unusable/);
     await second.stop();
-    await (await start('damaged')).stop();
   });
 });
 
@@ -185,11 +192,23 @@ describe('servers left running', () => {
     const [code, signal] = (await once(owner, 'exit')) as [number | null, string | null];
     expect(how === 'exit' ? code : signal).toBe(how === 'exit' ? 3 : 'SIGTERM');
     expect(await waitUntilGone(left, 10_000)).toBe(true);
-    await (await start('ended')).stop();
   });
 });
 
 describe('isolation for tests', () => {
+  it('leaves servers of the environment alone in jest, setup and teardown', async () => {
+    const before = { ...process.env };
+    Object.assign(process.env, shared.environment);
+    await setup();
+    expect(process.env).toMatchObject(shared.environment);
+    await teardown();
+    await teardown();
+    expect(process.env).toMatchObject(shared.environment);
+    for (const name of Object.keys(shared.environment)) delete process.env[name];
+    Object.assign(process.env, before);
+    await redis(shared, 'PING', '+PONG');
+  });
+
   it('gives a database of its own, empty or from a template', async () => {
     const postgresUrl = shared.servers.postgres.url;
     const template = await createTestDatabase(postgresUrl);
