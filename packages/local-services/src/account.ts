@@ -30,13 +30,18 @@ export function postgresAccount(): Account | undefined {
 export function directoryFor(account: Account | undefined, preferred: string): string {
   mkdirSync(preferred, { recursive: true });
   if (!account || mayEnter(account, preferred)) return preferred;
-  const digest = createHash('sha256').update(preferred).digest('hex').slice(0, 16);
-  const fallback = join(tmpdir(), `sluice-postgres-${digest}`);
+  const fallback = fallbackFor(preferred);
   mkdirSync(fallback, { recursive: true, mode: 0o755 });
   // In a folder that everyone may write to, someone else may have been there first, to have root follow a link.
   const { uid, mode } = lstatSync(fallback);
   if (uid !== 0 || (mode & 0o022) !== 0) throw new Error(`${fallback} exists and is not only ours to write`);
   return fallback;
+}
+
+/** The folder of the temporary directory that stands in for `preferred`. */
+export function fallbackFor(preferred: string): string {
+  const digest = createHash('sha256').update(preferred).digest('hex').slice(0, 16);
+  return join(tmpdir(), `sluice-postgres-${digest}`);
 }
 
 /** Asks the kernel by trying: permissions of every folder above count, and lists of rights beyond the mode bits. */

@@ -12,6 +12,7 @@ import {
   type ServerName,
   startLocalServices,
 } from '../src/index.js';
+import { fallbackFor } from '../src/account.js';
 import setup from '../src/jest-global-setup.js';
 import teardown from '../src/jest-global-teardown.js';
 import { identify, type ProcessIdentity, processesIn, waitUntilGone } from '../src/process-table.js';
@@ -42,6 +43,9 @@ afterAll(async () => {
   expect(await waitUntilGone(left, 0)).toBe(true);
   expect(processesIn(root, SERVER_PROGRAMS)).toEqual([]);
   expect(readdirSync(join(root, 'shared/slot-1')).filter((name) => !/\.log$|^lock-\d+$/.test(name))).toEqual([]);
+  for (const name of readdirSync(root)) {
+    rmSync(fallbackFor(join(root, name, 'slot-1')), { recursive: true, force: true });
+  }
   rmSync(root, { recursive: true });
 }, LONG_MS);
 
