@@ -6,7 +6,7 @@ import {
   declareTopology,
 } from '@sluice/broker';
 import { QUEUES } from '@sluice/contracts';
-import { connectRedis, createQuota, redisReady } from '@sluice/quota';
+import { closeRedis, connectRedis, createQuota, redisReady } from '@sluice/quota';
 import {
   createLifecycle,
   createOpsServer,
@@ -141,7 +141,7 @@ export function createCollector(config: Config, logger: Logger): Collector {
       {
         name: 'Redis',
         start: () => redisReady(redis, REDIS_START_TIMEOUT_MS).catch(wait),
-        stop: async () => redis.disconnect(),
+        stop: () => closeRedis(redis),
       },
       { name: 'PostgreSQL', start: () => store.start().catch(wait), stop: () => store.stop() },
       part('publishing connection', publishing),

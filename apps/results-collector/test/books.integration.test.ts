@@ -1,28 +1,27 @@
-import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { MESSAGE_TYPES, QUEUES, type AcceptedMessage } from '@sluice/contracts';
-import { acceptedMessage, completedMessage } from './messages.js';
-import { eventually, heldJobs, openWorkbench, settled, shuffled, TENANT, type Workbench } from './workbench.js';
+import { completedMessage } from './messages.js';
+import { eventually, inputTokensOf, openWorkbench, shuffled, type Bench, type Workbench } from './workbench.js';
 
-let bench: Workbench;
+let workbench: Workbench;
+let bench: Bench;
+beforeAll(async () => {
+  workbench = await openWorkbench();
+});
+afterAll(async () => {
+  await workbench.close();
+});
 beforeEach(async () => {
-  bench = await openWorkbench();
+  bench = await workbench.begin();
 });
 afterEach(async () => {
-  await bench.close();
+  await workbench.end();
 });
 
 /** One reserve and one terminal entry of each job, and nothing else. */
-async function expectLedgerOf(jobs: readonly AcceptedMessage[], inputTokens: number): Promise<void> {
-  const [ledger] = await bench.query(
-    `SELECT count(*) FILTER (WHERE phase = 1)::int AS reserves, count(*) FILTER (WHERE phase = 2)::int AS terminals,
-            count(*)::int AS entries, (sum(input_tokens) FILTER (WHERE phase = 2))::int AS tokens FROM ledger`,
-  );
-  expect(ledger).toEqual({
-    reserves: jobs.length,
-    terminals: jobs.length,
-    entries: 2 * jobs.length,
-    tokens: inputTokens,
-  });
+async function expectLedgerOf(jobs: readonly AcceptedMessage[], tokens: number): Promise<void> {
+  const { length } = jobs;
+  expect(await bench.ledger()).toEqual({ reserves: length, terminals: length, entries: 2 * length, tokens });
   expect(await bench.discrepancies()).toEqual([]);
 }
 
@@ -30,15 +29,18 @@ describe('the collector', () => {
   it('takes an accepted and a completed job into the books, settles the hold and leaves a terminal snapshot', async () => {
     const { lifecycle } = bench.collector();
     await lifecycle.start();
-    const job = acceptedMessage({ maxOutputTokens: 5, reservedTokens: 15 });
+    const job = bench.job({ maxOutputTokens: 5, reservedTokens: 15 });
     await bench.hold(job);
     expect(await bench.tokens()).toMatchObject({ held: 15, used: 0 });
-    await bench.accept(job);
-    await bench.complete(completedMessage(job));
+    await bench.publish(job);
+    await bench.publish(completedMessage(job));
 
-    expect(await settled(bench)).toEqual({ held: 0, used: 10, overage: 0 });
-    expect(await bench.store.findJob(TENANT, job.jobId)).toMatchObject({ state: 'succeeded', modelVersion: '1' });
-    expect(JSON.parse((await bench.quota.snapshot(TENANT, job.jobId)) ?? '')).toEqual({
+    expect(await bench.settled()).toEqual({ held: 0, used: 10, overage: 0 });
+    expect(await bench.store.findJob(bench.tenantId, job.jobId)).toMatchObject({
+      state: 'succeeded',
+      modelVersion: '1',
+    });
+    expect(JSON.parse((await bench.quota.snapshot(bench.tenantId, job.jobId)) ?? '')).toEqual({
       jobId: job.jobId,
       state: 'succeeded',
     });
@@ -47,58 +49,58 @@ describe('the collector', () => {
   });
 
   it('keeps one ledger when facts are duplicated, reordered and split over batches', async () => {
-    const jobs = await heldJobs(bench, 60);
-    const sum = jobs.reduce((total, { inputTokens }) => total + inputTokens, 0);
+    const jobs = await bench.heldJobs(60);
+    const sum = inputTokensOf(jobs);
     const sends = jobs.flatMap((job) => {
-      const accept = () => bench.accept(job);
-      const complete = () => bench.complete(completedMessage(job));
+      const accept = () => bench.publish(job);
+      const complete = () => bench.publish(completedMessage(job));
       return [accept, complete, accept, complete, complete];
     });
     const { lifecycle } = bench.collector({ SLUICE_BATCH_MAX: '7', SLUICE_BATCH_LINGER_MS: '1' });
     await lifecycle.start();
     await Promise.all(shuffled(sends).map((send) => send()));
 
-    expect(await settled(bench)).toEqual({ held: 0, used: sum, overage: 0 });
+    expect(await bench.settled()).toEqual({ held: 0, used: sum, overage: 0 });
     await lifecycle.stop();
     await expectLedgerOf(jobs, sum);
   });
 
   it('shares a queue with another collector', async () => {
-    const jobs = await heldJobs(bench, 200);
-    const sum = jobs.reduce((total, { inputTokens }) => total + inputTokens, 0);
+    const jobs = await bench.heldJobs(200);
+    const sum = inputTokensOf(jobs);
     const collectors = [1, 2].map(() => bench.collector({ SLUICE_BATCH_MAX: '20' }).lifecycle);
     await Promise.all(collectors.map((lifecycle) => lifecycle.start()));
     const sends = jobs.flatMap((job) => {
-      const complete = () => bench.complete(completedMessage(job));
-      return [() => bench.accept(job), complete, complete];
+      const complete = () => bench.publish(completedMessage(job));
+      return [() => bench.publish(job), complete, complete];
     });
     await Promise.all(shuffled(sends).map((send) => send()));
 
-    expect(await settled(bench)).toEqual({ held: 0, used: sum, overage: 0 });
+    expect(await bench.settled()).toEqual({ held: 0, used: sum, overage: 0 });
     await Promise.all(collectors.map((lifecycle) => lifecycle.stop()));
     expect(await bench.depth(QUEUES.results)).toBe(0);
     await expectLedgerOf(jobs, sum);
   });
 
   it('settles with the usage in the ledger when two results of a job differ', async () => {
-    const jobs = await heldJobs(bench, 20);
+    const jobs = await bench.heldJobs(20);
     const { lifecycle } = bench.collector({ SLUICE_BATCH_MAX: '3' });
     await lifecycle.start();
     const sends = jobs.flatMap((job) =>
       [1, 2, 3].map((inputTokens) => () => {
         const usage = { inputTokens, outputTokens: 0, cachedTokens: 0 };
-        return bench.complete(completedMessage(job, { usage }));
+        return bench.publish(completedMessage(job, { usage }));
       }),
     );
-    await Promise.all([...jobs.map((job) => bench.accept(job)), ...shuffled(sends).map((send) => send())]);
+    await Promise.all([...jobs.map((job) => bench.publish(job)), ...shuffled(sends).map((send) => send())]);
 
-    const { used } = await settled(bench);
+    const { used } = await bench.settled();
     await lifecycle.stop();
     await expectLedgerOf(jobs, used);
   });
 
   it('settles a job that was recorded before it was settled, with the recorded usage', async () => {
-    const [job = acceptedMessage()] = await heldJobs(bench, 1);
+    const [job = bench.job()] = await bench.heldJobs(1);
     const { input: _input, ...accepted } = job;
     // What a collector leaves behind that dies between COMMIT and settlement.
     await bench.store.recordFacts([
@@ -110,21 +112,21 @@ describe('the collector', () => {
     ]);
     const { lifecycle } = bench.collector();
     await lifecycle.start();
-    await bench.complete(completedMessage(job));
-    expect(await settled(bench)).toEqual({ held: 0, used: 3, overage: 0 });
+    await bench.publish(completedMessage(job));
+    expect(await bench.settled()).toEqual({ held: 0, used: 3, overage: 0 });
   });
 
   it('moves a malformed and an unrecordable fact to the dead letters and takes the rest of the batch', async () => {
-    const jobs = await heldJobs(bench, 9);
-    const [lying = acceptedMessage(), ...honest] = jobs;
-    const sum = honest.reduce((total, { inputTokens }) => total + inputTokens, 0);
-    await bench.publishFact(MESSAGE_TYPES.completed, Buffer.from('{"jobId":'), 'broken');
-    await bench.publishFact('job.unknown.v9', Buffer.from('{}'), 'unknown');
+    const jobs = await bench.heldJobs(9);
+    const [lying = bench.job(), ...honest] = jobs;
+    const sum = inputTokensOf(honest);
+    await bench.publishRaw(MESSAGE_TYPES.completed, '{"jobId":', 'broken');
+    await bench.publishRaw('job.unknown.v9', '{}', 'unknown');
     const cachedTokens = lying.inputTokens + 1;
-    await bench.complete(
+    await bench.publish(
       completedMessage(lying, { usage: { inputTokens: lying.inputTokens, outputTokens: 0, cachedTokens } }),
     );
-    await Promise.all(honest.flatMap((job) => [bench.accept(job), bench.complete(completedMessage(job))]));
+    await Promise.all(honest.flatMap((job) => [bench.publish(job), bench.publish(completedMessage(job))]));
     const { lifecycle } = bench.collector();
     await lifecycle.start();
 
@@ -153,12 +155,27 @@ describe('the collector', () => {
   });
 
   it('bills what was used above the hold as overage', async () => {
-    const [job = acceptedMessage()] = await heldJobs(bench, 1);
+    const [job = bench.job()] = await bench.heldJobs(1);
     const { lifecycle } = bench.collector();
     await lifecycle.start();
-    await bench.accept(job);
+    await bench.publish(job);
     const usage = { inputTokens: job.inputTokens, outputTokens: 7, cachedTokens: 0 };
-    await bench.complete(completedMessage(job, { usage }));
-    expect(await settled(bench)).toEqual({ held: 0, used: job.inputTokens + 7, overage: 7 });
+    await bench.publish(completedMessage(job, { usage }));
+    expect(await bench.settled()).toEqual({ held: 0, used: job.inputTokens + 7, overage: 7 });
+  });
+
+  it('settles for every other tenant when the keys of one are damaged', async () => {
+    const damaged = bench.job({ tenantId: await bench.damagedTenant() });
+    const jobs = await bench.heldJobs(5);
+    for (const job of [damaged, ...jobs]) {
+      await bench.publish(job);
+      await bench.publish(completedMessage(job));
+    }
+    const { lifecycle } = bench.collector();
+    await lifecycle.start();
+    expect(await bench.settled()).toEqual({ held: 0, used: inputTokensOf(jobs), overage: 0 });
+    await lifecycle.stop();
+    expect(await bench.depth(QUEUES.results)).toBe(0);
+    expect(await bench.store.findJob(damaged.tenantId, damaged.jobId)).toMatchObject({ state: 'succeeded' });
   });
 });

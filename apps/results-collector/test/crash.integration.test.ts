@@ -1,23 +1,30 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { delay } from '@sluice/runtime';
 import { QUEUES } from '@sluice/contracts';
 import { completedMessage } from './messages.js';
-import { eventually, heldJobs, openWorkbench, settled, shuffled, type Workbench } from './workbench.js';
+import { eventually, inputTokensOf, openWorkbench, shuffled, type Bench, type Workbench } from './workbench.js';
 
 const MAIN = fileURLToPath(new URL('../dist/main.js', import.meta.url));
 const KILLS = 6;
 
-let bench: Workbench;
+let workbench: Workbench;
+let bench: Bench;
 const children = new Set<ChildProcess>();
+beforeAll(async () => {
+  workbench = await openWorkbench();
+});
+afterAll(async () => {
+  await workbench.close();
+});
 beforeEach(async () => {
-  bench = await openWorkbench();
+  bench = await workbench.begin();
 });
 afterEach(async () => {
   for (const child of children) child.kill('SIGKILL');
-  await bench.close();
+  await workbench.end();
 });
 
 /** The program as it is shipped; resolves when it says that it works. */
@@ -28,7 +35,11 @@ async function startProgram(): Promise<ChildProcess> {
   });
   children.add(child);
   child.once('exit', () => children.delete(child));
-  await once(child, 'message');
+  const ended = once(child, 'exit').then(([code]) => {
+    throw new Error(`the program ended with ${code} before it was ready`);
+  });
+  ended.catch(() => undefined);
+  await Promise.race([once(child, 'message'), ended]);
   return child;
 }
 
@@ -41,12 +52,12 @@ async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<number 
 
 describe('the collector program', () => {
   it(`killed ${KILLS} times while facts flow records and settles every job once`, async () => {
-    const jobs = await heldJobs(bench, 60 * KILLS);
-    const sum = jobs.reduce((total, { inputTokens }) => total + inputTokens, 0);
+    const jobs = await bench.heldJobs(60 * KILLS);
+    const sum = inputTokensOf(jobs);
     for (let kill = 0; kill < KILLS; kill++) {
       const child = await startProgram();
       const some = jobs.slice(kill * 60, (kill + 1) * 60);
-      const sends = some.flatMap((job) => [() => bench.accept(job), () => bench.complete(completedMessage(job))]);
+      const sends = some.flatMap((job) => [() => bench.publish(job), () => bench.publish(completedMessage(job))]);
       const sent = Promise.all(shuffled(sends).map((send) => send()));
       // A random moment of the 20 or so it takes to record, settle and acknowledge them.
       await delay(Math.random() * 60);
@@ -55,12 +66,9 @@ describe('the collector program', () => {
     }
 
     const child = await startProgram();
-    expect(await settled(bench)).toEqual({ held: 0, used: sum, overage: 0 });
-    const [ledger] = await bench.query(
-      `SELECT count(*) FILTER (WHERE phase = 1)::int AS reserves, count(*) FILTER (WHERE phase = 2)::int AS terminals,
-              count(*)::int AS entries, (sum(input_tokens) FILTER (WHERE phase = 2))::int AS tokens FROM ledger`,
-    );
-    expect(ledger).toEqual({ reserves: jobs.length, terminals: jobs.length, entries: 2 * jobs.length, tokens: sum });
+    expect(await bench.settled()).toEqual({ held: 0, used: sum, overage: 0 });
+    const { length } = jobs;
+    expect(await bench.ledger()).toEqual({ reserves: length, terminals: length, entries: 2 * length, tokens: sum });
     expect(await bench.discrepancies()).toEqual([]);
     expect(await bench.query('SELECT * FROM dead_letters')).toEqual([]);
     expect(await end(child, 'SIGTERM')).toBe(0);
@@ -68,20 +76,20 @@ describe('the collector program', () => {
   });
 
   it('finishes the batches in progress when told to end, and leaves the rest in the queue', async () => {
-    const jobs = await heldJobs(bench, 300);
-    const sum = jobs.reduce((total, { inputTokens }) => total + inputTokens, 0);
-    await Promise.all(jobs.flatMap((job) => [bench.accept(job), bench.complete(completedMessage(job))]));
+    const jobs = await bench.heldJobs(300);
+    const sum = inputTokensOf(jobs);
+    await Promise.all(jobs.flatMap((job) => [bench.publish(job), bench.publish(completedMessage(job))]));
     const first = await startProgram();
     await eventually(
       () => bench.tokens(),
       ({ used }) => used > 0,
     );
     expect(await end(first, 'SIGTERM')).toBe(0);
-    const [{ count } = {}] = await bench.query('SELECT count(*)::int FROM ledger');
-    expect(Number(count) + (await bench.depth(QUEUES.results))).toBe(2 * jobs.length);
+    const { entries } = await bench.ledger();
+    expect(entries + (await bench.depth(QUEUES.results))).toBe(2 * jobs.length);
 
     await startProgram();
-    expect(await settled(bench)).toEqual({ held: 0, used: sum, overage: 0 });
+    expect(await bench.settled()).toEqual({ held: 0, used: sum, overage: 0 });
   });
 
   it('prints every problem of its configuration and ends with 78', async () => {

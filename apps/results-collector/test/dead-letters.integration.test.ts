@@ -1,17 +1,26 @@
-import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { EXCHANGES, HEADERS, MESSAGE_TYPES, QUEUES, workQueue, type AcceptedMessage } from '@sluice/contracts';
-import { acceptedMessage, completedMessage, onTheWire } from './messages.js';
-import { eventually, heldJobs, openWorkbench, POOL, settled, TENANT, type Workbench } from './workbench.js';
+import { completedMessage, onTheWire } from './messages.js';
+import { eventually, openWorkbench, POOL, type Bench, type Workbench } from './workbench.js';
 
-let bench: Workbench;
+let workbench: Workbench;
+let bench: Bench;
 let job: AcceptedMessage;
+beforeAll(async () => {
+  workbench = await openWorkbench();
+});
+afterAll(async () => {
+  await workbench.close();
+});
 beforeEach(async () => {
-  bench = await openWorkbench();
-  [job = acceptedMessage()] = await heldJobs(bench, 1);
+  bench = await workbench.begin();
+  await bench.query('TRUNCATE dead_letters');
+  job = bench.job();
+  await bench.hold(job);
   await bench.collector().lifecycle.start();
 });
 afterEach(async () => {
-  await bench.close();
+  await workbench.end();
 });
 
 async function bury(message: AcceptedMessage, reason: string): Promise<void> {
@@ -31,8 +40,8 @@ async function letters(): Promise<readonly Record<string, unknown>[]> {
 describe('a dead job', () => {
   it('has failed, its hold is released and the message is kept', async () => {
     await bury(job, 'inference_crashed: the process ended with SIGSEGV');
-    expect(await settled(bench)).toEqual({ held: 0, used: 0, overage: 0 });
-    expect(await bench.store.findJob(TENANT, job.jobId)).toMatchObject({
+    expect(await bench.settled()).toEqual({ held: 0, used: 0, overage: 0 });
+    expect(await bench.store.findJob(bench.tenantId, job.jobId)).toMatchObject({
       state: 'failed',
       error: { code: 'inference_crashed', detail: 'the process ended with SIGSEGV' },
       usage: { inputTokens: 0, outputTokens: 0, cachedTokens: 0 },
@@ -54,15 +63,15 @@ describe('a dead job', () => {
   });
 
   it('that succeeded elsewhere stays a success, billed once', async () => {
-    await bench.complete(completedMessage(job));
-    await settled(bench);
+    await bench.publish(completedMessage(job));
+    await bench.settled();
     await bury(job, 'attempts_exhausted');
     await eventually(letters, ({ length }) => length === 1);
     await eventually(
       () => bench.depth(QUEUES.dead),
       (depth) => depth === 0,
     );
-    expect(await bench.store.findJob(TENANT, job.jobId)).toMatchObject({ state: 'succeeded' });
+    expect(await bench.store.findJob(bench.tenantId, job.jobId)).toMatchObject({ state: 'succeeded' });
     expect(await bench.tokens()).toEqual({ held: 0, used: job.inputTokens, overage: 0 });
   });
 
@@ -70,7 +79,7 @@ describe('a dead job', () => {
     await bury(job, 'attempts_exhausted');
     await eventually(letters, ({ length }) => length === 1);
     await bury(job, 'attempts_exhausted');
-    const other = acceptedMessage();
+    const other = bench.job();
     await bury(other, 'attempts_exhausted');
     const kept = await eventually(letters, (rows) => rows.some((row) => row['job_id'] === other.jobId));
     expect(kept.map((row) => row['job_id']).sort()).toEqual([job.jobId, other.jobId].sort());
@@ -85,8 +94,8 @@ describe('a job of a pool that has no queue', () => {
       routingKey: 'nowhere.standard',
       messageId: job.jobId,
     });
-    expect(await settled(bench)).toEqual({ held: 0, used: 0, overage: 0 });
-    expect(await bench.store.findJob(TENANT, job.jobId)).toMatchObject({
+    expect(await bench.settled()).toEqual({ held: 0, used: 0, overage: 0 });
+    expect(await bench.store.findJob(bench.tenantId, job.jobId)).toMatchObject({
       state: 'failed',
       error: { code: 'unroutable' },
     });
@@ -124,12 +133,12 @@ describe('a fact that was delivered too often', () => {
         headers: { [HEADERS.source]: QUEUES.results, [HEADERS.reason]: 'delivery_limit' },
       });
     }
-    expect(await settled(bench)).toEqual({ held: 0, used: job.inputTokens, overage: 0 });
+    expect(await bench.settled()).toEqual({ held: 0, used: job.inputTokens, overage: 0 });
     await eventually(
-      () => bench.store.findJob(TENANT, job.jobId),
+      () => bench.store.findJob(bench.tenantId, job.jobId),
       (record) => record?.inputTokens === job.inputTokens,
     );
-    expect(await bench.store.findJob(TENANT, job.jobId)).toMatchObject({ state: 'succeeded' });
+    expect(await bench.store.findJob(bench.tenantId, job.jobId)).toMatchObject({ state: 'succeeded' });
     expect(await bench.discrepancies()).toEqual([]);
   });
 });

@@ -5,12 +5,13 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { QUEUES, type AcceptedMessage } from '@sluice/contracts';
 import { startLocalServices, testServices, type LocalServices } from '@sluice/local-services';
 import { completedMessage } from './messages.js';
-import { eventually, heldJobs, openWorkbench, settled, type Workbench } from './workbench.js';
+import { eventually, inputTokensOf, openWorkbench, type Bench, type Workbench } from './workbench.js';
 
 /** PostgreSQL and Redis of this file's own, to be killed; RabbitMQ is that of the whole run. */
 let services: LocalServices;
 let directory: string;
-let bench: Workbench;
+let workbench: Workbench;
+let bench: Bench;
 
 beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), 'sluice-outages-'));
@@ -23,36 +24,36 @@ beforeAll(async () => {
       SLUICE_RABBITMQ_MANAGEMENT_URL: rabbitmqManagementUrl,
     },
   });
+  const { postgres, redis } = services.servers;
+  workbench = await openWorkbench({ postgresUrl: postgres.url, redisUrl: redis.url });
 });
 afterAll(async () => {
+  await workbench.close();
   await services.stop();
   await rm(directory, { recursive: true, force: true });
 });
 
 beforeEach(async () => {
-  const { postgres, redis } = services.servers;
-  bench = await openWorkbench({ postgresUrl: postgres.url, redisUrl: redis.url });
+  bench = await workbench.begin();
 });
 afterEach(async () => {
-  await bench.close();
+  await workbench.end();
 });
 
 /** Accepts and completes jobs, calling `disturb` when half of the facts are on their way. */
 async function flow(jobs: readonly AcceptedMessage[], disturb: () => Promise<void>): Promise<number> {
   const half = jobs.length / 2;
-  await Promise.all(jobs.map((job) => bench.accept(job)));
-  await Promise.all(jobs.slice(0, half).map((job) => bench.complete(completedMessage(job))));
+  await Promise.all(jobs.map((job) => bench.publish(job)));
+  await Promise.all(jobs.slice(0, half).map((job) => bench.publish(completedMessage(job))));
   await disturb();
-  await Promise.all(jobs.slice(half).map((job) => bench.complete(completedMessage(job))));
-  return jobs.reduce((total, { inputTokens }) => total + inputTokens, 0);
+  await Promise.all(jobs.slice(half).map((job) => bench.publish(completedMessage(job))));
+  return inputTokensOf(jobs);
 }
 
 async function expectBooksOf(jobs: readonly AcceptedMessage[]): Promise<void> {
-  const counts = await bench.query('SELECT phase, count(*)::int FROM ledger GROUP BY phase ORDER BY phase');
-  expect(counts).toEqual([
-    { phase: 1, count: jobs.length },
-    { phase: 2, count: jobs.length },
-  ]);
+  const { length } = jobs;
+  const tokens = inputTokensOf(jobs);
+  expect(await bench.ledger()).toEqual({ reserves: length, terminals: length, entries: 2 * length, tokens });
   expect(await bench.query('SELECT * FROM dead_letters')).toEqual([]);
   expect(await bench.discrepancies()).toEqual([]);
 }
@@ -63,7 +64,7 @@ async function readiness(port: number | undefined): Promise<number> {
 
 describe('when PostgreSQL is killed', () => {
   it('the collector is not ready, keeps the facts, and loses none once it is back', async () => {
-    const jobs = await heldJobs(bench, 100);
+    const jobs = await bench.heldJobs(100);
     const collector = bench.collector({ SLUICE_OPS_PORT: '0', SLUICE_BATCH_MAX: '10' });
     await collector.lifecycle.start();
     const ready = (): Promise<number> => readiness(collector.port);
@@ -75,13 +76,13 @@ describe('when PostgreSQL is killed', () => {
     });
     await services.servers.postgres.restart();
 
-    expect(await settled(bench)).toEqual({ held: 0, used: sum, overage: 0 });
+    expect(await bench.settled()).toEqual({ held: 0, used: sum, overage: 0 });
     expect(await eventually(ready, (status) => status === 200)).toBe(200);
     await expectBooksOf(jobs);
   });
 
   it('a collector that is told to stop gives the facts back to the queue', async () => {
-    const jobs = await heldJobs(bench, 20);
+    const jobs = await bench.heldJobs(20);
     const { lifecycle } = bench.collector();
     await lifecycle.start();
     await services.servers.postgres.kill();
@@ -96,25 +97,43 @@ describe('when PostgreSQL is killed', () => {
     // The next one starts before the server does.
     await bench.collector().lifecycle.start();
     await services.servers.postgres.restart();
-    expect(await settled(bench)).toEqual({ held: 0, used: sum, overage: 0 });
+    expect(await bench.settled()).toEqual({ held: 0, used: sum, overage: 0 });
+    await expectBooksOf(jobs);
+  });
+});
+
+describe('when PostgreSQL hangs', () => {
+  it('the collector is not ready until it answers again, and loses nothing', async () => {
+    const jobs = await bench.heldJobs(20);
+    const collector = bench.collector({ SLUICE_OPS_PORT: '0' });
+    await collector.lifecycle.start();
+    const ready = (): Promise<number> => readiness(collector.port);
+    services.servers.postgres.pause();
+    const sum = await flow(jobs, async () => {
+      expect(await eventually(ready, (status) => status === 503)).toBe(503);
+    }).finally(() => services.servers.postgres.resume());
+
+    expect(await bench.settled()).toEqual({ held: 0, used: sum, overage: 0 });
     await expectBooksOf(jobs);
   });
 });
 
 describe('when Redis is killed', () => {
   it('the books go on and the holds are settled once it is back', async () => {
-    const jobs = await heldJobs(bench, 100);
+    const jobs = await bench.heldJobs(100);
     const collector = bench.collector({ SLUICE_BATCH_MAX: '200' });
     await collector.lifecycle.start();
-    const recorded = (): Promise<readonly Record<string, unknown>[]> =>
-      bench.query('SELECT count(*)::int FROM ledger WHERE phase = 2');
     const sum = await flow(jobs, () => services.servers.redis.kill());
     // Two batches are in progress at most, so not all need to be in the books yet.
-    const [{ count } = {}] = await eventually(recorded, ([row]) => Number(row?.['count']) > 0);
-    expect(count).toBeGreaterThan(0);
+    const { reserves } = await eventually(
+      () => bench.ledger(),
+      (ledger) => ledger.reserves > 0,
+    );
+    expect(reserves).toBeGreaterThan(0);
     await services.servers.redis.restart();
+    await bench.redisIsBack();
 
-    expect(await settled(bench)).toEqual({ held: 0, used: sum, overage: 0 });
+    expect(await bench.settled()).toEqual({ held: 0, used: sum, overage: 0 });
     await expectBooksOf(jobs);
     await collector.lifecycle.stop();
     expect(await bench.depth(QUEUES.results)).toBe(0);

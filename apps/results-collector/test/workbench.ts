@@ -1,53 +1,77 @@
-import {
-  createBrokerConnection,
-  createPublisher,
-  declareTopology,
-  type BrokerConnection,
-  type Publisher,
-} from '@sluice/broker';
+import { createBrokerConnection, createPublisher, declareTopology, type Publisher } from '@sluice/broker';
 import {
   EXCHANGES,
   MESSAGE_TYPES,
+  newJobId,
   QUEUES,
-  routingKey,
+  workQueue,
   type AcceptedMessage,
   type CompletedMessage,
 } from '@sluice/contracts';
 import { createTestDatabase, createVirtualHost, testServices, uniqueKeyPrefix } from '@sluice/local-services';
-import { connectRedis, createQuota, limitsOf, redisReady, type Limit, type Quota } from '@sluice/quota';
+import { closeRedis, connectRedis, createQuota, limitsOf, redisReady, type Quota } from '@sluice/quota';
 import { createLogger, delay, type Logger } from '@sluice/runtime';
 import { createStore, migrate, type Store } from '@sluice/store';
 import pg from 'pg';
 import { createCollector, type Collector } from '../src/collector.js';
 import { readConfig } from '../src/config.js';
-import { acceptedMessage } from './messages.js';
+import { acceptedMessage, onTheWire } from './messages.js';
 
-export const TENANT = 'acme';
 export const POOL = 'cpu';
+const LIMITS = limitsOf({ tokensPerMinute: 1_000_000_000, tokensPerMonth: 1_000_000_000 }, 'UTC', Date.now());
 
 /** Quiet unless a test is being debugged. */
 export const logger: Logger = createLogger({ app: 'test', level: process.env['TEST_LOG_LEVEL'] ?? 'silent' });
 
-export interface Workbench {
+type Row = Readonly<Record<string, unknown>>;
+
+/** What Redis says of the tenant's month. */
+export interface Tokens {
+  readonly held: number;
+  readonly used: number;
+  readonly overage: number;
+}
+
+/** One test's tenant and everything around a collector. */
+export interface Bench {
+  readonly tenantId: string;
+  /** What a collector needs. */
   readonly environment: Readonly<Record<string, string>>;
   readonly store: Store;
   readonly quota: Quota;
   readonly publisher: Publisher;
+  /** A job of the tenant, of 10 input tokens. */
+  job(changes?: Partial<AcceptedMessage>): AcceptedMessage;
   /** Holds the tokens of a job as the gateway does, without publishing it. */
   hold(job: AcceptedMessage, holdTtlMs?: number): Promise<void>;
-  /** Publishes the job; only as a fact when `asFact`. */
-  accept(job: AcceptedMessage, asFact?: boolean): Promise<void>;
-  complete(fact: CompletedMessage): Promise<void>;
-  publishFact(type: string, body: Buffer, messageId?: string): Promise<void>;
-  /** Makes a collector in this process, not yet started. */
+  /** Jobs of 10 to 19 tokens that are held. */
+  heldJobs(count: number): Promise<readonly AcceptedMessage[]>;
+  /** Publishes the fact of a job. */
+  publish(message: AcceptedMessage | CompletedMessage): Promise<void>;
+  publishRaw(type: string, body: string, messageId: string): Promise<void>;
+  /** Makes a collector in this process, not yet started; it is stopped with the test. */
   collector(changes?: Readonly<Record<string, string>>): Collector;
-  query(sql: string, values?: unknown[]): Promise<readonly Record<string, unknown>[]>;
-  /** Tokens held and used this month according to Redis. */
-  tokens(): Promise<{ held: number; used: number; overage: number }>;
+  query(sql: string, values?: unknown[]): Promise<readonly Row[]>;
+  tokens(): Promise<Tokens>;
   /** Messages that wait in a queue and are with nobody. */
   depth(queue: string): Promise<number>;
-  /** Every rule the books must obey; resolves with what they break. */
-  discrepancies(): Promise<readonly Record<string, unknown>[]>;
+  /** Waits until every fact has left the results queue and nothing is held, and returns the tokens. */
+  settled(): Promise<Tokens>;
+  /** Entries of the tenant in the ledger, and the input tokens of those that are terminal. */
+  ledger(): Promise<{ reserves: number; terminals: number; entries: number; tokens: number }>;
+  /** What breaks a rule of the books; nothing may. */
+  discrepancies(): Promise<readonly Row[]>;
+  /** Makes the holds of another tenant, made for this, something that no script can read. */
+  damagedTenant(): Promise<string>;
+  /** Resolves when this test's own connection to Redis works again. */
+  redisIsBack(): Promise<void>;
+}
+
+export interface Workbench {
+  /** A tenant and a key prefix for a test. */
+  begin(): Promise<Bench>;
+  /** Stops the test's collectors and empties the queues. */
+  end(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -57,7 +81,7 @@ export interface WorkbenchOptions {
   readonly redisUrl?: string;
 }
 
-/** A database, virtual host and key prefix of its own, with one tenant, and everything around a collector. */
+/** A database and a virtual host for a file of tests. */
 export async function openWorkbench(options: WorkbenchOptions = {}): Promise<Workbench> {
   const services = testServices();
   const { postgresUrl = services.postgresUrl, redisUrl = services.redisUrl } = options;
@@ -66,9 +90,7 @@ export async function openWorkbench(options: WorkbenchOptions = {}): Promise<Wor
     rabbitmqUrl: services.rabbitmqUrl,
     managementUrl: services.rabbitmqManagementUrl,
   });
-  const keyPrefix = uniqueKeyPrefix();
   await migrate({ url: database.url, logger });
-
   const store = createStore({
     url: database.url,
     applicationName: 'test',
@@ -77,96 +99,133 @@ export async function openWorkbench(options: WorkbenchOptions = {}): Promise<Wor
     logger,
   });
   await store.start();
-  await store.upsertTenant({ tenantId: TENANT, plan: 'test', timeZone: 'UTC' });
   const pool = new pg.Pool({ connectionString: database.url, max: 1 });
+  // n.b. without a listener a killed server would end the test run.
   pool.on('error', () => undefined);
-
   const redis = connectRedis({ url: redisUrl, name: 'test', logger });
   await redisReady(redis, 5_000);
-  const quota = createQuota({ redis, keyPrefix, logger });
-  const limits: readonly Limit[] = limitsOf(
-    { tokensPerMinute: 1_000_000_000, tokensPerMonth: 1_000_000_000 },
-    'UTC',
-    Date.now(),
-  );
-  await quota.load({ tenantId: TENANT, limits, posted: 0, openHolds: [] });
-
-  const connection: BrokerConnection = createBrokerConnection({ url: host.url, name: 'test', logger });
+  const connection = createBrokerConnection({ url: host.url, name: 'test', logger });
   await connection.start();
   await declareTopology(connection, { pools: { [POOL]: { classes: ['standard'] } } });
   const publisher = createPublisher({ connection, deadlineMs: 5_000, logger });
   await publisher.start();
+  const channel = await (await connection.open(AbortSignal.timeout(5_000))).createChannel();
   const collectors: Collector[] = [];
+  let tenants = 0;
 
-  const environment = {
-    SLUICE_POSTGRES_URL: database.url,
-    SLUICE_REDIS_URL: redisUrl,
-    SLUICE_RABBITMQ_URL: host.url,
-    SLUICE_KEY_PREFIX: keyPrefix,
-    SLUICE_LOG_LEVEL: logger.level,
-    SLUICE_SWEEP_INTERVAL_MS: '1h',
-    SLUICE_SWEEP_GRACE_MS: '0',
-    SLUICE_HEALTH_INTERVAL_MS: '100ms',
-  };
+  async function begin(): Promise<Bench> {
+    tenants += 1;
+    const tenantId = `tenant-${tenants}`;
+    const keyPrefix = uniqueKeyPrefix();
+    const quota = createQuota({ redis, keyPrefix, logger });
+    await store.upsertTenant({ tenantId, plan: 'test', timeZone: 'UTC' });
+    await quota.load({ tenantId, limits: LIMITS, posted: 0, openHolds: [] });
+    const environment = {
+      SLUICE_POSTGRES_URL: database.url,
+      SLUICE_REDIS_URL: redisUrl,
+      SLUICE_RABBITMQ_URL: host.url,
+      SLUICE_KEY_PREFIX: keyPrefix,
+      SLUICE_LOG_LEVEL: logger.level,
+      SLUICE_SWEEP_INTERVAL_MS: '1h',
+      SLUICE_SWEEP_GRACE_MS: '0',
+      SLUICE_HEALTH_INTERVAL_MS: '100ms',
+    };
+    const bench: Bench = {
+      tenantId,
+      environment,
+      store,
+      quota,
+      publisher,
+      job: (changes = {}) => acceptedMessage({ tenantId, ...changes }),
+      async hold({ jobId, reservedTokens: cost }, holdTtlMs = 600_000) {
+        const hold = { tenantId, jobId, owner: 'test', cost, holdTtlMs };
+        const { outcome } = await quota.reserve({ ...hold, limits: LIMITS, snapshot: '{}' });
+        if (outcome !== 'reserved') throw new Error(`reserve answered ${outcome}`);
+      },
+      async heldJobs(count) {
+        const jobs = Array.from({ length: count }, (_, i) =>
+          bench.job({ inputTokens: 10 + (i % 10), reservedTokens: 10 + (i % 10) }),
+        );
+        await Promise.all(jobs.map((job) => bench.hold(job)));
+        return jobs;
+      },
+      publish: (message) =>
+        publisher.publish({
+          ...onTheWire(message),
+          exchange: EXCHANGES.results,
+          routingKey: 'state' in message ? MESSAGE_TYPES.completed : MESSAGE_TYPES.accepted,
+          messageId: message.jobId,
+        }),
+      publishRaw: (type, body, messageId) =>
+        publisher.publish({
+          exchange: EXCHANGES.results,
+          routingKey: 'test',
+          type,
+          messageId,
+          body: Buffer.from(body),
+        }),
+      collector(changes = {}) {
+        const collector = createCollector(readConfig({ ...environment, ...changes }), logger);
+        collectors.push(collector);
+        return collector;
+      },
+      query: async (sql, values = []) => (await pool.query<Record<string, unknown>>(sql, values)).rows,
+      async tokens() {
+        const statuses = await quota.status(tenantId, LIMITS);
+        const month = statuses?.find(({ name }) => name === 'tokens-per-month');
+        if (month === undefined) throw new Error('the tenant is not loaded');
+        return { held: month.held, used: month.used, overage: month.overage };
+      },
+      depth: async (queue) => (await channel.checkQueue(queue)).messageCount,
+      async settled() {
+        await eventually(
+          () => bench.depth(QUEUES.results),
+          (depth) => depth === 0,
+        );
+        return eventually(
+          () => bench.tokens(),
+          ({ held }) => held === 0,
+        );
+      },
+      async ledger() {
+        const [row] = await bench.query(
+          `SELECT count(*) FILTER (WHERE phase = 1)::int AS reserves,
+                  count(*) FILTER (WHERE phase = 2)::int AS terminals,
+                  count(*)::int AS entries,
+                  coalesce(sum(input_tokens) FILTER (WHERE phase = 2), 0)::int AS tokens
+           FROM ledger WHERE tenant_id = $1`,
+          [tenantId],
+        );
+        return row as unknown as Awaited<ReturnType<Bench['ledger']>>;
+      },
+      async discrepancies() {
+        const views = ['v_recon_terminal_without_reserve', 'v_recon_rollup_drift', 'v_recon_default_partition'];
+        return (await Promise.all(views.map((view) => bench.query(`SELECT * FROM ${view}`)))).flat();
+      },
+      async damagedTenant() {
+        const damaged = `${tenantId}-damaged`;
+        await quota.load({ tenantId: damaged, limits: LIMITS, posted: 0, openHolds: [] });
+        await redis.set(`${keyPrefix}:{${damaged}}:holds`, 'not a hash');
+        return damaged;
+      },
+      redisIsBack: () => redisReady(redis, 10_000),
+    };
+    return bench;
+  }
+
+  async function end(): Promise<void> {
+    await Promise.all(collectors.splice(0).map(({ lifecycle }) => lifecycle.stop()));
+    for (const queue of [...Object.values(QUEUES), workQueue(POOL, 'standard')]) await channel.purgeQueue(queue);
+  }
 
   return {
-    environment,
-    store,
-    quota,
-    publisher,
-    async hold(job, holdTtlMs = 600_000) {
-      const { tenantId, jobId, reservedTokens: cost } = job;
-      const outcome = await quota.reserve({ tenantId, jobId, owner: 'test', cost, limits, holdTtlMs, snapshot: '{}' });
-      if (outcome.outcome !== 'reserved') throw new Error(`reserve answered ${outcome.outcome}`);
-    },
-    accept: (job, asFact = true) =>
-      publisher.publish({
-        exchange: asFact ? EXCHANGES.results : EXCHANGES.submissions,
-        routingKey: asFact ? MESSAGE_TYPES.accepted : routingKey(POOL, job.class),
-        type: MESSAGE_TYPES.accepted,
-        messageId: job.jobId,
-        body: Buffer.from(JSON.stringify(job)),
-      }),
-    complete: (fact) =>
-      publisher.publish({
-        exchange: EXCHANGES.results,
-        routingKey: MESSAGE_TYPES.completed,
-        type: MESSAGE_TYPES.completed,
-        messageId: fact.jobId,
-        body: Buffer.from(JSON.stringify(fact)),
-      }),
-    publishFact: (type, body, messageId = '') =>
-      publisher.publish({ exchange: EXCHANGES.results, routingKey: 'test', type, messageId, body }),
-    collector(changes = {}) {
-      const collector = createCollector(readConfig({ ...environment, ...changes }), logger);
-      collectors.push(collector);
-      return collector;
-    },
-    query: async (sql, values = []) => (await pool.query<Record<string, unknown>>(sql, values)).rows,
-    async tokens() {
-      const statuses = await quota.status(TENANT, limits);
-      const month = statuses?.find(({ name }) => name === 'tokens-per-month');
-      if (month === undefined) throw new Error('the tenant is not loaded');
-      return { held: month.held, used: month.used, overage: month.overage };
-    },
-    async depth(queue) {
-      const channel = await (await connection.open(AbortSignal.timeout(5_000))).createChannel();
-      const { messageCount } = await channel.checkQueue(queue);
-      await channel.close();
-      return messageCount;
-    },
-    async discrepancies() {
-      const views = ['v_recon_terminal_without_reserve', 'v_recon_rollup_drift', 'v_recon_default_partition'];
-      const found = await Promise.all(
-        views.map((view) => pool.query<Record<string, unknown>>(`SELECT * FROM ${view}`)),
-      );
-      return found.flatMap(({ rows }) => rows);
-    },
+    begin,
+    end,
     async close() {
-      await Promise.all(collectors.map(({ lifecycle }) => lifecycle.stop()));
       await publisher.stop();
+      await channel.close();
       await connection.stop();
-      redis.disconnect();
+      await closeRedis(redis);
       await store.stop();
       await pool.end();
       await host.drop();
@@ -175,17 +234,18 @@ export async function openWorkbench(options: WorkbenchOptions = {}): Promise<Wor
   };
 }
 
-/** Accepted jobs of 10 to 19 tokens, held in Redis. */
-export async function heldJobs(bench: Workbench, count: number): Promise<readonly AcceptedMessage[]> {
-  const jobs = Array.from({ length: count }, (_, i) => {
-    const tokens = 10 + (i % 10);
-    return acceptedMessage({ inputTokens: tokens, reservedTokens: tokens });
-  });
-  await Promise.all(jobs.map((job) => bench.hold(job)));
-  return jobs;
+/** The id of a job that was accepted at a time in Unix milliseconds. */
+export function jobIdAt(acceptedAtMs: number): string {
+  const time = acceptedAtMs.toString(16).padStart(12, '0');
+  return `${time.slice(0, 8)}-${time.slice(8)}${newJobId().slice(13)}`;
 }
 
-/** Asks again and again until the answer is right; after 20 s the last answer is compared by the caller's expectation. */
+/** The sum that jobs are billed for when each used what it held. */
+export function inputTokensOf(jobs: readonly AcceptedMessage[]): number {
+  return jobs.reduce((total, { inputTokens }) => total + inputTokens, 0);
+}
+
+/** Asks again and again until the answer is right; after 20 s the last answer is left to the caller's expectation. */
 export async function eventually<T>(ask: () => Promise<T>, right: (answer: T) => boolean): Promise<T> {
   const deadline = AbortSignal.timeout(20_000);
   for (;;) {
@@ -193,18 +253,6 @@ export async function eventually<T>(ask: () => Promise<T>, right: (answer: T) =>
     if (right(answer) || deadline.aborted) return answer;
     await delay(20, deadline);
   }
-}
-
-/** Waits until every fact has been taken from the results queue and settled. */
-export async function settled(bench: Workbench): Promise<{ held: number; used: number; overage: number }> {
-  await eventually(
-    () => bench.depth(QUEUES.results),
-    (depth) => depth === 0,
-  );
-  return eventually(
-    () => bench.tokens(),
-    ({ held }) => held === 0,
-  );
 }
 
 /** The same elements in a random order. */
