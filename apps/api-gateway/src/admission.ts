@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import {
   EXCHANGES,
   inputTexts,
@@ -121,7 +120,8 @@ export function createAdmission(options: AdmissionOptions): Admission {
     const model = catalogue.find(submission.model);
     const message = buildMessage(principal, submission, model, options.jobTtlMs);
     const limits = tenantLimits.of(principal);
-    const owner = randomUUID();
+    // The id minted for this very request; the job may turn out to be an earlier one's.
+    const owner = message.jobId;
     const outcome = await reserve(principal, message, {
       owner,
       limits,

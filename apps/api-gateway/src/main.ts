@@ -1,5 +1,5 @@
 import { createBrokerConnection, createPublisher, declareTopology } from '@sluice/broker';
-import { connectRedis, createJobWaiter, createQuota, redisReady } from '@sluice/quota';
+import { closeRedis, connectRedis, createJobWaiter, createQuota, redisReady } from '@sluice/quota';
 import { createLifecycle, createLogger, exitOnConfigError, runApp } from '@sluice/runtime';
 import { createStore } from '@sluice/store';
 import { createAdmission } from './admission.js';
@@ -101,7 +101,7 @@ await runApp({
       {
         name: 'redis',
         start: () => redisReady(redis, REDIS_TIMEOUT_MS),
-        stop: async () => void (await redis.quit().catch(() => redis.disconnect())),
+        stop: () => closeRedis(redis),
       },
       { name: 'waiter', start: () => waiter.start(), stop: () => waiter.stop() },
       { name: 'broker', start: () => connection.start(), stop: () => connection.stop() },

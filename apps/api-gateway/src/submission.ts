@@ -8,6 +8,10 @@ const text = z
   .min(1, 'must not be empty')
   .refine((value) => value.isWellFormed(), 'holds half of a surrogate pair, which is not Unicode text');
 
+// n.b. zod compiles a schema when it is first used, so none is made per request.
+const oneText = z.object({ input: text });
+const severalTexts = z.object({ input: z.array(text) });
+
 /** Body of `POST /v1/jobs`. Nothing is coerced and nothing unknown is ignored. */
 const submissionSchema = z.strictObject({
   model: z.string().min(1).max(63),
@@ -33,12 +37,12 @@ export function parseSubmission(body: unknown, maxTexts: number): Submission {
 }
 
 function parseInput(input: unknown, maxTexts: number): JobInput {
-  if (!Array.isArray(input)) return validate(z.object({ input: text }), { input }).input;
+  if (!Array.isArray(input)) return validate(oneText, { input }).input;
   if (input.length === 0) throw invalidRequest([{ field: 'input', reason: 'must not be empty' }]);
   if (input.length > maxTexts) {
     throw invalidRequest([{ field: 'input', reason: `holds ${input.length} texts, at most ${maxTexts} are allowed` }]);
   }
-  return validate(z.object({ input: z.array(text) }), { input }).input;
+  return validate(severalTexts, { input }).input;
 }
 
 /** PostgreSQL's jsonb holds neither NUL nor lone surrogates. */

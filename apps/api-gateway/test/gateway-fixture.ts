@@ -120,7 +120,11 @@ export async function send(url: string, path: string, init: RequestInit & { key?
   if (rest.body !== undefined && !headers.has('content-type')) headers.set('content-type', 'application/json');
   const response = await fetch(new URL(path, url), { ...rest, headers });
   const text = await response.text();
-  return { status: response.status, headers: response.headers, body: text === '' ? undefined : (JSON.parse(text) as unknown) };
+  return {
+    status: response.status,
+    headers: response.headers,
+    body: text === '' ? undefined : (JSON.parse(text) as unknown),
+  };
 }
 
 /** Makes a tenant with a key, through the admin API. */

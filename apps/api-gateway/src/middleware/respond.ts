@@ -11,10 +11,11 @@ export function sendJson(
   body: unknown,
   headers: Readonly<Record<string, string>> = {},
 ): void {
-  const payload = Buffer.from(JSON.stringify(body));
+  // n.b. as a string Node sends head and body in one piece; a Buffer would go out as a second one.
+  const payload = JSON.stringify(body);
   response.writeHead(status, {
     'content-type': 'application/json; charset=utf-8',
-    'content-length': payload.length,
+    'content-length': Buffer.byteLength(payload),
     'cache-control': 'no-store',
     ...headers,
   });

@@ -16,6 +16,8 @@ export interface AdminRoutesOptions {
   readonly maxBodyBytes: number;
 }
 
+const pathSchema = z.object({ tenantId: tenantIdSchema });
+
 function isTimeZone(name: string): boolean {
   try {
     return Intl.DateTimeFormat('en', { timeZone: name }) !== undefined;
@@ -44,7 +46,7 @@ export function adminRoutes(options: AdminRoutesOptions): Router {
 
   router.put('/v1/admin/tenants/:tenantId', async (request, response) => {
     authorize(request);
-    const { tenantId } = validate(z.object({ tenantId: tenantIdSchema }), request.params);
+    const { tenantId } = validate(pathSchema, request.params);
     const tenant = validate(tenantSchema, await readJsonBody(request, options.maxBodyBytes));
     await store.upsertTenant({ tenantId, ...tenant });
     sendJson(response, 200, { id: tenantId, object: 'tenant', ...tenant });
@@ -52,7 +54,7 @@ export function adminRoutes(options: AdminRoutesOptions): Router {
 
   router.post('/v1/admin/tenants/:tenantId/keys', async (request, response) => {
     authorize(request);
-    const { tenantId } = validate(z.object({ tenantId: tenantIdSchema }), request.params);
+    const { tenantId } = validate(pathSchema, request.params);
     const { name } = validate(keySchema, await readJsonBody(request, options.maxBodyBytes));
     const { key, displayPrefix } = newApiKey();
     const keyHash = hashApiKey(key, pepper);
