@@ -48,7 +48,7 @@ export function newSecrets(): SuiteSecrets {
 export async function prepareDatabase(url: string): Promise<void> {
   const logger = createLogger({ app: 'migrate', level: 'silent' });
   await migrate({ url, logger });
-  const { prices } = await loadConfigFile(join(CONFIG_DIR, 'prices.yaml'), pricesFileSchema, {});
+  const { prices } = await loadConfigFile(join(CONFIG_DIR, 'prices.yaml'), pricesFileSchema, process.env);
   await syncPrices({ url, prices, logger });
 }
 

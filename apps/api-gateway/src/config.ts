@@ -4,7 +4,7 @@ import { modelsFileSchema, plansFileSchema, type ModelsFile, type PlansFile } fr
 import { durationMs, loadConfigFile, parseEnvironment, wholeNumber } from '@sluice/runtime';
 import { z } from 'zod';
 
-const environmentSchema = z.object({
+export const environmentSchema = z.object({
   SLUICE_HOST: z.string().default('127.0.0.1'),
   SLUICE_PORT: wholeNumber(0, 65_535).default(8080),
   SLUICE_POSTGRES_URL: z.url({ protocol: /^postgres(ql)?$/ }),
@@ -28,7 +28,7 @@ const environmentSchema = z.object({
   SLUICE_MAX_WAIT: durationMs.default(60_000),
   /** How long a revoked key may still work. */
   SLUICE_KEY_CACHE_TTL: durationMs.default(30_000),
-  SLUICE_DRAIN_TIMEOUT_MS: durationMs.default(25_000),
+  SLUICE_DRAIN_TIMEOUT: durationMs.default(25_000),
   /** Time between "not ready" and closing the listener, for load balancers to notice. */
   SLUICE_SHUTDOWN_DELAY: durationMs.default(0),
 });
@@ -88,7 +88,7 @@ export async function loadConfig(environment: NodeJS.ProcessEnv): Promise<Gatewa
     publishWindow: settings.SLUICE_PUBLISH_WINDOW,
     maxWaitMs: settings.SLUICE_MAX_WAIT,
     keyCacheTtlMs: settings.SLUICE_KEY_CACHE_TTL,
-    drainTimeoutMs: settings.SLUICE_DRAIN_TIMEOUT_MS,
+    drainTimeoutMs: settings.SLUICE_DRAIN_TIMEOUT,
     shutdownDelayMs: settings.SLUICE_SHUTDOWN_DELAY,
     poolSize: Math.max(4, availableParallelism()),
     models,

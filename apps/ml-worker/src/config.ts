@@ -4,7 +4,7 @@ import { modelsFileSchema, nameSchema, type JobClass, type ModelsFile } from '@s
 import { ConfigError, durationMs, loadConfigFile, parseEnvironment, wholeNumber } from '@sluice/runtime';
 import { z } from 'zod';
 
-const environmentSchema = z.object({
+export const environmentSchema = z.object({
   SLUICE_RABBITMQ_URL: z.url({ protocol: /^amqps?$/ }),
   SLUICE_CONFIG_DIR: z.string().default('config'),
   SLUICE_MODEL_DIR: z.string().default('.local/models'),
@@ -14,7 +14,7 @@ const environmentSchema = z.object({
   SLUICE_WORKER_ID: z.string().max(63).optional(),
   /** Inference processes, one core each. Counts the machine's cores, not a container's CPU limit: set it there. */
   SLUICE_INFERENCE_PROCESSES: wholeNumber(1, 256).default(availableParallelism()),
-  SLUICE_INFERENCE_TIMEOUT_MS: durationMs.default(30_000),
+  SLUICE_INFERENCE_TIMEOUT: durationMs.default(30_000),
   /** Jobs taken from a class's queue and not yet answered. More make better batches, fewer spread better. */
   SLUICE_PREFETCH_INTERACTIVE: wholeNumber(1, 10_000).default(64),
   SLUICE_PREFETCH_STANDARD: wholeNumber(1, 10_000).default(128),
@@ -24,11 +24,11 @@ const environmentSchema = z.object({
   /** Padding of a run as a share of its tokens. */
   SLUICE_BATCH_MAX_PADDING: z.coerce.number().min(0).max(0.99).default(0.15),
   /** How long a text of the classes standard and batch waits for company while a process is idle. */
-  SLUICE_BATCH_MAX_DELAY_MS: durationMs.default(2),
-  SLUICE_PUBLISH_TIMEOUT_MS: durationMs.default(10_000),
+  SLUICE_BATCH_MAX_DELAY: durationMs.default(2),
+  SLUICE_PUBLISH_DEADLINE: durationMs.default(10_000),
   /** A worker with jobs in hand that finishes none for this long is not live. */
-  SLUICE_STALL_TIMEOUT_MS: durationMs.default(300_000),
-  SLUICE_DRAIN_TIMEOUT_MS: durationMs.default(25_000),
+  SLUICE_STALL_TIMEOUT: durationMs.default(300_000),
+  SLUICE_DRAIN_TIMEOUT: durationMs.default(25_000),
   SLUICE_LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
   SLUICE_OPS_HOST: z.string().default('127.0.0.1'),
   SLUICE_OPS_PORT: wholeNumber(0, 65_535).optional(),
@@ -81,16 +81,16 @@ export async function loadConfig(environment: NodeJS.ProcessEnv): Promise<Worker
     batch: {
       maxTokens: settings.SLUICE_BATCH_MAX_TOKENS,
       maxPadding: settings.SLUICE_BATCH_MAX_PADDING,
-      maxDelayMs: settings.SLUICE_BATCH_MAX_DELAY_MS,
+      maxDelayMs: settings.SLUICE_BATCH_MAX_DELAY,
     },
     inference: {
       processes: settings.SLUICE_INFERENCE_PROCESSES,
-      timeoutMs: settings.SLUICE_INFERENCE_TIMEOUT_MS,
+      timeoutMs: settings.SLUICE_INFERENCE_TIMEOUT,
       environment: withoutSluice(environment),
     },
-    publishTimeoutMs: settings.SLUICE_PUBLISH_TIMEOUT_MS,
-    stallTimeoutMs: settings.SLUICE_STALL_TIMEOUT_MS,
-    drainTimeoutMs: settings.SLUICE_DRAIN_TIMEOUT_MS,
+    publishTimeoutMs: settings.SLUICE_PUBLISH_DEADLINE,
+    stallTimeoutMs: settings.SLUICE_STALL_TIMEOUT,
+    drainTimeoutMs: settings.SLUICE_DRAIN_TIMEOUT,
     logLevel: settings.SLUICE_LOG_LEVEL,
     ops: { host: settings.SLUICE_OPS_HOST, port: settings.SLUICE_OPS_PORT },
   };

@@ -194,7 +194,7 @@ describe('a worker', () => {
   });
 
   it('gives up a job that overruns at every attempt, unharmed the jobs beside it', async () => {
-    await rig.worker({ SLUICE_INFERENCE_TIMEOUT_MS: '700ms' });
+    await rig.worker({ SLUICE_INFERENCE_TIMEOUT: '700ms' });
     const stuck = await jobsFor('tiny', [`stuck${SLOW}`]);
     const good = await jobsFor('tiny', textsOf(20));
     const deadBefore = rig.dead.length;

@@ -13,7 +13,7 @@ describe('readConfig', () => {
   });
 
   it('reads durations with their unit', () => {
-    const config = readConfig({ ...servers, SLUICE_SWEEP_INTERVAL_MS: '2m', SLUICE_DRAIN_TIMEOUT_MS: '1500' });
+    const config = readConfig({ ...servers, SLUICE_SWEEP_INTERVAL: '2m', SLUICE_DRAIN_TIMEOUT: '1500' });
     expect(config).toMatchObject({ sweepIntervalMs: 120_000, drainTimeoutMs: 1_500 });
   });
 

@@ -56,7 +56,7 @@ describe('the collector', () => {
       const complete = () => bench.publish(completedMessage(job));
       return [accept, complete, accept, complete, complete];
     });
-    const { lifecycle } = bench.collector({ SLUICE_BATCH_MAX: '7', SLUICE_BATCH_LINGER_MS: '1' });
+    const { lifecycle } = bench.collector({ SLUICE_BATCH_MAX: '7', SLUICE_BATCH_LINGER: '1' });
     await lifecycle.start();
     await Promise.all(shuffled(sends).map((send) => send()));
 

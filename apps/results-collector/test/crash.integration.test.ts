@@ -30,7 +30,7 @@ afterEach(async () => {
 /** The program as it is shipped; resolves when it says that it works. */
 async function startProgram(): Promise<ChildProcess> {
   const child = spawn(process.execPath, [MAIN], {
-    env: { ...process.env, ...bench.environment, SLUICE_BATCH_MAX: '10', SLUICE_BATCH_LINGER_MS: '1' },
+    env: { ...process.env, ...bench.environment, SLUICE_BATCH_MAX: '10', SLUICE_BATCH_LINGER: '1' },
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
   });
   children.add(child);

@@ -122,7 +122,7 @@ describe('a collector', () => {
     const job = overdueJob();
     await bench.hold(job);
     await recordAccepted(job);
-    await bench.collector({ SLUICE_SWEEP_INTERVAL_MS: '20ms' }).lifecycle.start();
+    await bench.collector({ SLUICE_SWEEP_INTERVAL: '20ms' }).lifecycle.start();
     expect(await bench.settled()).toEqual({ held: 0, used: 0, overage: 0 });
   });
 
@@ -132,7 +132,7 @@ describe('a collector', () => {
     await Promise.all(jobs.map(recordAccepted));
     for (const job of jobs) await bench.publish(completedMessage(job, { finishedAtMs: Date.now() - LONG_AGO_MS }));
     await bench
-      .collector({ SLUICE_SWEEP_INTERVAL_MS: '5ms', SLUICE_SWEEP_GRACE_MS: '500ms', SLUICE_BATCH_MAX: '2' })
+      .collector({ SLUICE_SWEEP_INTERVAL: '5ms', SLUICE_SWEEP_GRACE: '500ms', SLUICE_BATCH_MAX: '2' })
       .lifecycle.start();
     expect(await bench.settled()).toEqual({ held: 0, used: 400, overage: 0 });
     expect(await bench.ledger()).toEqual({ reserves: 40, terminals: 40, entries: 80, tokens: 400 });

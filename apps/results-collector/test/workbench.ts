@@ -126,9 +126,9 @@ export async function openWorkbench(options: WorkbenchOptions = {}): Promise<Wor
       SLUICE_RABBITMQ_URL: host.url,
       SLUICE_KEY_PREFIX: keyPrefix,
       SLUICE_LOG_LEVEL: logger.level,
-      SLUICE_SWEEP_INTERVAL_MS: '1h',
-      SLUICE_SWEEP_GRACE_MS: '0',
-      SLUICE_HEALTH_INTERVAL_MS: '100ms',
+      SLUICE_SWEEP_INTERVAL: '1h',
+      SLUICE_SWEEP_GRACE: '0',
+      SLUICE_HEALTH_INTERVAL: '100ms',
     };
     const bench: Bench = {
       tenantId,

@@ -84,6 +84,19 @@ export function openRedis({ url, name, logger }: RedisConnectionOptions, options
   return redis;
 }
 
+/**
+ * Sends the commands of one turn of the event loop in one write. ioredis writes each command to the socket by itself,
+ * and with many requests at once those system calls are a tenth of the gateway's time; its auto-pipelining would gather
+ * them too, but costs more than it saves for scripts.
+ */
+export function shareWrite(redis: Redis): void {
+  const { stream } = redis;
+  // n.b. there is no socket between two connections.
+  if (!stream || stream.writableCorked > 0) return;
+  stream.cork();
+  setImmediate(() => stream.uncork());
+}
+
 /** Grows from 50 ms to 2 s; a random half of it keeps many clients from coming back at once. */
 export function retryDelayMs(attempt: number): number {
   const ceilingMs = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(attempt - 1, 10));

@@ -1,5 +1,6 @@
 import type { Logger } from '@sluice/runtime';
 import type { Redis } from 'ioredis';
+import { shareWrite } from './connection.js';
 import { createExpiredHolds, type HoldRef } from './expired-holds.js';
 import { doneChannel, tenantKeys, tenantsKey } from './keys.js';
 import { encodeLimits, type Limit, type LimitStatus } from './limits.js';
@@ -145,6 +146,7 @@ export function createQuota({ redis, keyPrefix, logger, snapshotTtlMs = HOUR_MS 
     const keyHash = idempotency?.keyHash ?? '';
     const keyTtlMs = idempotency?.ttlMs ?? 0;
     const snapshotTtlMs = Math.max(holdTtlMs, keyTtlMs) + SNAPSHOT_MARGIN_MS;
+    shareWrite(redis);
     const reply = await commands.quota_reserve(
       // KEYS
       keys.quota,
