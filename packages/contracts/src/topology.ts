@@ -29,8 +29,12 @@ export const RETRY_TIERS = [
   { name: 'retry.5m', delayMs: 300_000 },
 ] as const;
 
-/** Deliveries after which the broker gives up on a message that nobody acknowledges (a worker that dies each time). */
-export const DELIVERY_LIMIT = 5;
+/**
+ * Lost deliveries after which the broker gives up on a job. A worker that is killed or loses its connection counts
+ * against every job it holds, begun or not, so this is no bound on attempts (that is `MAX_ATTEMPTS`): it only ends
+ * a job that takes its whole worker down each time.
+ */
+export const DELIVERY_LIMIT = 20;
 
 /** Attempts after which a job that fails in a way that might pass is given up. */
 export const MAX_ATTEMPTS = 5;
