@@ -45,8 +45,10 @@ function createFixture({ run, refusedPublishes = 0, clock = { nowMs: 1_000_000 }
   });
   const handle = (message: unknown, attempt = 1, lost = new AbortController().signal) =>
     handler(deliveryOf(message, { attempt }), lost);
+  const handleAgain = (message: unknown) =>
+    handler(deliveryOf(message, { redelivered: true }), new AbortController().signal);
   const completed = () => published.map(({ body }) => completedMessageSchema.parse(JSON.parse(body.toString())));
-  return { handle, works, published, completed, stopping };
+  return { handle, handleAgain, works, published, completed, stopping };
 }
 
 const job = (overrides: Partial<AcceptedMessage> = {}) => acceptedMessage({ expiresAtMs: 2_000_000, ...overrides });
@@ -110,6 +112,31 @@ describe('the job handler', () => {
     expect(await handle(job())).toBe(ack);
     expect(completed()).toMatchObject([{ state: 'expired', usage: { inputTokens: 0 }, finishedAtMs: 3_000_000 }]);
     expect(completed()[0]).not.toHaveProperty('startedAtMs');
+  });
+
+  it('leaves the end of a late job to the sweep when an earlier delivery may have succeeded', async () => {
+    const { handleAgain, works, published } = createFixture();
+    expect(await handleAgain(job({ expiresAtMs: 999_999 }))).toBe(ack);
+    expect(works).toEqual([]);
+    expect(published).toEqual([]);
+  });
+
+  it('does the same when the deadline of a redelivered job passes while it waits for a process', async () => {
+    const clock = { nowMs: 1_000_000 };
+    const run = async ({ onStart }: Work) => {
+      clock.nowMs = 3_000_000;
+      onStart?.();
+      return new Float32Array(1);
+    };
+    const { handleAgain, published } = createFixture({ run, clock });
+    expect(await handleAgain(job())).toBe(ack);
+    expect(published).toEqual([]);
+  });
+
+  it('runs a redelivered job that is in time', async () => {
+    const { handleAgain, completed } = createFixture();
+    expect(await handleAgain(job())).toBe(ack);
+    expect(completed()).toMatchObject([{ state: 'succeeded' }]);
   });
 
   it('does not begin a job whose delivery was lost while it waited for a process', async () => {

@@ -42,6 +42,7 @@ type Outcome = { readonly completed: CompletedMessage } | { readonly settlement:
  *
  * ```
  * malformed ─────────────────────────────────▶ dead
+ * past its deadline, delivered before ───────▶ ack, the sweep ends it
  * past its deadline ─────────────────────────▶ expired ─┐
  * model not served here ─▶ retry … ─▶ dead              │
  * too long, or refused by the model ─────────▶ failed ──┼─▶ publish, await the confirm ─▶ ack
@@ -73,7 +74,8 @@ export function createJobHandler(options: JobHandlerOptions): JobHandler {
       logger.error({ messageId: delivery.messageId, problem: parsed.problem }, 'a work message is malformed');
       return dead(`malformed_message: ${parsed.problem}`);
     }
-    const outcome = await attemptJob({ message: parsed.message, attempt: delivery.attempt, lost }, options);
+    const { attempt, redelivered } = delivery;
+    const outcome = await attemptJob({ message: parsed.message, attempt, redelivered, lost }, options);
     if ('settlement' in outcome) return outcome.settlement;
     await publish(outcome.completed, lost);
     return ack;
@@ -83,10 +85,11 @@ export function createJobHandler(options: JobHandlerOptions): JobHandler {
 interface Job {
   readonly message: AcceptedMessage;
   readonly attempt: number;
+  readonly redelivered: boolean;
   readonly lost: AbortSignal;
 }
 
-async function attemptJob({ message, attempt, lost }: Job, options: JobHandlerOptions): Promise<Outcome> {
+async function attemptJob({ message, attempt, redelivered, lost }: Job, options: JobHandlerOptions): Promise<Outcome> {
   const { logger, now } = options;
   const served = options.models.get(message.model);
   let startedAtMs: number | undefined;
@@ -94,6 +97,16 @@ async function attemptJob({ message, attempt, lost }: Job, options: JobHandlerOp
     ...{ message, attempt, startedAtMs, finishedAtMs: now() },
     modelVersion: served?.model.version,
   });
+
+  /**
+   * n.b. whoever had a redelivered job before may have published its success and died before the ack. That fact may
+   * still wait to be recorded, and `expired` could beat it; the sweep comes late enough not to.
+   */
+  function tooLate(): Outcome {
+    if (!redelivered) return { completed: expired(facts()) };
+    logger.warn({ jobId: message.jobId, attempt }, 'a redelivered job is past its deadline, it is left to the sweep');
+    return { settlement: ack };
+  }
 
   /** Asked again when the job's turn comes, because it may have waited for a process. */
   function begin(): void {
@@ -103,7 +116,7 @@ async function attemptJob({ message, attempt, lost }: Job, options: JobHandlerOp
     startedAtMs = now();
   }
 
-  if (message.expiresAtMs < now()) return { completed: expired(facts()) };
+  if (message.expiresAtMs < now()) return tooLate();
   if (!served) {
     logger.warn({ jobId: message.jobId, model: message.model, attempt }, 'this worker does not serve the model');
     return { settlement: retryOrGiveUp(attempt, 'model_unavailable', 'no worker of the pool serves the model') };
@@ -131,7 +144,7 @@ async function attemptJob({ message, attempt, lost }: Job, options: JobHandlerOp
     if (lost.aborted || !isServiceError(error)) throw error;
     const { jobId } = message;
     logger.warn({ err: error, jobId, attempt, code: error.code }, 'a job could not be run');
-    if (error.code === 'expired') return { completed: expired(facts()) };
+    if (error.code === 'expired') return tooLate();
     if (error.code === 'inference_failed') return { completed: failed(facts(), error.code, error.message) };
     return { settlement: retryOrGiveUp(attempt, error.code, error.message) };
   }
