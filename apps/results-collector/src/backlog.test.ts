@@ -8,15 +8,23 @@ const START_MS = 1_800_000_000_000;
 function setUp() {
   let nowMs = START_MS;
   const backlog = createBacklog({ maxBatch: 2, now: () => nowMs });
+  const pass = (ms: number): void => {
+    nowMs += ms;
+  };
+  const fact = (ageMs: number): Fact => ({
+    type: 'completed',
+    message: completedMessage(acceptedMessage(), { finishedAtMs: nowMs - ageMs }),
+  });
   return {
     backlog,
-    pass: (ms: number): void => {
-      nowMs += ms;
+    pass,
+    /** A batch with facts of these ages and some messages that carry none, which takes a while. */
+    handle(agesMs: readonly number[], { unreadable = 0, takesMs = 0 } = {}): void {
+      const facts = agesMs.map(fact);
+      const startedAtMs = nowMs;
+      pass(takesMs);
+      backlog.handled({ deliveries: facts.length + unreadable, facts, startedAtMs });
     },
-    fact: (ageMs: number): Fact => ({
-      type: 'completed',
-      message: completedMessage(acceptedMessage(), { finishedAtMs: nowMs - ageMs }),
-    }),
   };
 }
 
@@ -28,18 +36,52 @@ describe('the backlog', () => {
   });
 
   it('shows as a full batch of old facts', () => {
-    const { backlog, pass, fact } = setUp();
+    const { backlog, pass, handle } = setUp();
     pass(5_000);
-    backlog.handled([fact(60_000), fact(31_000)]);
+    handle([60_000, 31_000]);
     expect(backlog.quietForMs()).toBe(0);
   });
 
-  it('does not show as a full batch with something fresh, nor as few old facts', () => {
-    const { backlog, pass, fact } = setUp();
+  it('does not show as a full batch with something fresh, nor as few old facts now and then', () => {
+    const { backlog, pass, handle } = setUp();
     pass(5_000);
-    backlog.handled([fact(60_000), fact(29_000)]);
-    backlog.handled([fact(60_000)]);
-    backlog.handled([]);
+    handle([60_000, 29_000]);
+    pass(1_001);
+    handle([60_000]);
+    pass(1_001);
+    handle([]);
+    expect(backlog.quietForMs()).toBe(7_002);
+  });
+
+  it('shows as a full batch of which one message could not be read', () => {
+    const { backlog, pass, handle } = setUp();
+    pass(5_000);
+    handle([60_000], { unreadable: 1 });
+    expect(backlog.quietForMs()).toBe(0);
+  });
+
+  it('may hide behind a full batch of which no message could be read', () => {
+    const { backlog, pass, handle } = setUp();
+    pass(5_000);
+    handle([], { unreadable: 2 });
+    expect(backlog.quietForMs()).toBe(0);
+  });
+
+  it('shows as old facts that follow upon each other, however small and slow their batches', () => {
+    const { backlog, pass, handle } = setUp();
+    pass(5_000);
+    handle([60_000], { takesMs: 4_000 });
+    expect(backlog.quietForMs()).toBe(9_000);
+    pass(10);
+    handle([60_000], { takesMs: 4_000 });
+    expect(backlog.quietForMs()).toBe(0);
+  });
+
+  it('does not show as messages that cannot be read, one after the other', () => {
+    const { backlog, pass, handle } = setUp();
+    pass(5_000);
+    handle([], { unreadable: 1 });
+    handle([], { unreadable: 1 });
     expect(backlog.quietForMs()).toBe(5_000);
   });
 

@@ -87,7 +87,7 @@ export function createCollector(config: Config, logger: Logger): Collector {
     maxBatch: config.maxBatch,
     lingerMs: config.lingerMs,
     concurrency: config.batchesInProgress,
-    handler: createResultsHandler({ accounting, backlog, signal }),
+    handler: createResultsHandler({ accounting, backlog, signal, now }),
   });
   const deadLetters = {
     ...source,

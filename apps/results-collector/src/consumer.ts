@@ -15,6 +15,8 @@ export interface ResultsHandlerOptions {
   readonly backlog: Backlog;
   /** Aborts when the collector stops. */
   readonly signal: AbortSignal;
+  /** Unix milliseconds. */
+  readonly now: () => number;
 }
 
 /**
@@ -22,13 +24,14 @@ export interface ResultsHandlerOptions {
  * acknowledged. It waits for the servers it needs, so a fact never burns an attempt; what is still waiting when the
  * collector stops goes back to the queue.
  */
-export function createResultsHandler({ accounting, backlog, signal }: ResultsHandlerOptions) {
+export function createResultsHandler({ accounting, backlog, signal, now }: ResultsHandlerOptions) {
   return async (deliveries: readonly Delivery[]): Promise<readonly Settlement[]> => {
+    const startedAtMs = now();
     const decoded = deliveries.map(decodeFact);
     const facts = decoded.flatMap(({ fact }) => (fact === undefined ? [] : [fact]));
     try {
       const refused = await accounting.book(facts, signal);
-      backlog.handled(facts);
+      backlog.handled({ deliveries: deliveries.length, facts, startedAtMs });
       return decoded.map(({ fact, problem }) => {
         if (fact === undefined) return dead(problem);
         const reason = refused.get(factKey(fact.type, fact.message.jobId));
