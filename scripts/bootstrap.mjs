@@ -8,6 +8,8 @@ import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
 const PROGRAMS = { start: 'scripts/dist/start.js', test: 'scripts/dist/test.js', bench: 'benchmarks/dist/main.js' };
+/** What the build cannot do without, as files of packages. */
+const TOOLS = ['turbo/bin/turbo', 'typescript/bin/tsc'];
 const root = fileURLToPath(new URL('..', import.meta.url));
 const [command = '', ...rest] = process.argv.slice(2);
 const quiet = rest.includes('--quiet');
@@ -30,30 +32,52 @@ function run(program, args, what) {
   process.exit(1);
 }
 
-function lockHash() {
+/** Packages hold native binaries, so a checkout that two systems share is installed anew by each. */
+function installationHash() {
   return createHash('sha256')
     .update(readFileSync(join(root, 'package-lock.json')))
-    .update(process.version)
+    .update([process.version, process.platform, process.arch].join(' '))
     .digest('hex');
+}
+
+/** The file of a tool that was installed, or undefined. */
+function toolPath(file) {
+  try {
+    return createRequire(join(root, 'package.json')).resolve(file);
+  } catch {
+    return undefined;
+  }
+}
+
+function missingTools() {
+  return TOOLS.filter((file) => toolPath(file) === undefined);
 }
 
 function install() {
   const stamp = join(root, 'node_modules', '.sluice-lock');
-  const wanted = lockHash();
-  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted) return;
+  const wanted = installationHash();
+  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === wanted && missingTools().length === 0) return;
   // n.b. when npm runs this script it names its own entry file; otherwise npm is looked up on the PATH.
   const npm = process.env.npm_execpath;
-  const args = ['ci', '--no-audit', '--no-fund', '--ignore-scripts'];
+  // Included by name, because NODE_ENV=production or `omit` in someone's npm settings would leave out what the build
+  // needs: the compilers are devDependencies, and their native parts optional ones.
+  const kinds = ['--include=dev', '--include=optional'];
+  const args = ['ci', ...kinds, '--no-audit', '--no-fund', '--ignore-scripts'];
   step('installing packages', () =>
     npm?.endsWith('.js')
       ? run(process.execPath, [npm, ...args], 'npm ci')
       : run(process.platform === 'win32' ? 'npm.cmd' : 'npm', args, 'npm ci'),
   );
+  const missing = missingTools();
+  if (missing.length > 0) {
+    process.stderr.write(`npm ci ended well but did not install ${missing.join(' and ')}.\n`);
+    process.exit(1);
+  }
   writeFileSync(stamp, wanted);
 }
 
 function build() {
-  const turbo = createRequire(join(root, 'package.json')).resolve('turbo/bin/turbo');
+  const turbo = toolPath('turbo/bin/turbo');
   step('building', () => run(process.execPath, [turbo, 'run', 'build', '--output-logs=errors-only'], 'The build'));
 }
 
