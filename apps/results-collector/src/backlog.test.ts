@@ -19,7 +19,7 @@ function setUp() {
     backlog,
     pass,
     /** A batch with facts of these ages and some messages that carry none, which takes a while. */
-    handle(agesMs: readonly number[], { unreadable = 0, takesMs = 0 } = {}): void {
+    handle: (agesMs: readonly number[], { unreadable = 0, takesMs = 0 } = {}): void => {
       const facts = agesMs.map(fact);
       const startedAtMs = nowMs;
       pass(takesMs);

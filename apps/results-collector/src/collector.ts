@@ -16,7 +16,7 @@ import {
   type Service,
 } from '@sluice/runtime';
 import { createStore } from '@sluice/store';
-import { createAccounting } from './accounting.js';
+import { createAccounting, type Accounting } from './accounting.js';
 import { createAvailability } from './availability.js';
 import { createBacklog } from './backlog.js';
 import type { Config } from './config.js';
@@ -26,7 +26,7 @@ import { createMaintenance } from './maintenance.js';
 import { createMonitoring } from './monitoring.js';
 import { createPeriodic } from './periodic.js';
 import { createRecorder } from './recorder.js';
-import { createSettler } from './settlement.js';
+import { createSettler, type Settler } from './settlement.js';
 import { createSweeper } from './sweeper.js';
 
 const NAME = 'results-collector';
@@ -75,9 +75,18 @@ export function createCollector(config: Config, logger: Logger): Collector {
     backlog.disturbed();
   };
 
-  const recorder = createRecorder({ store, onFailure: onStoreFailure, logger });
-  const settler = createSettler({ quota, onFailure: () => redisServer.failed(), logger });
-  const accounting = createAccounting({ recorder, settler });
+  const onQuotaFailure = (): void => {
+    redisServer.failed();
+    // The facts behind the batch that cannot be settled are not recorded either.
+    backlog.disturbed();
+  };
+
+  function books(maxAttempts: number): { readonly accounting: Accounting; readonly settler: Settler } {
+    const recorder = createRecorder({ store, onFailure: onStoreFailure, maxAttempts, logger });
+    const settler = createSettler({ quota, onFailure: onQuotaFailure, maxAttempts, logger });
+    return { accounting: createAccounting({ recorder, settler }), settler };
+  }
+  const { accounting } = books(Infinity);
 
   const source = { connection: consuming, publisher, logger };
   const results = createBatchConsumer({
@@ -98,10 +107,10 @@ export function createCollector(config: Config, logger: Logger): Collector {
   const unrouted = createConsumer({ ...deadLetters, queue: QUEUES.unrouted });
 
   const sweeper = createSweeper({
+    ...books(1),
     store,
     quota,
-    accounting,
-    settler,
+    mayGoOn: () => postgresServer.up && redisServer.up && backlog.quietForMs() >= config.sweepGraceMs,
     redisNowMs: async () => Number((await redis.time())[0]) * 1_000,
     graceMs: config.sweepGraceMs,
     now,
@@ -111,7 +120,7 @@ export function createCollector(config: Config, logger: Logger): Collector {
     name: 'sweep',
     intervalMs: config.sweepIntervalMs,
     async run(halted) {
-      if (backlog.quietForMs() >= config.sweepGraceMs) await sweeper.sweep(halted);
+      await sweeper.sweep(halted);
     },
     logger,
   });

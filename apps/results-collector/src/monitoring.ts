@@ -40,7 +40,7 @@ export function createMonitoring(options: MonitoringOptions): Monitoring {
 
   async function look(): Promise<void> {
     await Promise.all([postgres.check(), redis.check()]);
-    if (!postgres.up || !results.attached) backlog.disturbed();
+    if (!serversUp() || !results.attached) backlog.disturbed();
     progress.observe();
   }
 

@@ -31,6 +31,19 @@ describe('persist', () => {
     await expect(call).rejects.toBe(error);
   });
 
+  it('throws what its last attempt failed with, and reports that it waits no more', async () => {
+    const waits: (number | undefined)[] = [];
+    let calls = 0;
+    const call = persist(() => Promise.reject(new Error(`failure ${++calls}`)), {
+      signal: new AbortController().signal,
+      firstDelayMs: 1,
+      maxAttempts: 2,
+      onFailure: (_error, _attempt, delayMs) => waits.push(delayMs),
+    });
+    await expect(call).rejects.toThrow('failure 2');
+    expect(waits).toEqual([1, undefined]);
+  });
+
   it('stops waiting when told to, and says why it had to wait', async () => {
     const halt = new AbortController();
     const away = new Error('away');

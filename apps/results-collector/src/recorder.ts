@@ -9,6 +9,8 @@ export interface RecorderOptions {
   readonly store: Pick<Store, 'recordFacts' | 'terminalFacts'>;
   /** Hears of every failed attempt to reach PostgreSQL. */
   readonly onFailure: (error: unknown) => void;
+  /** Attempts at each step before it is given up with the error of the last one; it is never when absent. */
+  readonly maxAttempts?: number;
   readonly logger: Logger;
 }
 
@@ -22,7 +24,7 @@ export interface Recorded {
 
 export interface Recorder {
   /**
-   * Writes facts to the books in one transaction, waiting for PostgreSQL as long as it takes.
+   * Writes facts to the books in one transaction, waiting for PostgreSQL as long as it takes (see `maxAttempts`).
    *
    * @throws StoppedError when the signal aborts first; the same facts may then be recorded again by anyone.
    */
@@ -32,14 +34,15 @@ export interface Recorder {
 type Outcome = Awaited<ReturnType<Store['recordFacts']>>;
 
 /** Writes facts into PostgreSQL and finds out which terminal fact of each job won. */
-export function createRecorder({ store, onFailure, logger }: RecorderOptions): Recorder {
+export function createRecorder({ store, onFailure, maxAttempts = Infinity, logger }: RecorderOptions): Recorder {
   function patiently<T>(operation: () => Promise<T>, signal: AbortSignal): Promise<T> {
     return persist(operation, {
       signal,
+      maxAttempts,
       mayHeal: (error) => !(error instanceof RecordError),
       onFailure: (error, attempt, delayMs) => {
         onFailure(error);
-        logger.warn({ err: error, attempt, delayMs }, 'PostgreSQL could not record facts, trying again');
+        logger.warn({ err: error, attempt, delayMs }, 'PostgreSQL could not record facts');
       },
     });
   }

@@ -27,13 +27,15 @@ export interface SettlerOptions {
   readonly quota: Pick<Quota, 'settle'>;
   /** Hears of every failed attempt to reach Redis. */
   readonly onFailure: (error: unknown) => void;
+  /** Attempts before it is given up with the error of the last one; it is never when absent. */
+  readonly maxAttempts?: number;
   readonly logger: Logger;
 }
 
 export interface Settler {
   /**
-   * Gives holds back to their tenants' limits, waiting for Redis as long as it takes. A hold that is already settled
-   * is left alone.
+   * Gives holds back to their tenants' limits, waiting for Redis as long as it takes (see `maxAttempts`). A hold that
+   * is already settled is left alone.
    *
    * @throws StoppedError when the signal aborts first; settling again later is safe.
    */
@@ -41,7 +43,7 @@ export interface Settler {
 }
 
 /** Settles in Redis what PostgreSQL has recorded. */
-export function createSettler({ quota, onFailure, logger }: SettlerOptions): Settler {
+export function createSettler({ quota, onFailure, maxAttempts = Infinity, logger }: SettlerOptions): Settler {
   /**
    * One by one, so that a tenant whose keys are damaged holds up nobody else. Its hold is left to the sweep, which
    * tries again when the hold has expired.
@@ -71,9 +73,10 @@ export function createSettler({ quota, onFailure, logger }: SettlerOptions): Set
       if (settlements.length === 0) return;
       await persist(() => settleAll(settlements), {
         signal,
+        maxAttempts,
         onFailure: (error, attempt, delayMs) => {
           onFailure(error);
-          logger.warn({ err: error, attempt, delayMs }, 'Redis could not settle holds, trying again');
+          logger.warn({ err: error, attempt, delayMs }, 'Redis could not settle holds');
         },
       });
     },
@@ -83,5 +86,8 @@ export function createSettler({ quota, onFailure, logger }: SettlerOptions): Set
 /** Redis answered, and what it objects to are the keys; being away, full, loading or read-only has other names. */
 function isDamage(error: unknown): boolean {
   const cause = error instanceof Error ? error.cause : undefined;
-  return cause instanceof Error && /^(WRONGTYPE|ERR) /.test(cause.message);
+  return cause instanceof Error && /^(WRONGTYPE|ERR) /.test(cause.message) && !STATE_OF_SERVER.test(cause.message);
 }
+
+/** n.b. before version 7 an error within a script begins with `ERR` whatever it is; the code follows in the text. */
+const STATE_OF_SERVER = /\b(OOM|READONLY|MISCONF|NOREPLICAS|CLUSTERDOWN|LOADING|BUSY)\b/;

@@ -13,8 +13,11 @@ const MAX_ROUNDS = 20;
 export interface SweeperOptions {
   readonly store: Pick<Store, 'expiredOpenHolds' | 'terminalFacts'>;
   readonly quota: Pick<Quota, 'expiredHolds' | 'dropHold'>;
+  /** This and the settler must not wait for a server that is away: what a round found is out of date afterwards. */
   readonly accounting: Accounting;
   readonly settler: Settler;
+  /** Asked before every round: false while facts may be on their way that PostgreSQL does not know yet. */
+  readonly mayGoOn: () => boolean;
   /** The clock of Redis, by which holds expire (Unix milliseconds). */
   readonly redisNowMs: () => Promise<number>;
   /** How long a hold must have been expired before Redis is cleaned of it, in milliseconds. */
@@ -34,9 +37,12 @@ export interface Sweep {
   readonly dropped: number;
 }
 
-/** Releases the holds that outlived their job. Any number of collectors may sweep at the same time. */
+/**
+ * Releases the holds that outlived their job. Any number of collectors may sweep at the same time. A sweep rejects with
+ * the first failure of a server; the next one begins anew.
+ */
 export function createSweeper(options: SweeperOptions): { sweep(signal: AbortSignal): Promise<Sweep> } {
-  const { store, quota, accounting, settler, redisNowMs, graceMs, now, logger } = options;
+  const { store, quota, accounting, settler, mayGoOn, redisNowMs, graceMs, now, logger } = options;
 
   async function expireOpenJobs(signal: AbortSignal): Promise<number> {
     const jobs = await store.expiredOpenHolds(PAGE);
@@ -67,12 +73,12 @@ export function createSweeper(options: SweeperOptions): { sweep(signal: AbortSig
   return {
     async sweep(signal) {
       const total = { expired: 0, settled: 0, dropped: 0 };
-      for (let round = 0; round < MAX_ROUNDS && !signal.aborted; round++) {
+      for (let round = 0; round < MAX_ROUNDS && !signal.aborted && mayGoOn(); round++) {
         const expired = await expireOpenJobs(signal);
         total.expired += expired;
         if (expired < PAGE) break;
       }
-      for (let round = 0; round < MAX_ROUNDS && !signal.aborted; round++) {
+      for (let round = 0; round < MAX_ROUNDS && !signal.aborted && mayGoOn(); round++) {
         const { settled, dropped } = await cleanRedis(signal);
         total.settled += settled;
         total.dropped += dropped;

@@ -4,8 +4,11 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { QUEUES, type AcceptedMessage } from '@sluice/contracts';
 import { startLocalServices, testServices, type LocalServices } from '@sluice/local-services';
+import { delay } from '@sluice/runtime';
 import { completedMessage } from './messages.js';
-import { eventually, inputTokensOf, openWorkbench, type Bench, type Workbench } from './workbench.js';
+import { eventually, inputTokensOf, jobIdAt, openWorkbench, type Bench, type Workbench } from './workbench.js';
+
+const SWEEP_GRACE_MS = 400;
 
 /** PostgreSQL and Redis of this file's own, to be killed; RabbitMQ is that of the whole run. */
 let services: LocalServices;
@@ -137,5 +140,34 @@ describe('when Redis is killed', () => {
     await expectBooksOf(jobs);
     await collector.lifecycle.stop();
     expect(await bench.depth(QUEUES.results)).toBe(0);
+  });
+
+  it('the sweep expires no job whose usage waits behind holds that cannot be settled', async () => {
+    const ago = (ms: number): number => Date.now() - ms;
+    const jobs = Array.from({ length: 40 }, () =>
+      bench.job({ jobId: jobIdAt(ago(600_000)), expiresAtMs: ago(300_000) }),
+    );
+    await Promise.all(jobs.map((job) => bench.hold(job)));
+    const collector = bench.collector({
+      ...{ SLUICE_BATCH_MAX: '2', SLUICE_SWEEP_INTERVAL: '10ms', SLUICE_SWEEP_GRACE: `${SWEEP_GRACE_MS}ms` },
+    });
+    await collector.lifecycle.start();
+    await services.servers.redis.kill();
+    await Promise.all(jobs.map((job) => bench.publish(completedMessage(job))));
+    await eventually(
+      () => bench.ledger(),
+      ({ terminals }) => terminals > 0,
+    );
+    await bench.store.recordFacts(jobs.map(({ input: _input, ...message }) => ({ type: 'accepted', message })));
+    // Nothing tells that a sweep did not come; time for many.
+    await delay(3 * SWEEP_GRACE_MS);
+    expect((await bench.ledger()).terminals).toBeLessThan(jobs.length);
+
+    await collector.lifecycle.stop();
+    await services.servers.redis.restart();
+    await bench.redisIsBack();
+    await bench.collector().lifecycle.start();
+    expect(await bench.settled()).toEqual({ held: 0, used: inputTokensOf(jobs), overage: 0 });
+    await expectBooksOf(jobs);
   });
 });

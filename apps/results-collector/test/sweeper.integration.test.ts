@@ -28,7 +28,7 @@ afterEach(async () => {
 });
 
 /** Sweeps as if `laterMs` had passed in Redis. */
-function sweep(laterMs: number): Promise<Sweep> {
+function sweep(laterMs: number, mayGoOn = (): boolean => true): Promise<Sweep> {
   const { store, quota } = bench;
   const onFailure = (): void => undefined;
   const settler = createSettler({ quota, onFailure, logger });
@@ -37,6 +37,7 @@ function sweep(laterMs: number): Promise<Sweep> {
     quota,
     settler,
     accounting: createAccounting({ recorder: createRecorder({ store, onFailure, logger }), settler }),
+    mayGoOn,
     redisNowMs: async () => Date.now() + laterMs,
     graceMs: GRACE_MS,
     now: Date.now,
@@ -100,6 +101,15 @@ describe('the sweep', () => {
     await recordAccepted(job);
     expect(await sweep(AFTER_GRACE_MS)).toEqual({ expired: 0, settled: 0, dropped: 0 });
     expect(await bench.tokens()).toMatchObject({ held: job.reservedTokens });
+  });
+
+  it('begins no further round once facts may be on their way', async () => {
+    const jobs = Array.from({ length: 600 }, overdueJob);
+    await bench.store.recordFacts(jobs.map(({ input: _input, ...message }) => ({ type: 'accepted', message })));
+    const answers = [true, false, false];
+    expect(await sweep(0, () => answers.shift() ?? false)).toEqual({ expired: 500, settled: 0, dropped: 0 });
+    expect(await sweep(0, () => false)).toEqual({ expired: 0, settled: 0, dropped: 0 });
+    expect(await sweep(0)).toEqual({ expired: 100, settled: 0, dropped: 0 });
   });
 
   it('may run several times at once', async () => {
