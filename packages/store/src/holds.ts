@@ -2,14 +2,6 @@ import type { JobClass } from '@sluice/contracts';
 import type { Database } from './database.js';
 import { loadStatement } from './statements.js';
 
-/** A job that was accepted and has not ended. Times are Unix milliseconds. */
-export interface OpenHold {
-  readonly jobId: string;
-  readonly reservedTokens: number;
-  readonly expiresAtMs: number;
-  readonly acceptedAtMs: number;
-}
-
 /** An open job that is past its deadline: enough to write its terminal fact. */
 export interface ExpiredHold {
   readonly jobId: string;
@@ -20,7 +12,6 @@ export interface ExpiredHold {
 }
 
 export interface Holds {
-  openHolds(tenantId: string): Promise<readonly OpenHold[]>;
   /**
    * Open jobs whose deadline passed more than two minutes ago by the database's clock, earliest first. Each call costs
    * about what has expired since the last one.
@@ -34,17 +25,9 @@ const SWEEP_BATCH = 20_000;
 const MAX_SWEEP_BATCHES = 100;
 
 const statements = {
-  openHolds: loadStatement('open-holds'),
   advanceSweep: loadStatement('advance-sweep'),
   expiredOpenHolds: loadStatement('expired-open-holds'),
 };
-
-interface OpenHoldRow {
-  readonly job_id: string;
-  readonly reserved_tokens: number;
-  readonly expires_at_ms: string;
-  readonly accepted_at_ms: string;
-}
 
 interface ExpiredHoldRow {
   readonly job_id: string;
@@ -63,16 +46,6 @@ export function createHolds(database: Database): Holds {
   }
 
   return {
-    async openHolds(tenantId) {
-      const rows = await database.run<OpenHoldRow & Record<string, unknown>>(statements.openHolds, [tenantId]);
-      return rows.map((row) => ({
-        jobId: row.job_id,
-        reservedTokens: row.reserved_tokens,
-        expiresAtMs: Number(row.expires_at_ms),
-        acceptedAtMs: Number(row.accepted_at_ms),
-      }));
-    },
-
     async expiredOpenHolds(limit) {
       await advanceSweep();
       const rows = await database.run<ExpiredHoldRow & Record<string, unknown>>(statements.expiredOpenHolds, [limit]);

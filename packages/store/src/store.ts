@@ -4,6 +4,7 @@ import { createDatabase, type DatabaseOptions } from './database.js';
 import { createDeadLetters, type DeadLetters } from './dead-letters.js';
 import { createHolds, type Holds } from './holds.js';
 import { createJobRecords, type JobRecords } from './job-records.js';
+import { createQuotaFactsReader, type QuotaFactsReader } from './quota-facts.js';
 import { createRecorder, type Recorder } from './recorder.js';
 import { loadStatement } from './statements.js';
 import { createUsageReports, type UsageReports } from './usage.js';
@@ -15,7 +16,8 @@ export type StoreOptions = DatabaseOptions;
  *
  * Every method rejects with ServiceError `store_unavailable` when the database cannot serve.
  */
-export interface Store extends Service, Accounts, Recorder, JobRecords, UsageReports, Holds, DeadLetters {
+export interface Store
+  extends Service, Accounts, Recorder, JobRecords, UsageReports, Holds, QuotaFactsReader, DeadLetters {
   /** Resolves when the database answers and is migrated. */
   ping(): Promise<void>;
   /** Makes the monthly partitions of the next three months; cheap when nothing is missing. */
@@ -38,6 +40,7 @@ export function createStore(options: StoreOptions): Store {
     ...createJobRecords(database),
     ...createUsageReports(database),
     ...createHolds(database),
+    ...createQuotaFactsReader(database),
     ...createDeadLetters(database),
   };
 }

@@ -29,24 +29,12 @@ export interface UsageRow {
   readonly amountNanoUsd: bigint;
 }
 
-export interface PostedQuery {
-  readonly tenantId: string;
-  /** Unix milliseconds, inclusive and exclusive; compared with the acceptance time of jobs, exactly. */
-  readonly fromMs: number;
-  readonly toMs: number;
-}
-
 export interface UsageReports {
   /** A tenant's usage, ordered by group; groups without any are absent. */
   findUsage(query: UsageQuery): Promise<readonly UsageRow[]>;
-  /** Input and output tokens of jobs that were accepted in a period and have ended. */
-  postedTokens(query: PostedQuery): Promise<number>;
 }
 
-/** The roll-up's buckets begin at whole multiples of this since the epoch. */
-const BUCKET_MS = 900_000;
-
-const statements = { findUsage: loadStatement('find-usage'), postedTokens: loadStatement('posted-tokens') };
+const findUsageStatement = loadStatement('find-usage');
 
 interface UsageSums {
   readonly group: string;
@@ -62,17 +50,8 @@ export function createUsageReports(database: Database): UsageReports {
   return {
     async findUsage({ tenantId, fromMs, toMs, groupBy, timeZone }) {
       const values = [tenantId, fromMs, toMs, groupBy, timeZone];
-      const rows = await database.run<UsageSums & Record<string, unknown>>(statements.findUsage, values);
+      const rows = await database.run<UsageSums & Record<string, unknown>>(findUsageStatement, values);
       return rows.map(toUsageRow);
-    },
-
-    async postedTokens({ tenantId, fromMs, toMs }) {
-      if (fromMs >= toMs) return 0;
-      const beginMs = Math.min(Math.ceil(fromMs / BUCKET_MS) * BUCKET_MS, toMs);
-      const endMs = Math.max(Math.floor(toMs / BUCKET_MS) * BUCKET_MS, beginMs);
-      const values = [tenantId, fromMs, toMs, beginMs, endMs];
-      const [row] = await database.run<{ tokens: bigint }>(statements.postedTokens, values);
-      return Number(row?.tokens ?? 0);
     },
   };
 }

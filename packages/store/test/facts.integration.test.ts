@@ -79,7 +79,7 @@ describe('recordFacts', () => {
     expect(await books.store.findJob('acme', jobId)).toBeUndefined();
     await books.store.recordFacts([accepted({ jobId })]);
     expect(await books.store.findJob('acme', jobId)).toMatchObject({ state: 'succeeded', inputTokens: 100 });
-    expect(await books.store.openHolds('acme')).toEqual([]);
+    expect((await books.store.quotaFacts({ tenantId: 'acme', windows: [] })).openHolds).toEqual([]);
   });
 
   it('keeps the first terminal fact and only its result', async () => {

@@ -109,25 +109,10 @@ describe('terminalFacts', () => {
 });
 
 describe('holds', () => {
-  const holdIds = async (tenantId = 'acme'): Promise<string[]> =>
-    (await books.store.openHolds(tenantId)).map(({ jobId }) => jobId);
+  const holdIds = async (): Promise<string[]> =>
+    (await books.store.quotaFacts({ tenantId: 'acme', windows: [] })).openHolds.map(({ jobId }) => jobId);
   const expiredIds = async (limit = 100): Promise<string[]> =>
     (await books.store.expiredOpenHolds(limit)).map(({ jobId }) => jobId);
-
-  it('lists what a tenant has open', async () => {
-    const now = Date.now();
-    const [open, ended, other] = [jobIdAt(now), jobIdAt(now), jobIdAt(now)];
-    await books.store.recordFacts([
-      accepted({ jobId: open, expiresAtMs: now + MINUTE }),
-      accepted({ jobId: ended }),
-      completed({ jobId: ended }),
-      accepted({ jobId: other, tenantId: 'other' }),
-    ]);
-    expect(await books.store.openHolds('acme')).toEqual([
-      { jobId: open, reservedTokens: 150, expiresAtMs: now + MINUTE, acceptedAtMs: now },
-    ]);
-    expect(await holdIds('other')).toEqual([other]);
-  });
 
   it('finds expired ones after the grace, earliest deadline first, until they end', async () => {
     const now = Date.now();
@@ -195,40 +180,6 @@ describe('holds', () => {
     expect((await expiredIds())[0]).toBe(jobId);
     await books.store.recordFacts([completed({ jobId, state: 'expired' })]);
     expect(await expiredIds()).not.toContain(jobId);
-  });
-});
-
-describe('postedTokens', () => {
-  it('counts ended jobs by when they were accepted, to the millisecond', async () => {
-    const bucket = Math.floor(Date.now() / (15 * MINUTE)) * 15 * MINUTE - 60 * MINUTE;
-    const offsets = [0, 1, 7 * MINUTE, 15 * MINUTE - 1, 15 * MINUTE, 31 * MINUTE, 45 * MINUTE];
-    await books.store.recordFacts(
-      offsets.flatMap((offset, index) => {
-        const jobId = jobIdAt(bucket + offset);
-        const usage = { inputTokens: 10 ** index, outputTokens: 10 ** index, cachedTokens: 0 };
-        return [accepted({ jobId }), completed({ jobId, usage })];
-      }),
-    );
-    const edges = [
-      -1,
-      0,
-      1,
-      2,
-      7 * MINUTE,
-      14 * MINUTE,
-      15 * MINUTE,
-      16 * MINUTE,
-      31 * MINUTE,
-      45 * MINUTE,
-      50 * MINUTE,
-    ];
-    for (const from of edges) {
-      for (const to of edges.filter((edge) => edge >= from)) {
-        const expected = offsets.reduce((sum, at, index) => (at >= from && at < to ? sum + 2 * 10 ** index : sum), 0);
-        const span = { tenantId: 'acme', fromMs: bucket + from, toMs: bucket + to };
-        expect({ from, to, tokens: await books.store.postedTokens(span) }).toEqual({ from, to, tokens: expected });
-      }
-    }
   });
 });
 

@@ -1,0 +1,158 @@
+import { describe, expect, it } from '@jest/globals';
+import { newJobId } from '@sluice/contracts';
+import { loadStatement } from '../src/statements.js';
+import { accepted, completed, jobIdAt, useBooks } from './support.js';
+
+const books = useBooks();
+const MINUTE = 60_000;
+const BUCKET = 15 * MINUTE;
+
+/** The beginning of a bucket that ended at least half an hour ago. */
+const pastBucket = (): number => Math.floor(Date.now() / BUCKET) * BUCKET - 4 * BUCKET;
+
+describe('quotaFacts', () => {
+  it('lists what a tenant has open', async () => {
+    const now = Date.now();
+    const [open, ended, other] = [jobIdAt(now), jobIdAt(now), jobIdAt(now)];
+    await books.store.recordFacts([
+      accepted({ jobId: open, expiresAtMs: now + MINUTE }),
+      accepted({ jobId: ended }),
+      completed({ jobId: ended }),
+      accepted({ jobId: other, tenantId: 'other' }),
+    ]);
+    expect(await books.store.quotaFacts({ tenantId: 'acme', windows: [] })).toEqual({
+      posted: [],
+      openHolds: [{ jobId: open, reservedTokens: 150, expiresAtMs: now + MINUTE, acceptedAtMs: now }],
+    });
+    const { openHolds } = await books.store.quotaFacts({ tenantId: 'other', windows: [] });
+    expect(openHolds.map(({ jobId }) => jobId)).toEqual([other]);
+    expect(await books.store.quotaFacts({ tenantId: 'nobody', windows: [{ fromMs: 0, toMs: now }] })).toEqual({
+      posted: [0],
+      openHolds: [],
+    });
+  });
+
+  it('lists open jobs oldest first, with times to the millisecond', async () => {
+    const now = Date.now();
+    const jobs = [3, 1, 2].map((ago) => ({ jobId: jobIdAt(now - ago), expiresAtMs: now + MINUTE + ago }));
+    await books.store.recordFacts(jobs.map(accepted));
+    const { openHolds } = await books.store.quotaFacts({ tenantId: 'acme', windows: [] });
+    expect(openHolds.map(({ acceptedAtMs, expiresAtMs }) => [acceptedAtMs - now, expiresAtMs - now - MINUTE])).toEqual([
+      [-3, 3],
+      [-2, 2],
+      [-1, 1],
+    ]);
+  });
+
+  it('counts ended jobs by when they were accepted, to the millisecond, in every window of a call', async () => {
+    const bucket = pastBucket();
+    const offsets = [0, 1, 7 * MINUTE, BUCKET - 1, BUCKET, 31 * MINUTE, 45 * MINUTE];
+    const tokensAt = (index: number): number => 2 * 10 ** index;
+    await books.store.recordFacts(
+      offsets.flatMap((offset, index) => {
+        const jobId = jobIdAt(bucket + offset);
+        const usage = { inputTokens: 10 ** index, outputTokens: 10 ** index, cachedTokens: 0 };
+        const other = { jobId: jobIdAt(bucket + offset), tenantId: 'other', usage };
+        return [accepted({ jobId }), completed({ jobId, usage }), accepted(other), completed(other)];
+      }),
+    );
+    const edges = [-1, 0, 1, 2, 7 * MINUTE, 14 * MINUTE, BUCKET - 1, BUCKET, BUCKET + 1, 31 * MINUTE, 50 * MINUTE];
+    const spans = edges.flatMap((from) => edges.map((to) => ({ from, to })));
+    const { posted } = await books.store.quotaFacts({
+      tenantId: 'acme',
+      windows: spans.map(({ from, to }) => ({ fromMs: bucket + from, toMs: bucket + to })),
+    });
+    const expected = spans.map(({ from, to }) =>
+      offsets.reduce((sum, at, index) => (at >= from && at < to ? sum + tokensAt(index) : sum), 0),
+    );
+    expect(spans.map((span, index) => [span, posted[index]])).toEqual(
+      spans.map((span, index) => [span, expected[index]]),
+    );
+  });
+
+  it('counts a job whose accepted fact has not come', async () => {
+    const now = Date.now();
+    await books.store.recordFacts([completed({ jobId: jobIdAt(now) })]);
+    const windows = [
+      { fromMs: now, toMs: now + 1 },
+      { fromMs: now - MINUTE, toMs: now },
+    ];
+    expect(await books.store.quotaFacts({ tenantId: 'acme', windows })).toEqual({ posted: [120, 0], openHolds: [] });
+  });
+
+  it('sees each job either open or ended while another store records how jobs end', async () => {
+    const now = Date.now();
+    const jobs = Array.from({ length: 400 }, (_, index) => ({
+      jobId: jobIdAt(now - index),
+      reservedTokens: index + 1,
+      // Together what was reserved.
+      usage: { inputTokens: index, outputTokens: 1, cachedTokens: 0 },
+    }));
+    const total = jobs.reduce((sum, { reservedTokens }) => sum + reservedTokens, 0);
+    await books.store.recordFacts(jobs.map(({ jobId, reservedTokens }) => accepted({ jobId, reservedTokens })));
+
+    // Two connections of the other store, so that jobs also end while one of them commits.
+    const settler = await books.another();
+    let isSettling = true;
+    async function settle(part: number): Promise<void> {
+      for (const [index, { jobId, usage }] of jobs.entries()) {
+        if (index % 2 === part) await settler.recordFacts([completed({ jobId, usage })]);
+      }
+    }
+    const settled = Promise.all([settle(0), settle(1)]).finally(() => (isSettling = false));
+
+    // The roll-up and the ledger's rows, each of all jobs.
+    const windows = [
+      { fromMs: pastBucket(), toMs: pastBucket() + 8 * BUCKET },
+      { fromMs: now - jobs.length, toMs: now + 1 },
+    ];
+    const sums = new Set<number>();
+    const holds = new Set<number>();
+    async function read(): Promise<void> {
+      const { posted, openHolds } = await books.store.quotaFacts({ tenantId: 'acme', windows });
+      const held = openHolds.reduce((sum, { reservedTokens }) => sum + reservedTokens, 0);
+      posted.forEach((tokens) => sums.add(tokens + held));
+      holds.add(held);
+    }
+    while (isSettling) await read();
+    await settled;
+    await read();
+    expect(sums).toEqual(new Set([total]));
+    // It did look in between, and at the end everything has ended.
+    expect(holds.size).toBeGreaterThan(2);
+    expect(holds.has(0)).toBe(true);
+  });
+
+  it('reads the ledger only where a window cuts a bucket in which the tenant was billed', async () => {
+    const bucket = pastBucket();
+    const jobId = jobIdAt(bucket + MINUTE);
+    await books.store.recordFacts([accepted({ jobId }), completed({ jobId })]);
+    await books.query('SET plan_cache_mode = force_generic_plan');
+    const { text } = loadStatement('quota-facts');
+    await books.query(`PREPARE quota_facts (text, bigint[], bigint[], bigint[], bigint[]) AS ${text}`);
+    // Offsets of from, begin, end and to from the bucket.
+    async function ledgerScans(tenantId: string, offsets: readonly number[]): Promise<number> {
+      const values = offsets.map((offset) => `ARRAY[${bucket + offset}]`).join(', ');
+      const plan = await books.query<{ 'QUERY PLAN': string }>(
+        `EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) EXECUTE quota_facts ('${tenantId}', ${values})`,
+      );
+      // The look-up of the terminal entry of each open job is called l and the rest ledger.
+      const isScan = /Scan .*on ledger_\w+ ledger(_\d+)? \(actual/;
+      return plan.filter((line) => isScan.test(line['QUERY PLAN'])).length;
+    }
+    const minute = [MINUTE, 2 * MINUTE, 2 * MINUTE, 2 * MINUTE];
+    const month = [0, 0, 96 * BUCKET, 96 * BUCKET];
+    expect(await ledgerScans('acme', month)).toBe(0);
+    expect(await ledgerScans('acme', minute)).toBe(1);
+    expect(await ledgerScans('other', minute)).toBe(0);
+  });
+
+  it('is in the books at once: a job that has just ended is posted, not held', async () => {
+    const jobId = newJobId();
+    const query = { tenantId: 'acme', windows: [{ fromMs: Date.now() - MINUTE, toMs: Date.now() + MINUTE }] };
+    await books.store.recordFacts([accepted({ jobId })]);
+    expect(await books.store.quotaFacts(query)).toMatchObject({ posted: [0], openHolds: [{ jobId }] });
+    await books.store.recordFacts([completed({ jobId })]);
+    expect(await books.store.quotaFacts(query)).toEqual({ posted: [120], openHolds: [] });
+  });
+});
