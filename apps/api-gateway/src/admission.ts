@@ -1,6 +1,7 @@
 import {
   EXCHANGES,
   inputTexts,
+  isTerminal,
   MESSAGE_TYPES,
   newJobId,
   routingKey,
@@ -9,12 +10,13 @@ import {
   type JobInput,
 } from '@sluice/contracts';
 import type { BrokerConnection, Publisher } from '@sluice/broker';
-import type { Limit, LimitStatus, Quota } from '@sluice/quota';
+import type { JobSnapshot, Limit, LimitStatus, Quota, Reservation } from '@sluice/quota';
 import { delay, type Logger } from '@sluice/runtime';
 import type { Principal, Store } from '@sluice/store';
+import type { AbandonedHolds } from './abandoned-holds.js';
 import type { Catalogue, PublicModel } from './catalogue.js';
 import { invalidRequest } from './field-errors.js';
-import { jobFromRecord, jobFromSnapshot, snapshotOf, type JobView } from './job-view.js';
+import { factsOf, jobFromRecord, queuedJob, readFacts, type JobView, type SubmissionFacts } from './job-view.js';
 import { refusal } from './refusal.js';
 import { fingerprint, sha256, type Submission } from './submission.js';
 import type { TenantLimits } from './tenant-limits.js';
@@ -22,10 +24,12 @@ import type { TenantLimits } from './tenant-limits.js';
 export interface AdmissionOptions {
   readonly catalogue: Catalogue;
   readonly tenantLimits: TenantLimits;
-  readonly quota: Pick<Quota, 'reserve' | 'release'>;
+  readonly quota: Pick<Quota, 'reserve' | 'confirm' | 'snapshot'>;
   readonly store: Pick<Store, 'findJob'>;
   readonly connection: Pick<BrokerConnection, 'state'>;
   readonly publisher: Pick<Publisher, 'publish'>;
+  /** Takes holds that must be given back although Redis may be away. */
+  readonly abandoned: Pick<AbandonedHolds, 'add'>;
   readonly jobTtlMs: number;
   readonly idempotencyTtlMs: number;
   readonly logger: Logger;
@@ -47,7 +51,7 @@ export type Admission = (request: AdmissionRequest) => Promise<Admitted>;
 
 /** A hold outlives its job's deadline by this much, so that a job that ran to the last moment still settles. */
 const HOLD_MARGIN_MS = 300_000;
-/** How long a repeated request waits for the first one's job to be recorded before it publishes the job again. */
+/** How long a repeated request waits for the first one's publish to be confirmed before it publishes the job again. */
 const CONFIRM_WAIT_MS = 1_000;
 const CONFIRM_POLL_MS = 50;
 
@@ -66,53 +70,88 @@ const CONFIRM_POLL_MS = 50;
  * @throws ServiceError with the code of what went wrong.
  */
 export function createAdmission(options: AdmissionOptions): Admission {
-  const { catalogue, tenantLimits, quota, store, connection, publisher, logger } = options;
+  const { catalogue, tenantLimits, quota, store, connection, publisher, abandoned, logger } = options;
 
   async function reserve(principal: Principal, message: AcceptedMessage, rest: ReserveRest) {
+    const { tenantId } = principal;
     const request = {
-      tenantId: principal.tenantId,
+      tenantId,
       jobId: message.jobId,
+      // The id minted for this very request; the job may turn out to be an earlier one's.
+      owner: message.jobId,
       cost: message.reservedTokens,
       holdTtlMs: options.jobTtlMs + HOLD_MARGIN_MS,
-      snapshot: snapshotOf(message),
+      facts: factsOf(message),
       ...rest,
     };
-    const outcome = await quota.reserve(request);
+    const outcome = await reserveOnce(request);
     if (outcome.outcome !== 'not_loaded') return outcome;
     await tenantLimits.load(principal);
-    return quota.reserve(request);
+    return reserveOnce(request);
   }
 
-  async function publish(message: AcceptedMessage, pool: string, owner: string): Promise<void> {
+  async function reserveOnce(request: Reservation) {
     try {
-      await publisher.publish({
-        exchange: EXCHANGES.submissions,
-        routingKey: routingKey(pool, message.class),
-        body: Buffer.from(JSON.stringify(message)),
-        type: MESSAGE_TYPES.accepted,
-        messageId: message.jobId,
-      });
+      return await quota.reserve(request);
     } catch (error) {
-      if (error instanceof ServiceError && error.code === 'publish_unconfirmed') throw error;
-      const { tenantId, jobId } = message;
-      await quota.release({ tenantId, jobId, owner }).catch((cause: unknown) => {
-        logger.warn({ err: cause, jobId }, 'a hold could not be released; it is swept when it expires');
-      });
+      // The script may have run although its answer was lost.
+      abandoned.add(request);
       throw error;
     }
   }
 
-  /** The job that an earlier request with this Idempotency-Key made; published once more if it may never have been. */
-  async function resume(message: AcceptedMessage, snapshot: string, pool: string, owner: string): Promise<JobView> {
-    const { tenantId, jobId } = message;
-    for (let waitedMs = 0; waitedMs <= CONFIRM_WAIT_MS; waitedMs += CONFIRM_POLL_MS) {
-      const record = await store.findJob(tenantId, jobId);
-      if (record) return jobFromRecord(record);
-      await delay(CONFIRM_POLL_MS);
+  async function publish(message: AcceptedMessage, pool: string): Promise<void> {
+    await publisher.publish({
+      exchange: EXCHANGES.submissions,
+      routingKey: routingKey(pool, message.class),
+      body: Buffer.from(JSON.stringify(message)),
+      type: MESSAGE_TYPES.accepted,
+      messageId: message.jobId,
+    });
+  }
+
+  async function publishFirst(message: AcceptedMessage, pool: string): Promise<void> {
+    try {
+      await publish(message, pool);
+    } catch (error) {
+      const unknown = error instanceof ServiceError && error.code === 'publish_unconfirmed';
+      if (!unknown) abandoned.add({ tenantId: message.tenantId, jobId: message.jobId, owner: message.jobId });
+      throw error;
     }
-    const earlier = jobFromSnapshot(snapshot);
-    await publish({ ...message, expiresAtMs: Date.parse(earlier.expiresAt) }, pool, owner);
-    return earlier;
+  }
+
+  /** Only a request with an Idempotency-Key can be repeated, so only its job needs the mark. */
+  function confirm({ tenantId, jobId }: AcceptedMessage): void {
+    quota.confirm({ tenantId, jobId }).catch((error: unknown) => {
+      logger.debug({ err: error, jobId }, 'a confirm was not noted; a repeated request publishes the job again');
+    });
+  }
+
+  async function known(tenantId: string, facts: SubmissionFacts): Promise<JobView> {
+    const record = await store.findJob(tenantId, facts.jobId);
+    return record ? jobFromRecord(record) : queuedJob(facts);
+  }
+
+  /**
+   * The job that an earlier request with this Idempotency-Key made. Unless it is known to be queued it is published
+   * again, under the same id: twice in the queue is harmless, not at all would be a lost job. A failure here never
+   * releases the hold, because the earlier publish may have succeeded.
+   */
+  async function resume(tenantId: string, snapshot: JobSnapshot, input: JobInput, pool: string): Promise<JobView> {
+    const facts = readFacts(snapshot.facts);
+    let state: JobSnapshot['state'] | undefined = snapshot.state;
+    for (let waitedMs = 0; state === 'reserved' && waitedMs < CONFIRM_WAIT_MS; waitedMs += CONFIRM_POLL_MS) {
+      await delay(CONFIRM_POLL_MS);
+      state = (await quota.snapshot(tenantId, facts.jobId))?.state;
+    }
+    // Released meanwhile: the first request's publish certainly failed.
+    if (state === undefined) throw brokerDown();
+    if (state === 'queued') return queuedJob(facts);
+    if (state !== 'reserved') return known(tenantId, facts);
+    const message = { ...facts, tenantId, input };
+    await publish(message, pool);
+    confirm(message);
+    return queuedJob(facts);
   }
 
   return async function admit({ principal, submission, idempotencyKey }) {
@@ -120,10 +159,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
     const model = catalogue.find(submission.model);
     const message = buildMessage(principal, submission, model, options.jobTtlMs);
     const limits = tenantLimits.of(principal);
-    // The id minted for this very request; the job may turn out to be an earlier one's.
-    const owner = message.jobId;
     const outcome = await reserve(principal, message, {
-      owner,
       limits,
       ...(idempotencyKey !== undefined && {
         idempotency: {
@@ -136,18 +172,19 @@ export function createAdmission(options: AdmissionOptions): Admission {
 
     switch (outcome.outcome) {
       case 'reserved':
-        await publish(message, model.pool, owner);
-        return { job: jobFromSnapshot(snapshotOf(message)), limits: outcome.limits };
+        await publishFirst(message, model.pool);
+        if (idempotencyKey !== undefined) confirm(message);
+        return { job: queuedJob(message), limits: outcome.limits };
       case 'exists': {
-        const first = { ...message, jobId: outcome.jobId };
-        return { job: await resume(first, outcome.snapshot, model.pool, owner), limits: outcome.limits };
+        const job = await resume(principal.tenantId, outcome.snapshot, submission.input, model.pool);
+        return { job, limits: outcome.limits };
       }
       case 'conflict':
         throw new ServiceError('idempotency_key_reused', 'This Idempotency-Key was used for a different request.', {
           fields: [{ field: 'Idempotency-Key', reason: 'belongs to a request with another body' }],
         });
       case 'refused':
-        throw refusal(outcome, message.reservedTokens);
+        throw refusal(outcome, message.reservedTokens, limits);
       case 'not_loaded':
         throw new ServiceError('quota_unavailable', 'Usage so far is being read.', { retryAfterSeconds: 1 });
       default:
@@ -157,7 +194,6 @@ export function createAdmission(options: AdmissionOptions): Admission {
 }
 
 interface ReserveRest {
-  readonly owner: string;
   readonly limits: readonly Limit[];
   readonly idempotency?: { readonly keyHash: string; readonly fingerprint: string; readonly ttlMs: number };
 }

@@ -20,32 +20,53 @@ export interface Authentication {
   authenticate(authorization: string | undefined): Promise<Principal>;
 }
 
-type CacheEntry = { readonly principal: Principal | undefined };
+interface Confirmed {
+  readonly principal: Principal;
+  readonly confirmedAtMs: number;
+}
 
-const RETRY_SOON = { retryAfterSeconds: 1 };
-const MAX_CACHED_KEYS = 10_000;
+const MAX_CONFIRMED_KEYS = 10_000;
+/** Keys nobody has are remembered apart and briefly, so that guessing does not push out the keys of tenants. */
+const MAX_UNKNOWN_KEYS = 10_000;
+const UNKNOWN_TTL_MS = 2_000;
 const BEARER = /^Bearer +([\x21-\x7e]{8,256})$/i;
 
 export function createAuthentication({ store, pepper, cacheTtlMs }: AuthenticationOptions): Authentication {
-  const cache = new LRUCache<string, CacheEntry>({
-    max: MAX_CACHED_KEYS,
-    ttl: cacheTtlMs,
-    allowStaleOnFetchRejection: true,
-    noDeleteOnFetchRejection: true,
-    noDeleteOnStaleGet: true,
-    // n.b. fetch() shares one lookup among concurrent callers of the same key.
-    fetchMethod: async (hash) => ({ principal: await store.findPrincipal(Buffer.from(hash, 'base64')) }),
-  });
+  const confirmed = new LRUCache<string, Confirmed>({ max: MAX_CONFIRMED_KEYS });
+  const unknown = new LRUCache<string, true>({ max: MAX_UNKNOWN_KEYS, ttl: UNKNOWN_TTL_MS });
+  const lookups = new Map<string, Promise<Principal | undefined>>();
+
+  /** Asks PostgreSQL, once for all who ask about the same key at the same time. */
+  function lookUp(hash: string): Promise<Principal | undefined> {
+    const current = lookups.get(hash);
+    if (current) return current;
+    const lookup = store.findPrincipal(Buffer.from(hash, 'base64')).finally(() => lookups.delete(hash));
+    lookups.set(hash, lookup);
+    return lookup;
+  }
+
+  async function findPrincipal(hash: string): Promise<Principal | undefined> {
+    const known = confirmed.get(hash);
+    if (known && performance.now() - known.confirmedAtMs < cacheTtlMs) return known.principal;
+    if (unknown.has(hash)) return undefined;
+    try {
+      const principal = await lookUp(hash);
+      if (principal) confirmed.set(hash, { principal, confirmedAtMs: performance.now() });
+      else confirmed.delete(hash);
+      if (!principal) unknown.set(hash, true);
+      return principal;
+    } catch (error) {
+      if (known) return known.principal;
+      throw error;
+    }
+  }
 
   return {
     async authenticate(authorization) {
       const key = readBearer(authorization);
-      const hash = hashApiKey(key, pepper).toString('base64');
-      const entry = cache.get(hash) ?? (await cache.fetch(hash));
-      // n.b. with the options above a failed lookup resolves to nothing when there is no older answer.
-      if (!entry) throw new ServiceError('store_unavailable', 'API keys cannot be looked up now.', RETRY_SOON);
-      if (!entry.principal) throw new ServiceError('unauthenticated', 'The API key is unknown or revoked.');
-      return entry.principal;
+      const principal = await findPrincipal(hashApiKey(key, pepper).toString('base64'));
+      if (!principal) throw new ServiceError('unauthenticated', 'The API key is unknown or revoked.');
+      return principal;
     },
   };
 }

@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { modelsFileSchema, plansFileSchema, type ModelsFile, type PlansFile } from '@sluice/contracts';
-import { durationMs, loadConfigFile, parseEnvironment, wholeNumber } from '@sluice/runtime';
+import { duration, loadConfigFile, parseEnvironment, wholeNumber } from '@sluice/runtime';
 import { z } from 'zod';
 
 export const environmentSchema = z.object({
@@ -18,19 +18,20 @@ export const environmentSchema = z.object({
   SLUICE_API_KEY_PEPPER: z.string().min(16),
   /** Key of the admin API; without it that API answers 403. */
   SLUICE_ADMIN_KEY: z.string().min(16).optional(),
+  SLUICE_MAX_WAITING_POLLS: wholeNumber(1, 1_000_000).default(10_000),
   SLUICE_MAX_BODY_BYTES: wholeNumber(1_024, 16_777_216).default(1_048_576),
   SLUICE_MAX_TEXTS: wholeNumber(1, 10_000).default(128),
   /** How long a job may wait and run before it expires. */
-  SLUICE_JOB_TTL: durationMs.default(3_600_000),
-  SLUICE_IDEMPOTENCY_TTL: durationMs.default(86_400_000),
-  SLUICE_PUBLISH_DEADLINE: durationMs.default(5_000),
+  SLUICE_JOB_TTL: duration(1).default(3_600_000),
+  SLUICE_IDEMPOTENCY_TTL: duration(1).default(86_400_000),
+  SLUICE_PUBLISH_DEADLINE: duration(1).default(5_000),
   SLUICE_PUBLISH_WINDOW: wholeNumber(1, 100_000).default(4_096),
-  SLUICE_MAX_WAIT: durationMs.default(60_000),
+  SLUICE_MAX_WAIT: duration(1).default(60_000),
   /** How long a revoked key may still work. */
-  SLUICE_KEY_CACHE_TTL: durationMs.default(30_000),
-  SLUICE_DRAIN_TIMEOUT: durationMs.default(25_000),
-  /** Time between "not ready" and closing the listener, for load balancers to notice. */
-  SLUICE_SHUTDOWN_DELAY: durationMs.default(0),
+  SLUICE_KEY_CACHE_TTL: duration().default(30_000),
+  SLUICE_DRAIN_TIMEOUT: duration(1).default(25_000),
+  /** Time between "not ready" and closing the listener: load balancers notice, busy connections get their last answer. */
+  SLUICE_SHUTDOWN_DELAY: duration().default(200),
 });
 
 export interface GatewayConfig {
@@ -44,6 +45,7 @@ export interface GatewayConfig {
   readonly logLevel: string;
   readonly apiKeyPepper: string;
   readonly adminKey: string | undefined;
+  readonly maxWaitingPolls: number;
   readonly maxBodyBytes: number;
   readonly maxTexts: number;
   readonly jobTtlMs: number;
@@ -80,6 +82,7 @@ export async function loadConfig(environment: NodeJS.ProcessEnv): Promise<Gatewa
     logLevel: settings.SLUICE_LOG_LEVEL,
     apiKeyPepper: settings.SLUICE_API_KEY_PEPPER,
     adminKey: settings.SLUICE_ADMIN_KEY,
+    maxWaitingPolls: settings.SLUICE_MAX_WAITING_POLLS,
     maxBodyBytes: settings.SLUICE_MAX_BODY_BYTES,
     maxTexts: settings.SLUICE_MAX_TEXTS,
     jobTtlMs: settings.SLUICE_JOB_TTL,

@@ -3,18 +3,19 @@ import type { z } from 'zod';
 
 const MAX_REPORTED = 20;
 
-/** Validates a value; on failure throws `invalid_request` naming every wrong field (the first 20). */
+/** Validates a value; on failure throws `invalid_request` naming every wrong field. */
 export function validate<Schema extends z.ZodType>(schema: Schema, value: unknown): z.output<Schema> {
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
-  throw invalidRequest(parsed.error.issues.flatMap(fieldErrors).slice(0, MAX_REPORTED));
+  throw invalidRequest(parsed.error.issues.flatMap(fieldErrors));
 }
 
+/** `invalid_request` for these fields; at most the first 20 are listed, all are counted. */
 export function invalidRequest(fields: readonly FieldError[]): ServiceError {
   const [first] = fields;
   const rest = fields.length > 1 ? ` (and ${fields.length - 1} more)` : '';
   return new ServiceError('invalid_request', `${first?.field ?? 'body'} ${first?.reason ?? 'is invalid'}${rest}.`, {
-    fields,
+    fields: fields.slice(0, MAX_REPORTED),
   });
 }
 

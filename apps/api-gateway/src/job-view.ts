@@ -36,21 +36,21 @@ export type OutputView =
   | { readonly task: 'embedding'; readonly dimensions: number; readonly embeddings: readonly (readonly number[])[] }
   | Extract<JobOutput, { task: 'text-classification' }>;
 
-/** What Redis keeps of a job until PostgreSQL knows it; `settle` replaces it by its terminal state. */
-type Snapshot = Omit<AcceptedMessage, 'input' | 'tenantId'> & { readonly state: 'queued' };
+/** What Redis keeps of a job besides its state: the submission without its text. */
+export type SubmissionFacts = Omit<AcceptedMessage, 'input' | 'tenantId'>;
 
-export function snapshotOf(message: AcceptedMessage): string {
+export function factsOf(message: AcceptedMessage): string {
   const { input: _input, tenantId: _tenantId, ...facts } = message;
-  return JSON.stringify({ state: 'queued', ...facts } satisfies Snapshot);
+  return JSON.stringify(facts satisfies SubmissionFacts);
 }
 
-/** Whether a snapshot is still all there is to know; once it is not, PostgreSQL has the final record. */
-export function isQueuedSnapshot(snapshot: string): boolean {
-  return (JSON.parse(snapshot) as { state: JobState }).state === 'queued';
+export function readFacts(facts: string): SubmissionFacts {
+  return JSON.parse(facts) as SubmissionFacts;
 }
 
-export function jobFromSnapshot(snapshot: string): JobView {
-  return submitted(JSON.parse(snapshot) as Snapshot, 'queued');
+/** The view of a job of which PostgreSQL has no record yet. */
+export function queuedJob(facts: SubmissionFacts): JobView {
+  return submitted(facts, 'queued');
 }
 
 export function jobFromRecord(record: JobRecord): JobView {

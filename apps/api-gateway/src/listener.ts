@@ -17,6 +17,8 @@ export interface Listener extends Service {
   readonly port: number;
 }
 
+const IDLE_SWEEP_MS = 100;
+
 /** Listens; on stop refuses new connections, lets every request in flight finish, and closes idle connections. */
 export function createListener({ server, host, port, shutdownDelayMs, draining }: ListenerOptions): Listener {
   return {
@@ -36,8 +38,10 @@ export function createListener({ server, host, port, shutdownDelayMs, draining }
       draining.abort();
       if (!server.listening) return;
       await delay(shutdownDelayMs);
-      // n.b. keep-alive connections that are busy now turn idle later; close() ends them after their answer.
+      // n.b. close() ends connections that are idle at that moment; one that turns idle later is ended here.
+      const sweep = setInterval(() => server.closeIdleConnections(), IDLE_SWEEP_MS);
       await new Promise<void>((resolve) => server.close(() => resolve()));
+      clearInterval(sweep);
     },
   };
 }

@@ -2,6 +2,7 @@ import { createBrokerConnection, createPublisher, declareTopology } from '@sluic
 import { closeRedis, connectRedis, createJobWaiter, createQuota, redisReady } from '@sluice/quota';
 import { createLifecycle, createLogger, exitOnConfigError, runApp } from '@sluice/runtime';
 import { createStore } from '@sluice/store';
+import { createAbandonedHolds } from './abandoned-holds.js';
 import { createAdmission } from './admission.js';
 import { createAuthentication } from './authentication.js';
 import { loadCatalogue } from './catalogue.js';
@@ -39,6 +40,7 @@ const publisher = createPublisher({
 const draining = new AbortController();
 const authentication = createAuthentication({ store, pepper: config.apiKeyPepper, cacheTtlMs: config.keyCacheTtlMs });
 const tenantLimits = createTenantLimits({ plans: config.plans, quota, store, now: Date.now });
+const abandoned = createAbandonedHolds({ quota, logger });
 const admission = createAdmission({
   catalogue,
   tenantLimits,
@@ -46,6 +48,7 @@ const admission = createAdmission({
   store,
   connection,
   publisher,
+  abandoned,
   jobTtlMs: config.jobTtlMs,
   idempotencyTtlMs: config.idempotencyTtlMs,
   logger,
@@ -62,6 +65,7 @@ const server = createServer({
     maxBodyBytes: config.maxBodyBytes,
     maxTexts: config.maxTexts,
     maxWaitMs: config.maxWaitMs,
+    maxWaitingPolls: config.maxWaitingPolls,
     draining: draining.signal,
   },
   account: { authentication, catalogue, tenantLimits, quota, store, now: Date.now },
@@ -72,6 +76,7 @@ const server = createServer({
     pepper: config.apiKeyPepper,
     maxBodyBytes: config.maxBodyBytes,
   },
+  draining: draining.signal,
   health: {
     draining: draining.signal,
     checks: [
@@ -103,6 +108,7 @@ await runApp({
         start: () => redisReady(redis, REDIS_TIMEOUT_MS),
         stop: () => closeRedis(redis),
       },
+      { name: 'abandoned holds', stop: () => abandoned.stop() },
       { name: 'waiter', start: () => waiter.start(), stop: () => waiter.stop() },
       { name: 'broker', start: () => connection.start(), stop: () => connection.stop() },
       { name: 'topology', start: () => declareTopology(connection, { pools: config.models.pools }) },

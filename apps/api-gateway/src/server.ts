@@ -1,9 +1,11 @@
-import { createServer as createHttpServer, type Server } from 'node:http';
+import { createServer as createHttpServer, STATUS_CODES, type Server, type ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { ServiceError, toProblem, type ErrorCode } from '@sluice/contracts';
 import type { Logger } from '@sluice/runtime';
 import express, { type Express, type RequestHandler } from 'express';
-import { problems } from './middleware/respond.js';
+import { createExchanges, type Exchanges } from './exchanges.js';
+import { invalidRequest } from './field-errors.js';
+import { problems, sendProblem } from './middleware/respond.js';
 import { accountRoutes, type AccountRoutesOptions } from './routes/account.js';
 import { adminRoutes, type AdminRoutesOptions } from './routes/admin.js';
 import { healthRoutes, type HealthRoutesOptions } from './routes/health.js';
@@ -14,6 +16,8 @@ export interface ServerOptions {
   readonly account: AccountRoutesOptions;
   readonly admin: AdminRoutesOptions;
   readonly health: HealthRoutesOptions;
+  /** Aborted when the gateway is told to end: each answer is then the last one of its connection. */
+  readonly draining: AbortSignal;
   readonly logger: Logger;
 }
 
@@ -22,7 +26,7 @@ const HEADERS_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 60_000;
 
 /** Which methods each path has; another method on the same path is 405. */
-const METHODS: readonly (readonly [path: string, allow: string])[] = [
+export const METHODS: readonly (readonly [path: string, allow: string])[] = [
   ['/v1/jobs', 'POST'],
   ['/v1/jobs/:id', 'GET, HEAD'],
   ['/v1/models', 'GET, HEAD'],
@@ -38,11 +42,33 @@ const METHODS: readonly (readonly [path: string, allow: string])[] = [
 
 /** The HTTP side of the gateway. It listens nowhere; the caller decides where. */
 export function createServer(options: ServerOptions): Server {
+  const app = createApp(options);
+  const exchanges = createExchanges();
   const server = createHttpServer(
-    { maxHeaderSize: MAX_HEADER_BYTES, headersTimeout: HEADERS_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS },
-    createApp(options),
+    {
+      maxHeaderSize: MAX_HEADER_BYTES,
+      headersTimeout: HEADERS_TIMEOUT_MS,
+      requestTimeout: REQUEST_TIMEOUT_MS,
+      // Checked here, to be refused like anything else.
+      requireHostHeader: false,
+    },
+    (request, response) => {
+      exchanges.begin(request, response);
+      if (request.headers.host === undefined && request.httpVersion === '1.1') {
+        sendProblem(response, invalidRequest([{ field: 'Host', reason: 'is missing' }]));
+      } else {
+        app(request, response);
+      }
+    },
   );
-  server.on('clientError', answerProtocolError);
+  server.on('clientError', (error, socket) => answerProtocolError(error, socket, exchanges));
+  server.on('checkExpectation', (_request, response: ServerResponse) => {
+    sendProblem(response, invalidRequest([{ field: 'Expect', reason: 'may be "100-continue" only' }]));
+  });
+  server.on('connect', (_request, socket) => {
+    writeProblem(socket, new ServiceError('method_not_allowed', 'CONNECT is not supported.'));
+  });
+  options.draining.addEventListener('abort', () => exchanges.makeLast(), { once: true });
   return server;
 }
 
@@ -53,6 +79,7 @@ function createApp({ jobs, account, admin, health, logger }: ServerOptions): Exp
   app.set('query parser', 'simple');
   // The hot route comes first: every route before it would be matched against each submission.
   app.post('/v1/jobs', submitJob(jobs));
+  for (const [path, allow] of METHODS) app.options(path, answerOptions(allow));
   app.use(jobRoutes(jobs), accountRoutes(account), healthRoutes(health), adminRoutes(admin));
   for (const [path, allow] of METHODS) app.all(path, methodNotAllowed(allow));
   app.use((request) => {
@@ -69,23 +96,36 @@ function methodNotAllowed(allow: string): RequestHandler {
   };
 }
 
+function answerOptions(allow: string): RequestHandler {
+  return (_request, response) => {
+    response.writeHead(204, { allow: `${allow}, OPTIONS` });
+    response.end();
+  };
+}
+
 const PROTOCOL_ERRORS: Readonly<Record<string, readonly [ErrorCode, string]>> = {
   HPE_HEADER_OVERFLOW: ['headers_too_large', `The headers are larger than ${MAX_HEADER_BYTES} bytes.`],
   ERR_HTTP_REQUEST_TIMEOUT: ['request_timeout', 'The request did not arrive in time.'],
 };
 
 /** What Node's HTTP parser refuses never reaches Express; it is answered by a problem document as well. */
-function answerProtocolError(error: NodeJS.ErrnoException, socket: Duplex): void {
-  if (!socket.writable || error.code === 'ECONNRESET') {
+function answerProtocolError(error: NodeJS.ErrnoException, socket: Duplex, exchanges: Exchanges): void {
+  // n.b. behind a request that is still being answered, it would be taken for that answer.
+  if (!socket.writable || error.code === 'ECONNRESET' || exchanges.isBusy(socket)) {
     socket.destroy();
     return;
   }
   const [code, detail] = PROTOCOL_ERRORS[error.code ?? ''] ?? ['invalid_request', 'The request is not valid HTTP.'];
-  const problem = toProblem(new ServiceError(code, detail));
+  writeProblem(socket, new ServiceError(code, detail));
+}
+
+/** A problem document on a bare connection, which it ends. */
+function writeProblem(socket: Duplex, error: ServiceError): void {
+  const problem = toProblem(error);
   const body = JSON.stringify(problem);
   socket.end(
     [
-      `HTTP/1.1 ${problem.status} ${STATUS_PHRASES[problem.status] ?? 'Bad Request'}`,
+      `HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status]}`,
       'Content-Type: application/problem+json; charset=utf-8',
       `Content-Length: ${Buffer.byteLength(body)}`,
       'Connection: close',
@@ -94,8 +134,3 @@ function answerProtocolError(error: NodeJS.ErrnoException, socket: Duplex): void
     ].join('\r\n'),
   );
 }
-
-const STATUS_PHRASES: Readonly<Record<number, string>> = {
-  408: 'Request Timeout',
-  431: 'Request Header Fields Too Large',
-};

@@ -3,6 +3,9 @@ import { JOB_CLASSES, MAX_TOKENS_PER_JOB, metadataSchema, type JobInput } from '
 import { z } from 'zod';
 import { invalidRequest, validate } from './field-errors.js';
 
+/** What `isStorable` refuses. */
+export const UNSTORABLE = 'holds a NUL character or half of a surrogate pair';
+
 const text = z
   .string('must be a string or an array of strings')
   .min(1, 'must not be empty')
@@ -18,9 +21,7 @@ const submissionSchema = z.strictObject({
   input: z.unknown(),
   maxOutputTokens: z.int().min(0).max(MAX_TOKENS_PER_JOB).optional(),
   class: z.enum(JOB_CLASSES).default('standard'),
-  metadata: metadataSchema
-    .refine((entries) => Object.values(entries).every(isStorable), 'holds a NUL character or half of a surrogate pair')
-    .optional(),
+  metadata: metadataSchema.refine((entries) => Object.values(entries).every(isStorable), UNSTORABLE).optional(),
 });
 
 export type Submission = Omit<z.output<typeof submissionSchema>, 'input'> & { readonly input: JobInput };
@@ -45,8 +46,8 @@ function parseInput(input: unknown, maxTexts: number): JobInput {
   return validate(severalTexts, { input }).input;
 }
 
-/** PostgreSQL's jsonb holds neither NUL nor lone surrogates. */
-function isStorable(value: unknown): boolean {
+/** PostgreSQL's text and jsonb hold neither NUL nor lone surrogates. */
+export function isStorable(value: unknown): boolean {
   return typeof value !== 'string' || (value.isWellFormed() && !value.includes('\0'));
 }
 

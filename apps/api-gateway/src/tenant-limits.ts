@@ -3,10 +3,13 @@ import { limitsOf } from '@sluice/quota';
 import { ServiceError, type PlansFile } from '@sluice/contracts';
 import type { Principal, Store } from '@sluice/store';
 
+/** Jobs of a gateway whose clock is ahead count as well. */
+const CLOCK_TOLERANCE_MS = 60_000;
+
 export interface TenantLimitsOptions {
   readonly plans: PlansFile;
   readonly quota: Pick<Quota, 'load'>;
-  readonly store: Pick<Store, 'openHolds' | 'postedTokens'>;
+  readonly store: Pick<Store, 'quotaFacts'>;
   readonly now: () => number;
 }
 
@@ -26,20 +29,19 @@ export function createTenantLimits({ plans, quota, store, now }: TenantLimitsOpt
   const loading = new Map<string, Promise<void>>();
 
   function of(principal: Principal): readonly Limit[] {
-    const plan = plans.plans[principal.plan];
+    const plan = Object.hasOwn(plans.plans, principal.plan) ? plans.plans[principal.plan] : undefined;
     if (plan) return limitsOf(plan.limits, principal.timeZone, now());
     throw new ServiceError('quota_unavailable', 'The plan of this tenant is not configured here.');
   }
 
   async function project(principal: Principal): Promise<void> {
     const limits = of(principal);
-    const month = limits.find((limit) => limit.period !== undefined)?.period;
-    const [posted, openHolds] = await Promise.all([
-      month ? store.postedTokens({ tenantId: principal.tenantId, fromMs: month.startsAtMs, toMs: month.endsAtMs }) : 0,
-      store.openHolds(principal.tenantId),
-    ]);
-    const held = openHolds.map(({ reservedTokens, ...hold }) => ({ ...hold, tokens: reservedTokens }));
-    await quota.load({ tenantId: principal.tenantId, limits, posted, openHolds: held });
+    const { tenantId } = principal;
+    // One snapshot of the database: a job that settles meanwhile is either open or posted, never both or neither.
+    const facts = await store.quotaFacts({ tenantId, windows: limits.map((limit) => windowOf(limit, now())) });
+    const posted = Object.fromEntries(limits.map(({ name }, index) => [name, facts.posted[index] ?? 0]));
+    const openHolds = facts.openHolds.map(({ reservedTokens, ...hold }) => ({ ...hold, tokens: reservedTokens }));
+    await quota.load({ tenantId, limits, posted, openHolds });
   }
 
   return {
@@ -59,4 +61,10 @@ export function createTenantLimits({ plans, quota, store, now }: TenantLimitsOpt
       return load;
     },
   };
+}
+
+/** Whose settled jobs count against a limit now: those of the current period, or of the last window of a rate. */
+function windowOf({ period, windowMs = 0 }: Limit, nowMs: number): { readonly fromMs: number; readonly toMs: number } {
+  if (period) return { fromMs: period.startsAtMs, toMs: period.endsAtMs };
+  return { fromMs: nowMs - windowMs, toMs: nowMs + CLOCK_TOLERANCE_MS };
 }

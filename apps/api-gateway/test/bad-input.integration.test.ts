@@ -1,6 +1,7 @@
 import { connect } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
+import { METHODS } from '../src/server.js';
 import { createFixture, createTenant, send, type Answer, type Fixture, type Gateway } from './gateway-fixture.js';
 
 let fixture: Fixture;
@@ -132,6 +133,13 @@ describe('a submission that is wrong', () => {
     await nothingHappened();
   });
 
+  it('a very large body gets its answer too, not a broken connection', async () => {
+    const large = JSON.stringify({ ...good, input: 'x'.repeat(20_000_000) });
+    for (let round = 0; round < 5; round++) {
+      problem(await post(large), { status: 413, code: 'payload_too_large', field: 'body' });
+    }
+  });
+
   it('a body that is not plain JSON is refused by its headers', async () => {
     problem(await post('a=b', { 'content-type': 'application/x-www-form-urlencoded' }), {
       status: 415,
@@ -219,10 +227,17 @@ describe('a resource that does not exist', () => {
     problem(await send(gateway.url, path, { key }), { status, code });
   });
 
-  it('another method on a path says which it has', async () => {
-    const answer = await send(gateway.url, '/v1/jobs', { method: 'DELETE', key });
-    problem(answer, { status: 405, code: 'method_not_allowed' });
-    expect(answer.headers.get('allow')).toBe('POST');
+  it.each(METHODS)('%s says which methods it has', async (path, allow) => {
+    const wrong = await send(gateway.url, path, { method: 'PATCH', key });
+    problem(wrong, { status: 405, code: 'method_not_allowed' });
+    expect(wrong.headers.get('allow')).toBe(allow);
+    const options = await send(gateway.url, path, { method: 'OPTIONS' });
+    expect([options.status, options.headers.get('allow')]).toEqual([204, `${allow}, OPTIONS`]);
+    for (const method of allow.split(', ')) {
+      const answer = await fetch(new URL(path, gateway.url), { method });
+      expect(answer.status).not.toBe(405);
+      await answer.body?.cancel();
+    }
   });
 });
 
@@ -230,6 +245,9 @@ describe('the admin API', () => {
   it.each([
     ['/v1/admin/tenants/Bad%20Name', 'PUT', { plan: 'demo' }, 400, 'tenantId'],
     ['/v1/admin/tenants/acme', 'PUT', { plan: 'gold' }, 400, 'plan'],
+    ['/v1/admin/tenants/acme', 'PUT', { plan: 'constructor' }, 400, 'plan'],
+    ['/v1/admin/tenants/acme/keys', 'POST', { name: 'a\0' }, 400, 'name'],
+    ['/v1/admin/tenants/acme/keys', 'POST', { name: 'a\ud800' }, 400, 'name'],
     ['/v1/admin/tenants/acme', 'PUT', { plan: 'demo', timeZone: 'Mars/Olympus' }, 400, 'timeZone'],
     ['/v1/admin/tenants/nobody/keys', 'POST', {}, 404, ''],
     ['/v1/admin/keys/nope', 'DELETE', undefined, 404, 'apiKeyId'],
@@ -257,6 +275,29 @@ describe('HTTP itself', () => {
     const answer = await raw(`GET /livez HTTP/1.1\r\nHost: x\r\nX-Large: ${'x'.repeat(20_000)}\r\n\r\n`);
     expect(answer).toMatch(/^HTTP\/1\.1 431 /);
     expect(answer).toContain('"code":"headers_too_large"');
+  });
+
+  it.each([
+    ['no Host', 'GET /livez HTTP/1.1\r\nConnection: close\r\n\r\n', 400, 'Host'],
+    [
+      'an expectation it does not know',
+      'GET /livez HTTP/1.1\r\nHost: x\r\nExpect: cake\r\nConnection: close\r\n\r\n',
+      400,
+      'Expect',
+    ],
+    ['CONNECT', 'CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n', 405, 'method_not_allowed'],
+  ])('answers %s with a problem', async (_name, request, status, named) => {
+    const answer = await raw(request);
+    expect(answer).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
+    expect(answer).toContain('application/problem+json');
+    expect(answer).toContain(named);
+  });
+
+  it('never answers garbage as if it were the request before it', async () => {
+    const { body } = await post(JSON.stringify(good));
+    const poll = `GET /v1/jobs/${(body as { id: string }).id}?wait=1 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${key}\r\n\r\n`;
+    const answer = await raw(`${poll}\x16garbage\r\n\r\n`);
+    expect(answer).not.toContain('is not valid HTTP');
   });
 
   it('answers what is not HTTP with a problem', async () => {

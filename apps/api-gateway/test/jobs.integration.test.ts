@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { acceptedMessageSchema, newJobId, type AcceptedMessage } from '@sluice/contracts';
-import { connectRedis, createQuota, redisReady } from '@sluice/quota';
+import { closeRedis, connectRedis, createQuota, redisReady } from '@sluice/quota';
 import { createLogger } from '@sluice/runtime';
 import { createStore, type Store } from '@sluice/store';
 import { createFixture, createTenant, send, type Answer, type Fixture, type Gateway } from './gateway-fixture.js';
@@ -11,6 +11,7 @@ const logger = createLogger({ app: 'test', level: 'silent' });
 let fixture: Fixture;
 let gateway: Gateway;
 let store: Store;
+let redis: ReturnType<typeof connectRedis>;
 
 beforeAll(async () => {
   fixture = await createFixture();
@@ -23,9 +24,12 @@ beforeAll(async () => {
     logger,
   });
   await store.start();
+  redis = connectRedis({ url: fixture.environment['SLUICE_REDIS_URL'] ?? '', name: 'test', logger });
+  await redisReady(redis, 5_000);
 }, 60_000);
 afterAll(async () => {
   await store.stop();
+  await closeRedis(redis);
   await fixture.close();
 });
 
@@ -135,6 +139,10 @@ describe('limits', () => {
       requestedTokens: 9000,
     });
     expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(40);
+    expect(refused.headers.get('ratelimit')).toMatch(
+      /^"tokens-per-minute";r=1\d\d\d;t=\d+, "tokens-per-month";r=991000;/,
+    );
+    expect(refused.headers.get('ratelimit-policy')).toMatch(/^"tokens-per-minute";q=10000;w=60, /);
     expect(await monthly(key)).toEqual({ used: 0, held: 9_000 });
   });
 
@@ -190,7 +198,7 @@ describe('limits', () => {
 });
 
 describe('an Idempotency-Key', () => {
-  it('gives the same job again, published again only because nobody had recorded it', async () => {
+  it('gives the same job again and does not queue it twice', async () => {
     const key = await createTenant(gateway.url, 'again');
     await drain('results');
     const headers = { 'idempotency-key': randomUUID() };
@@ -198,23 +206,26 @@ describe('an Idempotency-Key', () => {
     const second = await submit(key, good, headers);
     expect(second.status).toBe(202);
     expect(second.body).toEqual(first.body);
-    const facts = await drain('results');
-    expect(facts).toHaveLength(2);
-    expect(facts[1]).toEqual(facts[0]);
+    expect(await drain('results')).toHaveLength(1);
     expect(await monthly(key)).toEqual({ used: 0, held: 22 });
   });
 
-  it('does not publish again what is recorded', async () => {
-    const key = await createTenant(gateway.url, 'recorded');
+  it('publishes the job again, under the same id, when nobody knows whether it is queued', async () => {
+    const key = await createTenant(gateway.url, 'doubtful');
     await drain('results');
     const headers = { 'idempotency-key': randomUUID() };
-    const { body } = await submit(key, good, headers);
+    const first = await submit(key, good, headers);
     const [fact] = await drain('results');
     if (!fact) throw new Error('no fact was published');
-    const { input: _input, ...message } = fact;
-    await store.recordFacts([{ type: 'accepted', message }]);
-    expect((await submit(key, good, headers)).body).toEqual(body);
-    expect(await drain('results')).toEqual([]);
+    const job = `${fixture.environment['SLUICE_KEY_PREFIX']}:{doubtful}:job:${fact.jobId}`;
+    const state = async (): Promise<string | undefined> => (await redis.get(job))?.split('\n')[0];
+    while ((await state()) !== 'queued') await sleep(5);
+    await redis.set(job, ((await redis.get(job)) ?? '').replace('queued', 'reserved'), 'KEEPTTL');
+
+    expect((await submit(key, good, headers)).body).toEqual(first.body);
+    expect(await drain('results')).toEqual([fact]);
+    while ((await state()) !== 'queued') await sleep(5);
+    expect(await monthly(key)).toEqual({ used: 0, held: 22 });
   });
 
   it('of another request is refused', async () => {
@@ -261,13 +272,8 @@ describe('waiting for a job', () => {
         message: { ...whose, state: 'succeeded', usage, output, attempt: 1, finishedAtMs: Date.now() },
       },
     ]);
-    const redis = connectRedis({ url: fixture.environment['SLUICE_REDIS_URL'] ?? '', name: 'test', logger });
-    await redisReady(redis, 5_000);
     const quota = createQuota({ redis, keyPrefix: fixture.environment['SLUICE_KEY_PREFIX'] ?? '', logger });
-    await quota.settle([
-      { tenantId: 'waiting', jobId: fact.jobId, tokens: reservedTokens, snapshot: '{"state":"succeeded"}' },
-    ]);
-    await redis.quit();
+    await quota.settle([{ tenantId: 'waiting', jobId: fact.jobId, tokens: reservedTokens, state: 'succeeded' }]);
 
     expect((await waiting).body).toMatchObject({ id: (body as { id: string }).id, state: 'succeeded', usage, output });
     expect(await monthly(key)).toEqual({ used: 22, held: 0 });
@@ -297,6 +303,28 @@ describe('a gateway', () => {
     expect(await leaving.stop()).toBe(0);
     // Every hold belongs to a job that was answered, or whose request never arrived.
     expect(await monthly(key)).toEqual({ used: 0, held: (accepted.length + 1) * 22 });
+  });
+
+  it('that is told to end does so although clients never pause, and breaks no request it has taken', async () => {
+    const leaving = await fixture.startGateway();
+    const key = await createTenant(leaving.url, 'restless');
+    let accepted = 0;
+    const client = async (): Promise<string> => {
+      for (;;) {
+        try {
+          if ((await submit(key, good, {}, leaving.url)).status === 202) accepted += 1;
+        } catch (error) {
+          return ((error as Error).cause as NodeJS.ErrnoException).code ?? 'unknown';
+        }
+      }
+    };
+    const clients = Array.from({ length: 24 }, client);
+    while (accepted < 200) await sleep(5);
+    leaving.process.kill('SIGTERM');
+    expect(await leaving.stop()).toBe(0);
+    const ends = await Promise.all(clients);
+    expect(new Set(ends)).toEqual(new Set(['ECONNREFUSED']));
+    expect(await monthly(key)).toEqual({ used: 0, held: accepted * 22 });
   });
 
   it('without a broker refuses at once, reserves nothing, and is not ready', async () => {

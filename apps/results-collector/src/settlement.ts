@@ -2,7 +2,6 @@ import { totalTokens, type TerminalState, type Usage } from '@sluice/contracts';
 import type { Quota, Settlement } from '@sluice/quota';
 import type { Logger } from '@sluice/runtime';
 import { persist } from './persistence.js';
-import { terminalSnapshot } from './snapshot.js';
 
 /** How a job ended according to the ledger. */
 export interface TerminalRecord {
@@ -19,7 +18,7 @@ export function settlementOf(
     tenantId: job.tenantId,
     jobId: job.jobId,
     tokens: totalTokens(record.usage),
-    snapshot: terminalSnapshot({ jobId: job.jobId, state: record.state }),
+    state: record.state,
   };
 }
 

@@ -70,7 +70,7 @@ describe('the sweep', () => {
       state: 'expired',
       error: { code: 'expired' },
     });
-    expect(await bench.quota.snapshot(bench.tenantId, job.jobId)).toContain('"expired"');
+    expect(await bench.quota.snapshot(bench.tenantId, job.jobId)).toMatchObject({ state: 'expired' });
     expect(await sweep(0)).toEqual({ expired: 0, settled: 0, dropped: 0 });
     expect(await bench.discrepancies()).toEqual([]);
   });

@@ -119,7 +119,7 @@ export async function openWorkbench(options: WorkbenchOptions = {}): Promise<Wor
     const keyPrefix = uniqueKeyPrefix();
     const quota = createQuota({ redis, keyPrefix, logger });
     await store.upsertTenant({ tenantId, plan: 'test', timeZone: 'UTC' });
-    await quota.load({ tenantId, limits: LIMITS, posted: 0, openHolds: [] });
+    await quota.load({ tenantId, limits: LIMITS, posted: {}, openHolds: [] });
     const environment = {
       SLUICE_POSTGRES_URL: database.url,
       SLUICE_REDIS_URL: redisUrl,
@@ -139,7 +139,7 @@ export async function openWorkbench(options: WorkbenchOptions = {}): Promise<Wor
       job: (changes = {}) => acceptedMessage({ tenantId, ...changes }),
       async hold({ jobId, reservedTokens: cost }, holdTtlMs = 600_000) {
         const hold = { tenantId, jobId, owner: 'test', cost, holdTtlMs };
-        const { outcome } = await quota.reserve({ ...hold, limits: LIMITS, snapshot: '{}' });
+        const { outcome } = await quota.reserve({ ...hold, limits: LIMITS, facts: '{}' });
         if (outcome !== 'reserved') throw new Error(`reserve answered ${outcome}`);
       },
       async heldJobs(count) {
@@ -204,7 +204,7 @@ export async function openWorkbench(options: WorkbenchOptions = {}): Promise<Wor
       },
       async damagedTenant() {
         const damaged = `${tenantId}-damaged`;
-        await quota.load({ tenantId: damaged, limits: LIMITS, posted: 0, openHolds: [] });
+        await quota.load({ tenantId: damaged, limits: LIMITS, posted: {}, openHolds: [] });
         await redis.set(`${keyPrefix}:{${damaged}}:holds`, 'not a hash');
         return damaged;
       },

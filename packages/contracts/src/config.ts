@@ -33,7 +33,7 @@ export const modelsFileSchema = z
   })
   .superRefine((file, context) => {
     for (const [name, model] of Object.entries(file.models)) {
-      if (!(model.pool in file.pools)) {
+      if (!Object.hasOwn(file.pools, model.pool)) {
         context.addIssue({ code: 'custom', path: ['models', name, 'pool'], message: `no pool "${model.pool}" exists` });
       }
     }

@@ -29,7 +29,6 @@ export const ERRORS = {
 
   // The suite
   internal: { status: 500, retryable: true, title: 'Something went wrong on our side' },
-  draining: { status: 503, retryable: true, title: 'This instance is shutting down' },
   quota_unavailable: { status: 503, retryable: true, title: 'Quota cannot be checked now' },
   broker_unavailable: { status: 503, retryable: true, title: 'Jobs cannot be queued now' },
   publish_unconfirmed: { status: 503, retryable: true, title: 'The job may or may not have been queued' },
@@ -72,6 +71,8 @@ export interface ServiceErrorOptions {
   readonly extensions?: Readonly<Record<string, unknown>>;
   /** When to try again, in seconds; becomes `Retry-After`. */
   readonly retryAfterSeconds?: number;
+  /** Further HTTP headers of the answer. */
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
 /**
@@ -85,6 +86,7 @@ export class ServiceError extends Error {
   readonly fields: readonly FieldError[];
   readonly extensions: Readonly<Record<string, unknown>>;
   readonly retryAfterSeconds: number | undefined;
+  readonly headers: Readonly<Record<string, string>>;
 
   constructor(code: ErrorCode, detail: string, options: ServiceErrorOptions = {}) {
     super(detail, options.cause === undefined ? undefined : { cause: options.cause });
@@ -93,6 +95,7 @@ export class ServiceError extends Error {
     this.fields = options.fields ?? [];
     this.extensions = options.extensions ?? {};
     this.retryAfterSeconds = options.retryAfterSeconds;
+    this.headers = options.headers ?? {};
   }
 
   get status(): number {

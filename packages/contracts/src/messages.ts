@@ -35,7 +35,7 @@ const accounting = {
 
 /**
  * `job.accepted.v1`: one message that is both the work for a pool and, routed to `results` as well, the fact that
- * the tenant's tokens are held. One publish with one confirm, so neither can exist without the other.
+ * the tenant's tokens are held. One publish with one confirm: once it is confirmed both exist.
  */
 export const acceptedMessageSchema = z.strictObject({
   ...accounting,

@@ -5,13 +5,14 @@
   KEYS 1 quota     hash, see limit-state
        2 holds     hash: job id → hold, see limit-state
        3 expiries  zset: job id by expiry (Unix ms)
-  ARGV 1 limits, see limit-state  2 posted: units used by settled jobs in the current period
+  ARGV 1 limits, see limit-state  2 posted (JSON: limit name → units used by settled jobs:
+       of a rate within its last window, of a quota in the current period)
        3 open holds (JSON list of { jobId, tokens, expiresAtMs, acceptedAtMs })
   Returns { 'loaded' | 'kept', now (Unix ms) }
        or { 'stale', now } when the period the facts are of is over, or has not begun; then nothing changes
 ]]
 local quota, holds, expiries = KEYS[1], KEYS[2], KEYS[3]
-local limits, posted, open = read_limits(ARGV[1]), tonumber(ARGV[2]), cjson.decode(ARGV[3])
+local limits, posted, open = read_limits(ARGV[1]), cjson.decode(ARGV[2]), cjson.decode(ARGV[3])
 local now = redis_now_ms()
 
 local loaded = redis.call('HEXISTS', quota, 'loaded') == 1
@@ -21,11 +22,11 @@ for _, limit in ipairs(limits) do
   if not read_state(text, limit.kind) then
     local state, since
     if limit.kind == 'rate' then
-      state = { kind = 'rate', max = limit.max, window = limit.window, credit = limit.max * limit.window, at = now }
+      state = { kind = 'rate', max = limit.max, window = limit.window, credit = (limit.max - (posted[limit.name] or 0)) * limit.window, at = now }
       since = now - limit.window
     else
       if now < limit.starts or now >= limit.ends then return { 'stale', now } end
-      state = { kind = 'quota', id = limit.id, ends = limit.ends, held = 0, used = posted, overage = 0 }
+      state = { kind = 'quota', id = limit.id, ends = limit.ends, held = 0, used = posted[limit.name] or 0, overage = 0 }
       since = limit.starts
     end
     added[#added + 1] = { name = limit.name, state = state, since = since }

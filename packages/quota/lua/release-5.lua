@@ -4,7 +4,7 @@
   KEYS 1 quota     hash, see limit-state
        2 holds     hash: job id → hold, see limit-state
        3 expiries  zset: job id by expiry (Unix ms)
-       4 job       string: snapshot of the job
+       4 job       string: "<state>\n<facts>", see reserve
        5 idem      string of the idempotency key that the hold names: "<job id>\n<fingerprint>"
   ARGV 1 job id  2 owner  3 '1' = whoever owns the hold
   Returns { released (1 or 0), now (Unix ms) }; 0 when there is no hold or another owner has it.

@@ -4,9 +4,9 @@
   KEYS 1 quota     hash, see limit-state
        2 holds     hash: job id → hold, see limit-state
        3 expiries  zset: job id by expiry (Unix ms)
-       4 job       string: snapshot of this job
+       4 job       string: "<state>\n<facts>" of this job; the state is 'reserved', 'queued' or terminal
        5 idem      string: "<job id>\n<fingerprint>"; untouched when there is no idempotency key
-  ARGV 1 job id  2 owner  3 cost (units)  4 limits, see limit-state  5 hold TTL (ms)  6 snapshot  7 snapshot TTL (ms)
+  ARGV 1 job id  2 owner  3 cost (units)  4 limits, see limit-state  5 hold TTL (ms)  6 facts  7 snapshot TTL (ms)
        8 idempotency key hash ('' = none)  9 fingerprint  10 idempotency TTL (ms)
   Returns { outcome, now (Unix ms), subject, clears in, (used, held, overage, remaining, resets in (ms)) per limit }
     reserved                subject ''
@@ -16,7 +16,7 @@
 ]]
 local quota, holds, expiries, job, idem = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local job_id, owner, cost, limits = ARGV[1], ARGV[2], tonumber(ARGV[3]), read_limits(ARGV[4])
-local hold_ttl, snapshot, snapshot_ttl = tonumber(ARGV[5]), ARGV[6], ARGV[7]
+local hold_ttl, snapshot, snapshot_ttl = tonumber(ARGV[5]), 'reserved\n' .. ARGV[6], ARGV[7]
 local key_hash, fingerprint, idem_ttl = ARGV[8], ARGV[9], ARGV[10]
 local now = redis_now_ms()
 

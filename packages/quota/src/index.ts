@@ -14,6 +14,7 @@ export {
 } from './limits.js';
 export {
   createQuota,
+  type JobSnapshot,
   type Load,
   type OpenHold,
   type Quota,

@@ -1,3 +1,4 @@
+import type { TerminalState } from '@sluice/contracts';
 import type { Logger } from '@sluice/runtime';
 import type { Redis } from 'ioredis';
 import { shareWrite } from './connection.js';
@@ -20,8 +21,8 @@ export interface Reservation {
   readonly limits: readonly Limit[];
   /** After this many milliseconds the hold counts as leaked and `expiredHolds` finds it; it is held until then and after. */
   readonly holdTtlMs: number;
-  /** What `snapshot` answers for this job; kept as long as the hold and the idempotency key. */
-  readonly snapshot: string;
+  /** What is known of the job, for `snapshot`; kept as long as the hold and the idempotency key, never interpreted. */
+  readonly facts: string;
   readonly idempotency?: {
     /** Hash of the Idempotency-Key, and of whatever else makes it unique within the tenant. */
     readonly keyHash: string;
@@ -29,6 +30,16 @@ export interface Reservation {
     readonly fingerprint: string;
     readonly ttlMs: number;
   };
+}
+
+/**
+ * What Redis knows of a job. `reserved`: its tokens are held; it may or may not be queued. `queued`: its publish was
+ * confirmed. Then the terminal state.
+ */
+export interface JobSnapshot {
+  readonly state: 'reserved' | 'queued' | TerminalState;
+  /** As given to `reserve`. */
+  readonly facts: string;
 }
 
 export type ReserveOutcome =
@@ -47,7 +58,7 @@ export type ReserveOutcome =
   | {
       readonly outcome: 'exists';
       readonly jobId: string;
-      readonly snapshot: string;
+      readonly snapshot: JobSnapshot;
       readonly limits: readonly LimitStatus[];
     }
   /** The idempotency key belongs to this other job with another fingerprint. */
@@ -60,8 +71,7 @@ export interface Settlement {
   readonly jobId: string;
   /** What the job really used, a whole number from 0; may be above the hold. */
   readonly tokens: number;
-  /** The terminal answer. */
-  readonly snapshot: string;
+  readonly state: TerminalState;
 }
 
 /** `missing`: there is no such hold, because it was settled before or its tenant is not loaded. Nothing changed. */
@@ -79,8 +89,11 @@ export interface OpenHold {
 export interface Load {
   readonly tenantId: string;
   readonly limits: readonly Limit[];
-  /** Tokens of settled jobs that were accepted in the current period of `limits`. */
-  readonly posted: number;
+  /**
+   * By limit name, tokens of settled jobs: of a quota those accepted in the current period, of a rate those accepted
+   * within its last window. 0 when absent.
+   */
+  readonly posted: Readonly<Record<string, number>>;
   readonly openHolds: readonly OpenHold[];
 }
 
@@ -96,6 +109,8 @@ export interface Quota {
    * False when it does not exist or is another's.
    */
   release(hold: { readonly tenantId: string; readonly jobId: string; readonly owner: string }): Promise<boolean>;
+  /** Notes that the publish of a reserved job was confirmed. False when it is further on, or unknown. */
+  confirm(job: HoldRef): Promise<boolean>;
   /**
    * Ends holds with what was really used, in one pipeline, and wakes the waiters of each job. Outcomes are in the order
    * of the settlements. After a rejection any number of them may have happened: repeat the whole batch.
@@ -108,8 +123,8 @@ export interface Quota {
    * limits that are new to it.
    */
   load(facts: Load): Promise<void>;
-  /** The latest snapshot of a job; undefined when it is unknown or too old. */
-  snapshot(tenantId: string, jobId: string): Promise<string | undefined>;
+  /** What is known of a job; undefined when it is unknown or too old. */
+  snapshot(tenantId: string, jobId: string): Promise<JobSnapshot | undefined>;
   /**
    * At most `limit` holds that expired before `nowMs` (Unix milliseconds; now by the clock of Redis when absent). Each
    * call goes on where the last one stopped, so tenants that cannot be cleaned up do not hide the others.
@@ -124,7 +139,7 @@ export interface QuotaOptions {
   /** First part of every key. */
   readonly keyPrefix: string;
   readonly logger: Logger;
-  /** How long the terminal answer of a job can be read at least, in milliseconds; an hour when absent. */
+  /** How long the terminal state of a job can be read at least, in milliseconds; an hour when absent. */
   readonly snapshotTtlMs?: number;
 }
 
@@ -160,7 +175,7 @@ export function createQuota({ redis, keyPrefix, logger, snapshotTtlMs = HOUR_MS 
       cost,
       encodeLimits(limits),
       holdTtlMs,
-      reservation.snapshot,
+      reservation.facts,
       snapshotTtlMs,
       keyHash,
       idempotency?.fingerprint ?? '',
@@ -176,8 +191,8 @@ export function createQuota({ redis, keyPrefix, logger, snapshotTtlMs = HOUR_MS 
         return { outcome, limit: String(subject), clearsInMs: clears, limits: statuses() };
       }
       case 'exists': {
-        const snapshot = await redis.get(keys.job(String(subject)));
-        if (snapshot === null) return 'vanished';
+        const snapshot = await readSnapshot(keys.job(String(subject)));
+        if (!snapshot) return 'vanished';
         return { outcome, jobId: String(subject), snapshot, limits: statuses() };
       }
       case 'conflict':
@@ -187,6 +202,13 @@ export function createQuota({ redis, keyPrefix, logger, snapshotTtlMs = HOUR_MS 
       default:
         throw new Error(`reserve answered "${outcome}"`);
     }
+  }
+
+  async function readSnapshot(key: string): Promise<JobSnapshot | undefined> {
+    const text = await redis.get(key);
+    if (text === null) return undefined;
+    const end = text.indexOf('\n');
+    return { state: text.slice(0, end) as JobSnapshot['state'], facts: text.slice(end + 1) };
   }
 
   async function endUnused({ tenantId, jobId }: HoldRef, owner: string | undefined): Promise<boolean> {
@@ -218,17 +240,23 @@ export function createQuota({ redis, keyPrefix, logger, snapshotTtlMs = HOUR_MS 
     release: ({ owner, ...hold }) => onRedis(() => endUnused(hold, owner)),
     dropHold: (hold) => onRedis(() => endUnused(hold, undefined)),
 
+    confirm: ({ tenantId, jobId }) =>
+      onRedis(async () => {
+        const [noted] = await commands.quota_confirm(tenantKeys(keyPrefix, tenantId).job(jobId), 'queued');
+        return noted === 1;
+      }),
+
     async settle(settlements) {
       if (settlements.length === 0) return [];
       for (const { tokens } of settlements) checkCount('tokens', tokens);
       return onRedis(async () => {
         const pipeline = redis.pipeline() as unknown as Pick<typeof commands, 'quota_settle'> &
           ReturnType<Redis['pipeline']>;
-        for (const { tenantId, jobId, tokens, snapshot } of settlements) {
+        for (const { tenantId, jobId, tokens, state } of settlements) {
           const keys = tenantKeys(keyPrefix, tenantId);
           void pipeline.quota_settle(
             ...[keys.quota, keys.holds, keys.expiries, keys.job(jobId)],
-            ...[jobId, tokens, snapshot, snapshotTtlMs, doneChannel(keyPrefix, tenantId, jobId)],
+            ...[jobId, tokens, state, snapshotTtlMs, doneChannel(keyPrefix, tenantId, jobId)],
           );
         }
         const replies = (await pipeline.exec()) ?? [];
@@ -247,7 +275,7 @@ export function createQuota({ redis, keyPrefix, logger, snapshotTtlMs = HOUR_MS 
       }),
 
     async load({ tenantId, limits, posted, openHolds }) {
-      checkCount('posted', posted);
+      for (const tokens of Object.values(posted)) checkCount('posted', tokens);
       for (const hold of openHolds) checkCount('tokens', hold.tokens);
       await onRedis(async () => {
         const keys = tenantKeys(keyPrefix, tenantId);
@@ -255,7 +283,7 @@ export function createQuota({ redis, keyPrefix, logger, snapshotTtlMs = HOUR_MS 
         await redis.sadd(tenantsKey(keyPrefix), tenantId);
         const [outcome] = await commands.quota_load(
           ...[keys.quota, keys.holds, keys.expiries],
-          ...[encodeLimits(limits), posted, JSON.stringify(openHolds)],
+          ...[encodeLimits(limits), JSON.stringify(posted), JSON.stringify(openHolds)],
         );
         if (outcome === 'stale')
           throw unavailable(new Error(`the period of tenant ${tenantId} turned while it was loaded`));
@@ -263,8 +291,7 @@ export function createQuota({ redis, keyPrefix, logger, snapshotTtlMs = HOUR_MS 
       });
     },
 
-    snapshot: (tenantId, jobId) =>
-      onRedis(async () => (await redis.get(tenantKeys(keyPrefix, tenantId).job(jobId))) ?? undefined),
+    snapshot: (tenantId, jobId) => onRedis(() => readSnapshot(tenantKeys(keyPrefix, tenantId).job(jobId))),
 
     expiredHolds: (query) => onRedis(() => findExpiredHolds(query)),
   };

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import type { Redis } from 'ioredis';
 
 /** Commands of the `lua` folder with the number of keys each takes. */
-export const SCRIPTS = { reserve: 5, settle: 4, release: 5, load: 3, status: 1 } as const;
+export const SCRIPTS = { reserve: 5, confirm: 1, settle: 4, release: 5, load: 3, status: 1 } as const;
 export type ScriptName = keyof typeof SCRIPTS;
 
 /** What every command begins with, see `lua/limit-state.lua`. */

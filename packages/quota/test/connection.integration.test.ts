@@ -31,7 +31,7 @@ afterEach(async () => {
 function reserve(jobId: string) {
   const quota = createQuota({ redis, keyPrefix: space.keyPrefix, logger });
   return quota.reserve({
-    ...{ tenantId: TENANT, jobId, owner: 'a', cost: 1, limits: LIMITS, holdTtlMs: 60_000, snapshot: '' },
+    ...{ tenantId: TENANT, jobId, owner: 'a', cost: 1, limits: LIMITS, holdTtlMs: 60_000, facts: '' },
   });
 }
 
@@ -43,7 +43,7 @@ function next(event: 'reconnecting' | 'close'): Promise<void> {
 describe('a connection', () => {
   it('rejects what is in flight and what comes later when Redis dies, and recovers with it', async () => {
     await createQuota({ redis, keyPrefix: space.keyPrefix, logger }).load({
-      ...{ tenantId: TENANT, limits: LIMITS, posted: 0, openHolds: [] },
+      ...{ tenantId: TENANT, limits: LIMITS, posted: { quota: 0 }, openHolds: [] },
     });
     expect(await reserve('before')).toMatchObject({ outcome: 'reserved' });
 

@@ -185,7 +185,7 @@ const reserve = (args: {
     const jobId = `${world.losses}-jöb-${args.job}`;
     const idempotency = key === undefined ? {} : { idempotency: { keyHash: key, fingerprint, ttlMs: 600_000 } };
     const call = real.quota.reserve({
-      ...{ tenantId: TENANT, jobId, owner, cost, limits, holdTtlMs: 600_000, snapshot: `queued ${jobId} ✓` },
+      ...{ tenantId: TENANT, jobId, owner, cost, limits, holdTtlMs: 600_000, facts: `facts of ${jobId} ✓` },
       ...idempotency,
     });
     if (await refusedAsStale(call)) return;
@@ -231,7 +231,7 @@ const reserve = (args: {
       return { limit: name, kind, amount: BigInt(cost), periodId };
     });
     tenant.holds.set(jobId, { owner, key: key ?? '', takes, expiresAtMs: nowMs + 600_000 });
-    tenant.snapshots.set(jobId, `queued ${jobId} ✓`);
+    tenant.snapshots.set(jobId, { state: 'reserved', facts: `facts of ${jobId} ✓` });
     if (key !== undefined) tenant.keys.set(key, { jobId, fingerprint });
     ledger.set(jobId, { reserved: cost, acceptedAtMs: nowMs, expiresAtMs: nowMs + 600_000 });
   });
@@ -246,15 +246,16 @@ const settle = (args: { jobs: readonly { job: number; use: (reserved: number) =>
     const { tenant, ledger } = world;
     const batch = args.jobs.map(({ job, use }) => {
       const jobId = pick(world, job);
-      return { tenantId: TENANT, jobId, tokens: use(ledger.get(jobId)?.reserved ?? 1), snapshot: `done ${jobId}` };
+      return { tenantId: TENANT, jobId, tokens: use(ledger.get(jobId)?.reserved ?? 1), state: 'succeeded' as const };
     });
     // One by one, so that the time of each is known; batches are tested elsewhere.
     for (const settlement of batch) {
-      const { jobId, tokens, snapshot } = settlement;
+      const { jobId, tokens, state } = settlement;
       const outcomes = await real.quota.settle([settlement]);
       outcomes.forEach((outcome) => seen.add(outcome));
       expect(outcomes).toEqual([tenant.holds.has(jobId) ? 'settled' : 'missing']);
-      if (tenant.holds.has(jobId)) tenant.snapshots.set(jobId, snapshot);
+      const known = tenant.snapshots.get(jobId);
+      if (known) tenant.snapshots.set(jobId, { ...known, state });
       model.endHold(tenant, jobId, BigInt(tokens), real.ranAtMs());
       const job = ledger.get(jobId);
       if (job) job.used ??= tokens;
@@ -288,11 +289,18 @@ const lose = (): Command =>
 const load = (args: { plan: number; skewMs: number }): Command =>
   command(`load ${JSON.stringify(args)}`, async ({ tenant, ledger }, real) => {
     const limits = limitsAt(args.plan, (await real.nowMs()) + args.skewMs);
-    const period = limits.find(({ kind }) => kind === 'quota')?.period;
     const jobs = [...ledger];
-    const posted = jobs
-      .filter(([, { acceptedAtMs }]) => period && acceptedAtMs >= period.startsAtMs && acceptedAtMs < period.endsAtMs)
-      .reduce((sum, [, { used }]) => sum + (used ?? 0), 0);
+    const nowMs = await real.nowMs();
+    const postedSince = (fromMs: number, toMs: number): number =>
+      jobs
+        .filter(([, { acceptedAtMs }]) => acceptedAtMs >= fromMs && acceptedAtMs < toMs)
+        .reduce((sum, [, { used }]) => sum + (used ?? 0), 0);
+    const posted = Object.fromEntries(
+      limits.map(({ name, period, windowMs = 0 }) => [
+        name,
+        period ? postedSince(period.startsAtMs, period.endsAtMs) : postedSince(nowMs - windowMs, Infinity),
+      ]),
+    );
     const openHolds: OpenHold[] = jobs
       .filter(([, { used }]) => used === undefined)
       .map(([jobId, { reserved, acceptedAtMs, expiresAtMs }]) => ({

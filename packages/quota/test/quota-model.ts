@@ -1,4 +1,4 @@
-import type { Limit, OpenHold } from '../src/index.js';
+import type { JobSnapshot, Limit, OpenHold } from '../src/index.js';
 
 /**
  * What the scripts should do, in plain TypeScript with bigint for every product. The clock is an argument: the tests
@@ -38,7 +38,7 @@ export interface TenantModel {
   loaded: boolean;
   readonly limits: Map<string, LimitState>;
   readonly holds: Map<string, ModelHold>;
-  readonly snapshots: Map<string, string>;
+  readonly snapshots: Map<string, JobSnapshot>;
   readonly keys: Map<string, { readonly jobId: string; readonly fingerprint: string }>;
 }
 
@@ -54,9 +54,9 @@ const atLeastZero = (a: bigint) => (a > 0n ? a : 0n);
 const divideUp = (a: bigint, b: bigint) => (a <= 0n ? -(-a / b) : (a + b - 1n) / b);
 const divideDown = (a: bigint, b: bigint) => (a >= 0n ? a / b : -((-a + b - 1n) / b));
 
-export function fullRate(limit: Limit, nowMs: number): RateState {
+export function fullRate(limit: Limit, nowMs: number, posted = 0): RateState {
   const [max, windowMs] = [BigInt(limit.max), BigInt(limit.windowMs ?? 0)];
-  return { kind: 'rate', max, windowMs, credit: max * windowMs, atMs: nowMs };
+  return { kind: 'rate', max, windowMs, credit: (max - BigInt(posted)) * windowMs, atMs: nowMs };
 }
 
 function refilled(state: RateState, nowMs: number): RateState {
@@ -121,16 +121,16 @@ export function endHold(tenant: TenantModel, jobId: string, used: bigint, nowMs:
 /** What `load` does; false when the facts are of another period. */
 export function load(
   tenant: TenantModel,
-  facts: { limits: readonly Limit[]; posted: number; openHolds: readonly OpenHold[] },
+  facts: { limits: readonly Limit[]; posted: Readonly<Record<string, number>>; openHolds: readonly OpenHold[] },
   nowMs: number,
 ): boolean {
   const added = facts.limits.filter(({ name, kind }) => !tenant.loaded || tenant.limits.get(name)?.kind !== kind);
   if (added.some(({ period }) => period && (nowMs < period.startsAtMs || nowMs >= period.endsAtMs))) return false;
   for (const limit of added) {
     const { name, period } = limit;
-    const zero = { held: 0n, used: BigInt(facts.posted), overage: 0n };
+    const zero = { held: 0n, used: BigInt(facts.posted[name] ?? 0), overage: 0n };
     const quota = { kind: 'quota' as const, periodId: period?.id ?? '', endsAtMs: period?.endsAtMs ?? 0, ...zero };
-    tenant.limits.set(name, period ? quota : fullRate(limit, nowMs));
+    tenant.limits.set(name, period ? quota : fullRate(limit, nowMs, facts.posted[name]));
   }
   for (const { jobId, tokens, acceptedAtMs, expiresAtMs } of facts.openHolds) {
     const known = tenant.holds.get(jobId);

@@ -23,10 +23,10 @@ function plentyOfTime(max: number): readonly Limit[] {
 }
 
 async function openTenant(limits: readonly Limit[], tenantId = `tenant-${tenants++}`) {
-  await quota.load({ tenantId, limits, posted: 0, openHolds: [] });
+  await quota.load({ tenantId, limits, posted: { quota: 0 }, openHolds: [] });
   const reserve = (fields: Partial<Reservation> = {}) =>
     quota.reserve({
-      ...{ tenantId, jobId: newJobId(), owner: 'gateway', cost: 1, limits, holdTtlMs: 60_000, snapshot: '{}' },
+      ...{ tenantId, jobId: newJobId(), owner: 'gateway', cost: 1, limits, holdTtlMs: 60_000, facts: '{}' },
       ...fields,
     });
   return { tenantId, limits, reserve, key: (name: string) => `${space.keyPrefix}:{${tenantId}}:${name}` };
@@ -53,7 +53,7 @@ describe('reserve', () => {
             cost: 1,
             limits,
             holdTtlMs: 60_000,
-            snapshot: '',
+            facts: '',
           }),
     );
     const outcomes = (await Promise.all(calls)).map(({ outcome }) => outcome);
@@ -99,25 +99,55 @@ describe('reserve', () => {
     };
     await reserve({ jobId: 'large', cost: 99_999_999 });
     expect(await credit()).toBe(full - 99_999_999 * 60_000);
-    await quota.settle([{ tenantId, jobId: 'large', tokens: 1, snapshot: '' }]);
+    await quota.settle([{ tenantId, jobId: 'large', tokens: 1, state: 'succeeded' }]);
     expect(await credit()).toBe(full - 60_000);
     await reserve({ jobId: 'debt', cost: 1 });
-    await quota.settle([{ tenantId, jobId: 'debt', tokens: 150_000_000_001, snapshot: '' }]);
+    await quota.settle([{ tenantId, jobId: 'debt', tokens: 150_000_000_001, state: 'succeeded' }]);
     expect(await credit()).toBe(full - 60_000 - 150_000_000_001 * 60_000);
   });
 
   it('answers a replay with the job, its snapshot and its new owner', async () => {
     const { reserve, tenantId } = await openTenant(plentyOfTime(10));
     const idempotency = { keyHash: 'key', fingerprint: 'body', ttlMs: 60_000 };
-    await reserve({ jobId: 'first', snapshot: 'queued', owner: 'a', idempotency });
+    await reserve({ jobId: 'first', facts: 'the job', owner: 'a', idempotency });
     const replay = await reserve({ jobId: 'second', owner: 'b', idempotency });
-    expect(replay).toMatchObject({ outcome: 'exists', jobId: 'first', snapshot: 'queued', limits: [{ held: 1 }] });
+    expect(replay).toMatchObject({
+      outcome: 'exists',
+      jobId: 'first',
+      snapshot: { state: 'reserved', facts: 'the job' },
+      limits: [{ held: 1 }],
+    });
     expect(await quota.release({ tenantId, jobId: 'first', owner: 'a' })).toBe(false);
 
-    await quota.settle([{ tenantId, jobId: 'first', tokens: 1, snapshot: 'done' }]);
-    expect(await reserve({ idempotency })).toMatchObject({ outcome: 'exists', jobId: 'first', snapshot: 'done' });
+    await quota.settle([{ tenantId, jobId: 'first', tokens: 1, state: 'succeeded' }]);
+    expect(await reserve({ idempotency })).toMatchObject({
+      outcome: 'exists',
+      jobId: 'first',
+      snapshot: { state: 'succeeded', facts: 'the job' },
+    });
     const other = { ...idempotency, fingerprint: 'another body' };
     expect(await reserve({ idempotency: other })).toEqual({ outcome: 'conflict', jobId: 'first' });
+  });
+
+  it('tells a job that is surely queued from one that is only reserved, and from one that has ended', async () => {
+    const { reserve, tenantId } = await openTenant(plentyOfTime(10));
+    const job = { tenantId, jobId: 'job' };
+    expect(await quota.confirm(job)).toBe(false);
+    await reserve({ jobId: 'job', facts: 'two\nlines' });
+    expect(await quota.snapshot(tenantId, 'job')).toEqual({ state: 'reserved', facts: 'two\nlines' });
+    expect(await quota.confirm(job)).toBe(true);
+    expect(await quota.snapshot(tenantId, 'job')).toEqual({ state: 'queued', facts: 'two\nlines' });
+    await quota.settle([{ ...job, tokens: 1, state: 'failed' }]);
+    expect(await quota.confirm(job)).toBe(false);
+    expect(await quota.snapshot(tenantId, 'job')).toEqual({ state: 'failed', facts: 'two\nlines' });
+  });
+
+  it('notes the end of a job whose hold was lost', async () => {
+    const { reserve, tenantId, key } = await openTenant(plentyOfTime(10));
+    await reserve({ jobId: 'job', facts: 'the job' });
+    await space.redis.del(key('quota'), key('holds'), key('expiries'));
+    expect(await quota.settle([{ tenantId, jobId: 'job', tokens: 1, state: 'succeeded' }])).toEqual(['missing']);
+    expect(await quota.snapshot(tenantId, 'job')).toEqual({ state: 'succeeded', facts: 'the job' });
   });
 
   it('makes the idempotency key usable again when the hold was released', async () => {
@@ -146,10 +176,10 @@ describe('reserve', () => {
   it('lets snapshots outlive the key that leads to them, and keeps them after settling', async () => {
     const { reserve, tenantId, key } = await openTenant(plentyOfTime(10));
     await reserve({ jobId: 'job', idempotency: { keyHash: 'k', fingerprint: 'f', ttlMs: 5_000_000 } });
-    await quota.settle([{ tenantId, jobId: 'job', tokens: 1, snapshot: 'done' }]);
+    await quota.settle([{ tenantId, jobId: 'job', tokens: 1, state: 'succeeded' }]);
     expect(await space.redis.pttl(key('job:job'))).toBeGreaterThan(await space.redis.pttl(key('idem:k')));
     await reserve({ jobId: 'short', holdTtlMs: 1 });
-    await quota.settle([{ tenantId, jobId: 'short', tokens: 1, snapshot: 'done' }]);
+    await quota.settle([{ tenantId, jobId: 'short', tokens: 1, state: 'succeeded' }]);
     expect(await space.redis.pttl(key('job:short'))).toBeGreaterThan(3_000_000);
   });
 
@@ -167,16 +197,16 @@ describe('reserve', () => {
     const more: readonly Limit[] = [...limits, { name: 'rate', kind: 'rate', max: 10, windowMs: DAY_MS }];
     expect(await reserve({ limits: more })).toEqual({ outcome: 'not_loaded' });
     const openHolds = [{ jobId: 'old', tokens: 3, acceptedAtMs: Date.now(), expiresAtMs: Date.now() + 60_000 }];
-    await quota.load({ tenantId, limits: more, posted: 0, openHolds });
+    await quota.load({ tenantId, limits: more, posted: { quota: 0 }, openHolds });
     expect(await quota.status(tenantId, more)).toMatchObject([{ held: 3 }, { used: 3 }]);
-    await quota.settle([{ tenantId, jobId: 'old', tokens: 1, snapshot: '' }]);
+    await quota.settle([{ tenantId, jobId: 'old', tokens: 1, state: 'succeeded' }]);
     expect(await quota.status(tenantId, more)).toMatchObject([{ held: 0, used: 1 }, { used: 1 }]);
   });
 
   it('works with names in any script and refuses what cannot be kept', async () => {
     const { reserve, tenantId } = await openTenant(plentyOfTime(10), 'Größe-東京-🦭');
-    await reserve({ jobId: 'задача', snapshot: '{"s":"🦭\\u0000"}', owner: 'π' });
-    expect(await quota.snapshot(tenantId, 'задача')).toBe('{"s":"🦭\\u0000"}');
+    await reserve({ jobId: 'задача', facts: '{"s":"🦭\\u0000"}\n', owner: 'π' });
+    expect(await quota.snapshot(tenantId, 'задача')).toEqual({ state: 'reserved', facts: '{"s":"🦭\\u0000"}\n' });
     expect(await quota.release({ tenantId, jobId: 'задача', owner: 'π' })).toBe(true);
     await expect(reserve({ cost: 0.5 })).rejects.toThrow(RangeError);
     await expect(reserve({ cost: -1 })).rejects.toThrow(RangeError);
@@ -208,7 +238,7 @@ describe('settle', () => {
       Array.from({ length: 10 }, (_, i) => ({ tenantId, reserve, jobId: `job-${i}` })),
     );
     await Promise.all(jobs.map(({ reserve, jobId }) => reserve({ jobId, cost: 5 })));
-    const batch = jobs.map(({ tenantId, jobId }) => ({ tenantId, jobId, tokens: 3, snapshot: 'done' }));
+    const batch = jobs.map(({ tenantId, jobId }) => ({ tenantId, jobId, tokens: 3, state: 'succeeded' as const }));
     const [first] = batch;
     const outcomes = await quota.settle(first ? [...batch, first] : []);
     expect(outcomes).toEqual([...batch.map(() => 'settled'), 'missing']);
@@ -221,7 +251,7 @@ describe('settle', () => {
   it('books what went beyond the hold as overage, which blocks until the period ends', async () => {
     const { reserve, tenantId, limits } = await openTenant(plentyOfTime(10));
     await reserve({ jobId: 'greedy', cost: 8 });
-    await quota.settle([{ tenantId, jobId: 'greedy', tokens: 25, snapshot: '' }]);
+    await quota.settle([{ tenantId, jobId: 'greedy', tokens: 25, state: 'succeeded' }]);
     expect(await quota.status(tenantId, limits)).toMatchObject([{ used: 25, overage: 17, held: 0, remaining: 0 }]);
     expect(await reserve({ cost: 0 })).toMatchObject({ outcome: 'refused', limit: 'quota' });
   });
@@ -229,9 +259,9 @@ describe('settle', () => {
   it('works while Redis forgets its scripts', async () => {
     const { reserve, tenantId } = await openTenant(plentyOfTime(10));
     await Promise.all([reserve({ jobId: 'a' }), reserve({ jobId: 'b' })]);
-    await quota.settle([{ tenantId, jobId: 'none', tokens: 1, snapshot: '' }]);
+    await quota.settle([{ tenantId, jobId: 'none', tokens: 1, state: 'succeeded' }]);
     await space.redis.script('FLUSH');
-    const batch = ['a', 'b', 'a'].map((jobId) => ({ tenantId, jobId, tokens: 1, snapshot: '' }));
+    const batch = ['a', 'b', 'a'].map((jobId) => ({ tenantId, jobId, tokens: 1, state: 'succeeded' as const }));
     expect([...(await quota.settle(batch))].sort()).toEqual(['missing', 'settled', 'settled']);
   });
 
@@ -241,7 +271,7 @@ describe('settle', () => {
     await Promise.all([good.reserve({ jobId: 'a' }), bad.reserve({ jobId: 'a' })]);
     await space.redis.rename(bad.key('quota'), bad.key('aside'));
     await space.redis.set(bad.key('quota'), 'not a hash');
-    const batch = [bad, good].map(({ tenantId }) => ({ tenantId, jobId: 'a', tokens: 1, snapshot: '' }));
+    const batch = [bad, good].map(({ tenantId }) => ({ tenantId, jobId: 'a', tokens: 1, state: 'succeeded' as const }));
     await expect(quota.settle(batch)).rejects.toMatchObject({ code: 'quota_unavailable' });
     await space.redis.rename(bad.key('aside'), bad.key('quota'));
     expect(await quota.settle(batch)).toEqual(['settled', 'missing']);
@@ -253,9 +283,9 @@ describe('load', () => {
     const { reserve, tenantId, limits, key } = await openTenant(plentyOfTime(10));
     await space.redis.del(key('quota'), key('holds'), key('expiries'));
     const openHolds = [{ jobId: 'open', tokens: 2, acceptedAtMs: Date.now(), expiresAtMs: Date.now() + 60_000 }];
-    const facts = { tenantId, limits, posted: 3, openHolds };
+    const facts = { tenantId, limits, posted: { quota: 3 }, openHolds };
     await Promise.all([quota.load(facts), reserve(), quota.load(facts)]);
-    await quota.load({ ...facts, posted: 9 });
+    await quota.load({ ...facts, posted: { quota: 9 } });
     const [status] = (await quota.status(tenantId, limits)) ?? [];
     expect(status).toMatchObject({ used: 3 });
     expect([2, 3]).toContain(status?.held);
@@ -265,17 +295,28 @@ describe('load', () => {
     const { reserve, tenantId, limits } = await openTenant(plentyOfTime(10));
     const openHolds = [{ jobId: 'open', tokens: 2, acceptedAtMs: Date.now(), expiresAtMs: Date.now() + 60_000 }];
     await space.redis.del(`${space.keyPrefix}:{${tenantId}}:quota`);
-    await quota.load({ tenantId, limits, posted: 0, openHolds });
-    const again = await reserve({ jobId: 'open', cost: 2, snapshot: 'queued', owner: 'me' });
-    expect(again).toMatchObject({ outcome: 'exists', jobId: 'open', snapshot: 'queued', limits: [{ held: 2 }] });
+    await quota.load({ tenantId, limits, posted: { quota: 0 }, openHolds });
+    const again = await reserve({ jobId: 'open', cost: 2, facts: 'the job', owner: 'me' });
+    expect(again).toMatchObject({
+      outcome: 'exists',
+      jobId: 'open',
+      snapshot: { state: 'reserved', facts: 'the job' },
+      limits: [{ held: 2 }],
+    });
     expect(await quota.release({ tenantId, jobId: 'open', owner: 'me' })).toBe(true);
+  });
+
+  it('starts a rate without what was used in its last window', async () => {
+    const limits: readonly Limit[] = [{ name: 'rate', kind: 'rate', max: 10, windowMs: DAY_MS }];
+    await quota.load({ tenantId: 'busy', limits, posted: { rate: 7 }, openHolds: [] });
+    expect(await quota.status('busy', limits)).toMatchObject([{ used: 7, remaining: 3 }]);
   });
 
   it('refuses facts of a period that is over', async () => {
     const [limit] = plentyOfTime(10);
     const period = { id: 'old', startsAtMs: 1, endsAtMs: 2, nextId: 'now', nextEndsAtMs: Date.now() + DAY_MS };
     const limits: readonly Limit[] = limit ? [{ ...limit, period }] : [];
-    const call = quota.load({ tenantId: 'late', limits, posted: 5, openHolds: [] });
+    const call = quota.load({ tenantId: 'late', limits, posted: { quota: 5 }, openHolds: [] });
     await expect(call).rejects.toMatchObject({ code: 'quota_unavailable' });
     expect(await quota.status('late', plentyOfTime(10))).toBeUndefined();
   });
@@ -288,9 +329,9 @@ describe('expired holds', () => {
     const limits = plentyOfTime(100);
     const expected: string[] = [];
     for (const tenantId of ['a', 'b', 'c']) {
-      await leaky.load({ tenantId, limits, posted: 0, openHolds: [] });
+      await leaky.load({ tenantId, limits, posted: { quota: 0 }, openHolds: [] });
       for (const jobId of ['1', '2', '3']) {
-        const job = { tenantId, jobId, owner: 'dead', cost: 1, limits, snapshot: '' };
+        const job = { tenantId, jobId, owner: 'dead', cost: 1, limits, facts: '' };
         await leaky.reserve({ ...job, holdTtlMs: 0 });
         await leaky.reserve({ ...job, jobId: `fresh-${jobId}`, holdTtlMs: 60_000 });
         expected.push(`${tenantId}/${jobId}`);

@@ -3,15 +3,28 @@ import { ConfigError } from './config-error.js';
 
 const UNITS_MS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 
-/** A duration as people write it (`250ms`, `25s`, `5m`, `1h`, `30d`) or a number of milliseconds; becomes milliseconds. */
-export const durationMs = z.union([z.string(), z.number()]).transform((value, context): number => {
-  const match = /^(\d{1,12})(ms|s|m|h|d)?$/.exec(String(value).trim());
-  if (!match) {
-    context.addIssue({ code: 'custom', message: 'must be a duration such as "250ms", "25s" or "5m"' });
+/** The longest time that a timer of Node can wait, about 24.8 days; a longer one would fire at once. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
+/**
+ * A duration as people write it (`250ms`, `25s`, `5m`, `1h`, `20d`) or a number of milliseconds, within `minMs … maxMs`
+ * (0 and what a timer can wait when absent); becomes milliseconds.
+ */
+export function duration(minMs = 0, maxMs = LONGEST_TIMER_MS) {
+  return z.union([z.string(), z.number()]).transform((value, context): number => {
+    const match = /^(\d{1,12})(ms|s|m|h|d)?$/.exec(String(value).trim());
+    const ms = match ? Number(match[1]) * UNITS_MS[(match[2] ?? 'ms') as keyof typeof UNITS_MS] : NaN;
+    if (ms >= minMs && ms <= maxMs) return ms;
+    const message = match
+      ? `must be from ${minMs} ms to ${maxMs} ms`
+      : 'must be a duration such as "250ms", "25s" or "5m"';
+    context.addIssue({ code: 'custom', message });
     return z.NEVER;
-  }
-  return Number(match[1]) * UNITS_MS[(match[2] ?? 'ms') as keyof typeof UNITS_MS];
-});
+  });
+}
+
+/** A duration without further bounds. */
+export const durationMs = duration();
 
 /** A whole number written in text, within `min … max`. */
 export function wholeNumber(min: number, max: number) {

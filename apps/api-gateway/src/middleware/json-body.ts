@@ -1,16 +1,21 @@
 import type { IncomingMessage } from 'node:http';
 import { ServiceError } from '@sluice/contracts';
 
+const MAX_DISCARDED_BYTES = 67_108_864;
 const utf8 = new TextDecoder('utf-8', { fatal: true });
 
 /**
  * Reads a JSON body of at most `maxBytes`.
  *
- * @throws ServiceError `unsupported_media_type`, `payload_too_large` or `invalid_json`. The rest of a body that is too
- * large is not read; the connection is closed after the answer.
+ * @throws ServiceError `unsupported_media_type`, `payload_too_large` or `invalid_json`.
  */
 export async function readJsonBody(request: IncomingMessage, maxBytes: number): Promise<unknown> {
-  checkHeaders(request, maxBytes);
+  try {
+    checkHeaders(request, maxBytes);
+  } catch (error) {
+    discard(request);
+    throw error;
+  }
   const bytes = await readBytes(request, maxBytes);
   if (bytes.length === 0) throw new ServiceError('invalid_json', 'The body is empty.', at('must not be empty'));
   return parseJson(decode(bytes));
@@ -39,7 +44,9 @@ function readBytes(request: IncomingMessage, maxBytes: number): Promise<Buffer> 
     request.on('data', (chunk: Buffer) => {
       size += chunk.length;
       if (size > maxBytes) {
-        request.pause();
+        chunks.length = 0;
+        request.removeAllListeners('data');
+        discard(request);
         reject(tooLarge(maxBytes));
       } else {
         chunks.push(chunk);
@@ -48,6 +55,18 @@ function readBytes(request: IncomingMessage, maxBytes: number): Promise<Buffer> 
     request.once('end', () => resolve(chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks)));
     request.once('error', reject);
     request.once('aborted', () => reject(new ServiceError('request_timeout', 'The body did not arrive whole.')));
+  });
+}
+
+/**
+ * Reads and forgets the rest of a body that is refused, up to a bound. n.b. with bytes unread the kernel would reset
+ * the connection, and the client would lose the answer that tells it why.
+ */
+function discard(request: IncomingMessage): void {
+  let size = 0;
+  request.on('data', (chunk: Buffer) => {
+    size += chunk.length;
+    if (size > MAX_DISCARDED_BYTES) request.destroy();
   });
 }
 

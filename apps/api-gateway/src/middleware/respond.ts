@@ -22,24 +22,24 @@ export function sendJson(
   response.end(payload);
 }
 
-/** The last handler: any error becomes a problem document (RFC 9457); what is not expected is logged with an id. */
+/** Answers with a problem document (RFC 9457). */
+export function sendProblem(response: ServerResponse, error: ServiceError, instance?: string): void {
+  const problem = toProblem(error);
+  sendJson(response, problem.status, instance === undefined ? problem : { ...problem, instance }, headersOf(error));
+}
+
+/** The last handler: any error becomes a problem document; what is not expected is logged with an id. */
 export function problems(logger: Logger): ErrorRequestHandler {
   // n.b. Express recognises an error handler by its four parameters.
   return function answerWithProblem(error: unknown, request, response, _next) {
     const known = asServiceError(error);
-    const problem = toProblem(known);
-    const instance = problem.code === 'internal' ? `urn:uuid:${randomUUID()}` : undefined;
-    if (problem.status >= 500) {
-      logger[instance ? 'error' : 'warn'](
-        { err: known, cause: known.cause, instance, path: request.path },
-        problem.title,
-      );
+    const instance = known.code === 'internal' ? `urn:uuid:${randomUUID()}` : undefined;
+    if (known.status >= 500) {
+      const facts = { err: known, cause: known.cause, instance, path: request.path };
+      logger[instance ? 'error' : 'warn'](facts, 'a request could not be answered');
     }
-    if (response.headersSent) {
-      response.destroy();
-      return;
-    }
-    sendJson(response, problem.status, instance ? { ...problem, instance } : problem, headersOf(known));
+    if (response.headersSent) response.destroy();
+    else sendProblem(response, known, instance);
   };
 }
 
@@ -47,9 +47,9 @@ function headersOf(error: ServiceError): Record<string, string> {
   return {
     'content-type': 'application/problem+json; charset=utf-8',
     ...(error.status === 401 && { 'www-authenticate': 'Bearer realm="sluice"' }),
+    ...error.headers,
     ...(error.retryAfterSeconds !== undefined && { 'retry-after': String(error.retryAfterSeconds) }),
-    // The unread rest of a body that is too large must not be taken for the next request.
-    ...((error.status === 413 || error.status === 408) && { connection: 'close' }),
+    ...(error.status === 408 && { connection: 'close' }),
   };
 }
 

@@ -7,6 +7,7 @@ import { readBearer } from '../authentication.js';
 import { validate } from '../field-errors.js';
 import { readJsonBody } from '../middleware/json-body.js';
 import { sendJson } from '../middleware/respond.js';
+import { isStorable, UNSTORABLE } from '../submission.js';
 
 export interface AdminRoutesOptions {
   readonly store: Pick<Store, 'upsertTenant' | 'createApiKey' | 'revokeApiKey'>;
@@ -30,10 +31,12 @@ function isTimeZone(name: string): boolean {
 export function adminRoutes(options: AdminRoutesOptions): Router {
   const { store, plans, adminKey, pepper } = options;
   const tenantSchema = z.strictObject({
-    plan: z.string().refine((plan) => plan in plans.plans, 'names no plan of config/plans.yaml'),
+    plan: z.string().refine((plan) => Object.hasOwn(plans.plans, plan), 'names no plan of config/plans.yaml'),
     timeZone: z.string().max(64).refine(isTimeZone, 'must be an IANA time zone such as "Europe/Berlin"').default('UTC'),
   });
-  const keySchema = z.strictObject({ name: z.string().min(1).max(100).default('default') });
+  const keySchema = z.strictObject({
+    name: z.string().min(1).max(100).refine(isStorable, UNSTORABLE).default('default'),
+  });
 
   function authorize(request: Request): void {
     if (adminKey === undefined) throw new ServiceError('forbidden', 'The admin API is switched off.');

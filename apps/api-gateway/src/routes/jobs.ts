@@ -1,4 +1,4 @@
-import { isJobId, ServiceError } from '@sluice/contracts';
+import { isJobId, jobIdTimeMs, ServiceError } from '@sluice/contracts';
 import type { JobWaiter, Quota } from '@sluice/quota';
 import type { Store } from '@sluice/store';
 import { Router, type Request, type RequestHandler } from 'express';
@@ -6,7 +6,7 @@ import { z } from 'zod';
 import type { Admission } from '../admission.js';
 import type { Authentication } from '../authentication.js';
 import { validate } from '../field-errors.js';
-import { isQueuedSnapshot, jobFromRecord, jobFromSnapshot, type JobView } from '../job-view.js';
+import { jobFromRecord, queuedJob, readFacts, type JobView } from '../job-view.js';
 import { readJsonBody } from '../middleware/json-body.js';
 import { sendJson } from '../middleware/respond.js';
 import { rateLimitHeaders } from '../rate-limit-headers.js';
@@ -19,13 +19,18 @@ export interface JobRoutesOptions {
   readonly tenantLimits: TenantLimits;
   readonly quota: Pick<Quota, 'snapshot'>;
   readonly store: Pick<Store, 'findJob'>;
-  readonly waiter: Pick<JobWaiter, 'wait'>;
+  readonly waiter: Pick<JobWaiter, 'wait' | 'channels'>;
   readonly maxBodyBytes: number;
   readonly maxTexts: number;
   readonly maxWaitMs: number;
+  /** Most long polls at once; one more answers at once. */
+  readonly maxWaitingPolls: number;
   /** Aborted when the gateway drains: a long poll then answers with the state it knows. */
   readonly draining: AbortSignal;
 }
+
+/** A snapshot may outlive the hold it belongs to when Redis loses memory; an older job is looked up as well. */
+const TRUST_SNAPSHOT_MS = 30_000;
 
 /** `POST /v1/jobs`: checks, reserves, queues; answers 202 with the job. */
 export function submitJob(options: JobRoutesOptions): RequestHandler {
@@ -58,14 +63,21 @@ export function jobRoutes(options: JobRoutesOptions): Router {
   async function find(tenantId: string, jobId: string): Promise<JobView | undefined> {
     // n.b. without Redis the record alone answers, at most the collector's delay behind.
     const snapshot = await quota.snapshot(tenantId, jobId).catch(() => undefined);
-    if (snapshot !== undefined && isQueuedSnapshot(snapshot)) return jobFromSnapshot(snapshot);
-    const record = await store.findJob(tenantId, jobId);
-    return record && jobFromRecord(record);
+    const waiting = snapshot && queuedJob(readFacts(snapshot.facts));
+    const ended = snapshot !== undefined && snapshot.state !== 'reserved' && snapshot.state !== 'queued';
+    const isNew = Date.now() - jobIdTimeMs(jobId) < TRUST_SNAPSHOT_MS;
+    if (waiting && !ended && isNew) return waiting;
+    const record = await store.findJob(tenantId, jobId).catch((error: unknown) => {
+      if (waiting && !ended) return undefined;
+      throw error;
+    });
+    // The end may be recorded a moment before the beginning: collectors compete. Until both are there it is queued.
+    return record ? jobFromRecord(record) : waiting;
   }
 
   async function findWaiting(request: Request, tenantId: string, jobId: string, waitMs: number) {
     let job = await find(tenantId, jobId);
-    if (waitMs === 0 || !job || isDone(job)) return job;
+    if (waitMs === 0 || !job || isDone(job) || waiter.channels >= options.maxWaitingPolls) return job;
     await waiter.wait(tenantId, jobId, {
       timeoutMs: waitMs,
       signal: AbortSignal.any([options.draining, closed(request)]),
@@ -96,6 +108,7 @@ function isDone(job: JobView): boolean {
 
 function closed(request: Request): AbortSignal {
   const controller = new AbortController();
+  if (request.destroyed || request.socket.destroyed) controller.abort();
   request.once('close', () => controller.abort());
   return controller.signal;
 }

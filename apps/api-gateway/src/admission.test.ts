@@ -1,0 +1,74 @@
+import { describe, expect, it } from '@jest/globals';
+import { ServiceError, type ModelFile } from '@sluice/contracts';
+import type { ReserveOutcome } from '@sluice/quota';
+import { createLogger } from '@sluice/runtime';
+import { createAdmission } from './admission.js';
+import { createCatalogue } from './catalogue.js';
+
+const facts = { maxInputTokens: 100, maxOutputTokens: 0, description: 'a model' } as ModelFile;
+const tokenizer = { encode: (text: string) => new Int32Array(text.length), count: (text: string) => text.length };
+const model = { name: 'm', version: '1', pool: 'p', description: '', classes: ['standard'], facts, tokenizer };
+const principal = { tenantId: 'acme', apiKeyId: '017f22e2-79b0-7cc3-98c4-dc0c0c07398f', plan: 'demo', timeZone: 'UTC' };
+const earlier = {
+  jobId: '017f22e2-79b0-7cc3-98c4-dc0c0c07398f',
+  apiKeyId: principal.apiKeyId,
+  model: 'm',
+  class: 'standard',
+  inputTokens: 5,
+  maxOutputTokens: 0,
+  reservedTokens: 5,
+  expiresAtMs: 1_900_000_000_000,
+};
+const existing: ReserveOutcome = {
+  outcome: 'exists',
+  jobId: earlier.jobId,
+  snapshot: { state: 'reserved', facts: JSON.stringify(earlier) },
+  limits: [],
+};
+
+/** An admission whose publishes fail with `code`, and what it gave back. */
+function failing(code: 'broker_unavailable' | 'publish_unconfirmed', outcome: ReserveOutcome) {
+  const released: string[] = [];
+  const admit = createAdmission({
+    catalogue: createCatalogue([model]),
+    tenantLimits: { of: () => [], load: () => Promise.resolve() },
+    quota: {
+      reserve: () => Promise.resolve(outcome),
+      confirm: () => Promise.resolve(true),
+      snapshot: () => Promise.resolve({ state: 'reserved' as const, facts: JSON.stringify(earlier) }),
+    },
+    store: { findJob: () => Promise.resolve(undefined) },
+    connection: { state: 'connected' },
+    publisher: { publish: () => Promise.reject(new ServiceError(code, 'no')) },
+    abandoned: { add: ({ jobId }) => void released.push(jobId) },
+    jobTtlMs: 1_000,
+    idempotencyTtlMs: 1_000,
+    logger: createLogger({ app: 'test', level: 'silent' }),
+  });
+  const request = {
+    principal,
+    submission: { model: 'm', input: 'hello', class: 'standard' as const },
+    idempotencyKey: 'k',
+  };
+  return { released, outcome: admit(request).catch((error: ServiceError) => error.code) };
+}
+
+describe('a publish that fails', () => {
+  it('for certain gives the hold back', async () => {
+    const { released, outcome } = failing('broker_unavailable', { outcome: 'reserved', limits: [] });
+    expect(await outcome).toBe('broker_unavailable');
+    expect(released).toHaveLength(1);
+  });
+
+  it('without a known outcome keeps the hold: the job may run', async () => {
+    const { released, outcome } = failing('publish_unconfirmed', { outcome: 'reserved', limits: [] });
+    expect(await outcome).toBe('publish_unconfirmed');
+    expect(released).toEqual([]);
+  });
+
+  it('for a repeated request keeps the hold: the first publish may have succeeded', async () => {
+    const { released, outcome } = failing('broker_unavailable', existing);
+    expect(await outcome).toBe('broker_unavailable');
+    expect(released).toEqual([]);
+  });
+});
