@@ -1,9 +1,11 @@
+import { dirname, join, relative, resolve, sep } from 'node:path';
 import js from '@eslint/js';
 import tseslint from 'typescript-eslint';
 
 /**
  * Imports point one way: contracts ← runtime ← broker, quota, store, models ← apps. Neighbours of a row do not import
- * each other. `local-services` starts servers for tests, benchmarks and scripts; nothing that ships may import it.
+ * each other, and nothing imports an app. `local-services` starts servers for tests, benchmarks and scripts; nothing
+ * that ships may import it. What a workspace's sources may import, by folder:
  */
 const layers = {
   'packages/contracts': [],
@@ -18,19 +20,55 @@ const layers = {
   'apps/results-collector': ['contracts', 'runtime', 'broker', 'quota', 'store'],
 };
 
-const every = ['contracts', 'runtime', 'broker', 'quota', 'store', 'models', 'local-services'];
+/** Tests may import every package, and so may the tools. */
+const packages = ['contracts', 'runtime', 'broker', 'quota', 'store', 'models', 'local-services'];
+const tools = { scripts: packages, benchmarks: [...packages, 'scripts'] };
 
-function forbidden(allowed) {
-  const banned = every.filter((name) => !allowed.includes(name));
-  return {
-    patterns: [
-      {
-        group: banned.flatMap((name) => [`@sluice/${name}`, `@sluice/${name}/*`]),
-        message: 'Imports point one way: see the layers in eslint.config.js.',
-      },
-      { group: ['@sluice/*/src/*', '@sluice/*/dist/*'], message: 'Import a package by its exports only.' },
-    ],
-  };
+/**
+ * Reports static, dynamic and type imports of a workspace that is not `allowed`, of a file behind a workspace's
+ * exports, and of paths that leave `folder`. The stock rule sees no dynamic imports and cannot resolve a path.
+ */
+const importLayers = {
+  meta: {
+    type: 'problem',
+    schema: [{ type: 'object' }],
+    messages: {
+      layer: 'Imports point one way: see the layers in eslint.config.js.',
+      exports: 'Import a package by its exports only.',
+      path: 'Import another workspace by its name, not by a path.',
+    },
+  },
+  create(context) {
+    const { folder, allowed } = context.options[0];
+    const root = join(import.meta.dirname, folder);
+
+    function problemOf(specifier) {
+      const [, name, subpath = ''] = /^@sluice\/([^/]+)(\/.*)?$/.exec(specifier) ?? [];
+      if (name !== undefined && !allowed.includes(name)) return 'layer';
+      if (name !== undefined && /^\/(src|dist|test)(\/|$)/.test(subpath)) return 'exports';
+      if (!specifier.startsWith('.')) return undefined;
+      const path = relative(root, resolve(dirname(context.filename), specifier));
+      return path.split(sep)[0] === '..' ? 'path' : undefined;
+    }
+
+    function check({ source }) {
+      if (typeof source?.value !== 'string') return;
+      const messageId = problemOf(source.value);
+      if (messageId) context.report({ node: source, messageId });
+    }
+
+    return {
+      ImportDeclaration: check,
+      ImportExpression: check,
+      ExportNamedDeclaration: check,
+      ExportAllDeclaration: check,
+      TSImportType: check,
+    };
+  },
+};
+
+function enforce(folder, allowed) {
+  return { 'sluice/import-layers': ['error', { folder, allowed }] };
 }
 
 export default tseslint.config(
@@ -49,10 +87,16 @@ export default tseslint.config(
       'no-console': 'error',
     },
   },
+  { plugins: { sluice: { rules: { 'import-layers': importLayers } } } },
+  ...Object.entries({ ...layers, ...tools }).map(([folder, allowed]) => ({
+    files: [`${folder}/**/*.{ts,mjs,js}`],
+    ignores: ['**/jest.config.js'], // takes the preset of the root
+    rules: enforce(folder, folder in layers ? packages : allowed),
+  })),
   ...Object.entries(layers).map(([folder, allowed]) => ({
     files: [`${folder}/src/**/*.ts`],
     ignores: ['**/*.test.ts'],
-    rules: { 'no-restricted-imports': ['error', forbidden(allowed)] },
+    rules: enforce(folder, allowed),
   })),
   {
     files: ['apps/*/src/**/*.ts', 'packages/*/src/**/*.ts'],
