@@ -1,7 +1,6 @@
 import {
   EXCHANGES,
   inputTexts,
-  isTerminal,
   MESSAGE_TYPES,
   newJobId,
   routingKey,
