@@ -17,6 +17,7 @@ import {
 } from '@sluice/runtime';
 import { createStore } from '@sluice/store';
 import { createAccounting, type Accounting } from './accounting.js';
+import { createAttendance } from './attendance.js';
 import { createAvailability } from './availability.js';
 import { createBacklog } from './backlog.js';
 import type { Config } from './config.js';
@@ -40,6 +41,11 @@ const ANSWERS_COUNT_FOR = 4;
 const FURTHER_POSTGRES_CONNECTIONS = 4;
 const DEAD_LETTERS_AT_ONCE = 16;
 const PREFETCHED_BATCHES = 4;
+/**
+ * How long facts are kept for servers that are away. With an attempt that hangs at that moment it is less than the grace
+ * of overdue jobs, so a collector that is not cut off records them before they could be swept.
+ */
+const GIVE_BACK_AFTER_MS = 60_000;
 
 export interface Collector {
   readonly lifecycle: Lifecycle;
@@ -89,14 +95,23 @@ export function createCollector(config: Config, logger: Logger): Collector {
   const { accounting } = books(Infinity);
 
   const source = { connection: consuming, publisher, logger };
-  const results = createBatchConsumer({
-    ...source,
-    queue: QUEUES.results,
-    prefetch: config.maxBatch * PREFETCHED_BATCHES,
-    maxBatch: config.maxBatch,
-    lingerMs: config.lingerMs,
-    concurrency: config.batchesInProgress,
-    handler: createResultsHandler({ accounting, backlog, signal, now }),
+  const serversUp = (): boolean => postgresServer.up && redisServer.up;
+  const results = createAttendance({
+    open: (leaving) =>
+      createBatchConsumer({
+        ...source,
+        queue: QUEUES.results,
+        prefetch: config.maxBatch * PREFETCHED_BATCHES,
+        maxBatch: config.maxBatch,
+        lingerMs: config.lingerMs,
+        concurrency: config.batchesInProgress,
+        handler: createResultsHandler({ accounting, backlog, signal: AbortSignal.any([signal, leaving]), now }),
+      }),
+    able: serversUp,
+    patienceMs: GIVE_BACK_AFTER_MS,
+    intervalMs: config.healthIntervalMs,
+    now,
+    logger,
   });
   const deadLetters = {
     ...source,
@@ -110,7 +125,7 @@ export function createCollector(config: Config, logger: Logger): Collector {
     ...books(1),
     store,
     quota,
-    mayGoOn: () => postgresServer.up && redisServer.up && backlog.quietForMs() >= config.sweepGraceMs,
+    mayGoOn: () => serversUp() && backlog.quietForMs() >= config.sweepGraceMs,
     redisNowMs: async () => Number((await redis.time())[0]) * 1_000,
     graceMs: config.sweepGraceMs,
     now,
