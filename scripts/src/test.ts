@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { readFile } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { startLocalServices } from '@sluice/local-services';
 import { buildModels } from '@sluice/models';
@@ -19,13 +20,13 @@ async function main(args: readonly string[]): Promise<number> {
   const interrupt = (): void => void services.stop().finally(() => process.exit(130));
   process.once('SIGINT', interrupt);
   process.once('SIGTERM', interrupt);
-  try {
-    await buildModels({ directory: MODEL_DIR, report: (message) => process.stdout.write(`  ${message}\n`) });
-    const code = await runTurbo(args, services.environment);
-    return await report(code);
-  } finally {
-    await services.stop();
-  }
+  const code = await runTests(args, services.environment).finally(() => services.stop());
+  return report(code);
+}
+
+async function runTests(args: readonly string[], environment: Readonly<Record<string, string>>): Promise<number> {
+  await buildModels({ directory: MODEL_DIR, report: (message) => process.stdout.write(`  ${message}\n`) });
+  return runTurbo(args, environment);
 }
 
 function runTurbo(args: readonly string[], environment: Readonly<Record<string, string>>): Promise<number> {
@@ -39,6 +40,8 @@ function runTurbo(args: readonly string[], environment: Readonly<Record<string, 
       'typecheck',
       'test',
       '--continue=always',
+      // The servers and the apps under test need the cores too.
+      `--concurrency=${Math.max(2, availableParallelism())}`,
       '--output-logs=new-only',
       '--log-order=grouped',
       ...args,
