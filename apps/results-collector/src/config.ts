@@ -23,7 +23,8 @@ export const environmentSchema = z.object({
   SLUICE_SWEEP_INTERVAL: durationMs.default(15_000),
   /**
    * How long a hold in Redis must have been expired, and how long the results queue must have been flowing, before
-   * a sweep touches anything: facts that are on their way come first.
+   * a sweep touches anything: facts that are on their way come first. Below 10 s a failure that is only tried again
+   * after the longest wait (5 s) could look like quiet.
    */
   SLUICE_SWEEP_GRACE: durationMs.default(60_000),
   SLUICE_MAINTENANCE_INTERVAL: durationMs.default(HOUR_MS),

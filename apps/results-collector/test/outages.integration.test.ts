@@ -4,9 +4,10 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { QUEUES, type AcceptedMessage } from '@sluice/contracts';
 import { startLocalServices, testServices, type LocalServices } from '@sluice/local-services';
+import { closeRedis, connectRedis, redisReady } from '@sluice/quota';
 import { delay } from '@sluice/runtime';
 import { completedMessage } from './messages.js';
-import { eventually, inputTokensOf, jobIdAt, openWorkbench, type Bench, type Workbench } from './workbench.js';
+import { eventually, inputTokensOf, jobIdAt, logger, openWorkbench, type Bench, type Workbench } from './workbench.js';
 
 const SWEEP_GRACE_MS = 400;
 
@@ -168,6 +169,27 @@ describe('when Redis is killed', () => {
     await bench.redisIsBack();
     await bench.collector().lifecycle.start();
     expect(await bench.settled()).toEqual({ held: 0, used: inputTokensOf(jobs), overage: 0 });
+    await expectBooksOf(jobs);
+  });
+});
+
+describe('when Redis is full', () => {
+  it('the books go on and the holds are settled once there is room', async () => {
+    const jobs = await bench.heldJobs(20);
+    const sum = inputTokensOf(jobs);
+    const admin = connectRedis({ url: services.servers.redis.url, name: 'admin', logger });
+    await redisReady(admin, 5_000);
+    await bench.collector().lifecycle.start();
+    await admin.config('SET', 'maxmemory', '1');
+    await flow(jobs, async () => undefined);
+    await eventually(
+      () => bench.ledger(),
+      ({ terminals }) => terminals > 0,
+    );
+    expect(await bench.tokens()).toEqual({ held: sum, used: 0, overage: 0 });
+    await admin.config('SET', 'maxmemory', '0');
+    await closeRedis(admin);
+    expect(await bench.settled()).toEqual({ held: 0, used: sum, overage: 0 });
     await expectBooksOf(jobs);
   });
 });
