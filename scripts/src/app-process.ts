@@ -1,6 +1,7 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs';
+import { lastError } from './last-error.js';
 import { appEntry } from './paths.js';
 
 export const APPS = ['api-gateway', 'ml-worker', 'results-collector'] as const;
@@ -43,8 +44,8 @@ interface ReadyMessage {
 
 /** Starts one app as its own process and waits until it says that it works. */
 export async function startApp(options: AppProcessOptions): Promise<AppProcess> {
-  let child = launch(options, options.environment);
-  let ready = await whenReady(child, options);
+  let { child, logStart } = launch(options, options.environment);
+  let ready = await whenReady(child, options, logStart);
   let exited = once(child, 'exit').then(() => undefined);
 
   async function end(signal: NodeJS.Signals): Promise<number | null> {
@@ -75,30 +76,41 @@ export async function startApp(options: AppProcessOptions): Promise<AppProcess> 
     kill: async () => void (await end('SIGKILL')),
     async restart() {
       const port = ready.port === undefined ? {} : { SLUICE_PORT: String(ready.port) };
-      child = launch(options, { ...options.environment, ...port });
+      ({ child, logStart } = launch(options, { ...options.environment, ...port }));
       exited = once(child, 'exit').then(() => undefined);
-      ready = await whenReady(child, options);
+      ready = await whenReady(child, options, logStart);
     },
   };
 }
 
-function launch({ app, logFile }: AppProcessOptions, environment: NodeJS.ProcessEnv): ChildProcess {
+interface Launched {
+  readonly child: ChildProcess;
+  /** Where its lines begin in the log file, in bytes. */
+  readonly logStart: number;
+}
+
+function launch({ app, logFile }: AppProcessOptions, environment: NodeJS.ProcessEnv): Launched {
   const log = openSync(logFile, 'a');
+  const logStart = fstatSync(log).size;
   // n.b. detached: Ctrl-C in a terminal reaches the whole process group, and a second signal would force an app to end
   // with work in flight. Only the parent gets it and then tells each app. An app whose parent dies drains by itself.
   const child = fork(appEntry(app), { env: environment, stdio: ['ignore', log, log, 'ipc'], detached: true });
   closeSync(log);
-  return child;
+  return { child, logStart };
 }
 
-function whenReady(child: ChildProcess, { name, logFile }: AppProcessOptions): Promise<ReadyMessage> {
+function whenReady(child: ChildProcess, options: AppProcessOptions, logStart: number): Promise<ReadyMessage> {
+  const { name, logFile } = options;
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => fail('was not ready in time'), READY_TIMEOUT_MS);
-    const onExit = (code: number | null, signal: string | null): void => fail(`ended (${signal ?? code})`);
+    const timer = setTimeout(() => fail(`was not ready within ${READY_TIMEOUT_MS / 1000} s`), READY_TIMEOUT_MS);
+    const onExit = (code: number | null, signal: string | null): void =>
+      fail(`ended before it was ready (${signal ?? `exit code ${code}`})`);
     function fail(what: string): void {
       clearTimeout(timer);
+      child.off('exit', onExit);
       child.kill('SIGKILL');
-      reject(new Error(`${name} ${what} before it was ready; see ${logFile}`));
+      const reason = lastError(readFileSync(logFile).subarray(logStart).toString());
+      reject(new Error(`${name} ${what}${reason === undefined ? '' : `: ${reason}`}\nIts log: ${logFile}`));
     }
     child.once('exit', onExit);
     child.on('message', (message: ReadyMessage) => {
