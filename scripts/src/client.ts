@@ -11,6 +11,8 @@ export interface CallOptions {
   readonly key?: string;
   readonly body?: unknown;
   readonly headers?: Readonly<Record<string, string>>;
+  /** How long to wait for the answer; default 90 s. */
+  readonly timeoutMs?: number;
 }
 
 const agent = new Agent({ connections: 128, headersTimeout: 90_000, bodyTimeout: 90_000 });
@@ -26,6 +28,7 @@ export async function call<Body>(url: string, path: string, options: CallOptions
       ...options.headers,
     },
     ...(options.body !== undefined && { body: JSON.stringify(options.body) }),
+    ...(options.timeoutMs !== undefined && { signal: AbortSignal.timeout(options.timeoutMs) }),
   });
   return { status: statusCode, headers, body: (await body.json()) as Body };
 }
@@ -43,8 +46,11 @@ export async function closeClient(): Promise<void> {
 
 export interface Tenant {
   readonly tenantId: string;
+  readonly apiKeyId: string;
   readonly key: string;
 }
+
+const REVOKE_TIMEOUT_MS = 5_000;
 
 /** Makes a tenant and a key for it, through the admin API. */
 export async function createTenant(
@@ -54,10 +60,22 @@ export async function createTenant(
   const { tenantId, ...body } = tenant;
   const key = suite.adminKey;
   await mustCall(suite.url, `/v1/admin/tenants/${tenantId}`, { method: 'PUT', key, body });
-  const created = await mustCall<{ key: string }>(suite.url, `/v1/admin/tenants/${tenantId}/keys`, {
+  const created = await mustCall<{ id: string; key: string }>(suite.url, `/v1/admin/tenants/${tenantId}/keys`, {
     method: 'POST',
     key,
     body: { name: 'demo' },
   });
-  return { tenantId, key: created.key };
+  return { tenantId, apiKeyId: created.id, key: created.key };
+}
+
+/** Makes the tenant's key worthless. The tenant and its books stay. */
+export async function revokeKey(
+  suite: { readonly url: string; readonly adminKey: string },
+  { apiKeyId }: Tenant,
+): Promise<void> {
+  await mustCall(suite.url, `/v1/admin/keys/${apiKeyId}`, {
+    method: 'DELETE',
+    key: suite.adminKey,
+    timeoutMs: REVOKE_TIMEOUT_MS,
+  });
 }
