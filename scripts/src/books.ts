@@ -1,17 +1,6 @@
-import pg from 'pg';
+import type pg from 'pg';
 import type { DemoRun } from './demo-run.js';
-
-/** `GET /v1/quota`, as far as it is used here. */
-export interface QuotaAnswer {
-  readonly limits: readonly {
-    readonly name: string;
-    readonly kind: string;
-    readonly max: number;
-    readonly used: number;
-    readonly held: number;
-    readonly remaining: number;
-  }[];
-}
+import { heldTokens, monthlyLimit, type Position } from './position.js';
 
 export interface LedgerRow {
   readonly jobId: string;
@@ -39,71 +28,93 @@ export interface Books {
   readonly problems: readonly string[];
 }
 
-export interface QuotaChange {
-  readonly before: QuotaAnswer;
-  readonly after: QuotaAnswer;
+/** What the tenant had used and held before and after the run. */
+export interface PositionChange {
+  readonly before: Position;
+  readonly after: Position;
 }
 
 const SHOWN_ENTRIES = 6;
 
 /**
  * Checks a run as an outsider would, from HTTP answers and PostgreSQL alone: every accepted job has one reserve and one
- * terminal entry, the ledger says what HTTP said, the quota moved by exactly that, and no reconciliation view has a row.
+ * terminal entry, the ledger says what HTTP said, the tenant's quota moved as its ledger did, and no reconciliation view
+ * has a row. Other jobs of the tenant may have run meanwhile.
  */
-export async function checkBooks(url: string, tenantId: string, run: DemoRun, quota: QuotaChange): Promise<Books> {
-  const client = new pg.Client({ connectionString: url, statement_timeout: 30_000 });
-  await client.connect();
-  try {
-    const jobIds = run.results.map(({ job }) => job.id);
-    const used = run.results.reduce(
-      (sum, { job }) => sum + (job.usage?.inputTokens ?? 0) + (job.usage?.outputTokens ?? 0),
-      0,
-    );
-    const entries = await countEntries(client, jobIds);
-    const views = await reconciliation(client);
-    const monthly = movement(quota);
-    const notSucceeded = run.results.filter(({ job }) => job.state !== 'succeeded').length;
+export async function checkBooks(
+  client: pg.Client,
+  tenantId: string,
+  run: DemoRun,
+  change: PositionChange,
+): Promise<Books> {
+  const jobIds = run.results.map(({ job }) => job.id);
+  const used = run.results.reduce(
+    (sum, { job }) => sum + (job.usage?.inputTokens ?? 0) + (job.usage?.outputTokens ?? 0),
+    0,
+  );
+  const entries = await countEntries(client, jobIds);
+  const views = await reconciliation(client);
+  const moved = movement(change);
+  const notSucceeded = run.results.filter(({ job }) => job.state !== 'succeeded').length;
 
-    const verdicts: readonly (readonly [boolean, string, string])[] = [
-      [notSucceeded === 0, `all ${jobIds.length} jobs succeeded`, `${notSucceeded} jobs did not succeed`],
-      [
-        entries.reserved === jobIds.length && entries.terminal === jobIds.length,
-        `each of them has one reserve and one terminal entry in the ledger`,
-        `${jobIds.length} jobs have ${entries.reserved} reserve and ${entries.terminal} terminal entries`,
-      ],
-      [
-        entries.tokens === used,
-        `the ledger bills the ${used} tokens that HTTP reported`,
-        `the ledger bills ${entries.tokens} tokens, HTTP reported ${used}`,
-      ],
-      [
-        monthly.used === used && monthly.held === 0,
-        `the monthly quota moved by the same ${used}, and nothing is held any more`,
-        `the monthly quota moved by ${monthly.used} instead of ${used}; ${monthly.held} tokens are still held`,
-      ],
-      [
-        views.every(({ rows }) => rows === 0),
-        `${views.length} reconciliation views are empty`,
-        views
-          .filter(({ rows }) => rows > 0)
-          .map(({ name, rows }) => `${name} has ${rows} rows`)
-          .join(', '),
-      ],
-    ];
-    return {
-      ledger: await newestEntries(client, jobIds),
-      daily: await dailyReport(client, tenantId),
-      checks: verdicts.filter(([right]) => right).map(([, text]) => text),
-      problems: verdicts.filter(([right]) => !right).map(([, , text]) => text),
-    };
-  } finally {
-    await client.end();
-  }
+  const verdicts: readonly (readonly [boolean, string, string])[] = [
+    [notSucceeded === 0, `all ${jobIds.length} jobs succeeded`, `${notSucceeded} jobs did not succeed`],
+    [
+      entries.reserved === jobIds.length && entries.terminal === jobIds.length,
+      `each of them has one reserve and one terminal entry in the ledger`,
+      `${jobIds.length} jobs have ${entries.reserved} reserve and ${entries.terminal} terminal entries`,
+    ],
+    [
+      entries.tokens === used,
+      `the ledger bills the ${used} tokens that HTTP reported`,
+      `the ledger bills ${entries.tokens} tokens, HTTP reported ${used}`,
+    ],
+    [
+      moved.quota === moved.ledger,
+      `the monthly quota moved by ${moved.quota}, exactly as the tenant's ledger did`,
+      `the monthly quota moved by ${moved.quota}, the tenant's ledger by ${moved.ledger}`,
+    ],
+    [
+      moved.held <= moved.heldBefore,
+      moved.held === 0
+        ? 'nothing is held any more'
+        : `nothing more is held than before, ${moved.held} tokens since an earlier start`,
+      `${moved.held} tokens are still held, before it were ${moved.heldBefore}`,
+    ],
+    [
+      views.every(({ rows }) => rows === 0),
+      `${views.length} reconciliation views are empty`,
+      views
+        .filter(({ rows }) => rows > 0)
+        .map(({ name, rows }) => `${name} has ${rows} rows`)
+        .join(', '),
+    ],
+  ];
+  return {
+    ledger: await newestEntries(client, jobIds),
+    daily: await dailyReport(client, tenantId),
+    checks: verdicts.filter(([right]) => right).map(([, text]) => text),
+    problems: verdicts.filter(([right]) => !right).map(([, , text]) => text),
+  };
 }
 
-function movement({ before, after }: QuotaChange): { used: number; held: number } {
-  const monthly = (answer: QuotaAnswer) => answer.limits.find(({ kind }) => kind === 'quota');
-  return { used: (monthly(after)?.used ?? 0) - (monthly(before)?.used ?? 0), held: monthly(after)?.held ?? 0 };
+function movement({ before, after }: PositionChange) {
+  return {
+    quota: (monthlyLimit(after.quota)?.used ?? 0) - (monthlyLimit(before.quota)?.used ?? 0),
+    ledger: after.ledgerTokens - before.ledgerTokens,
+    held: heldTokens(after.quota),
+    heldBefore: heldTokens(before.quota),
+  };
+}
+
+/** Tokens the tenant was ever billed for. */
+export async function billedTokens(client: pg.Client, tenantId: string): Promise<number> {
+  const { rows } = await client.query<{ tokens: string }>(
+    `SELECT coalesce(sum(input_tokens + output_tokens), 0)::text AS tokens
+     FROM ledger WHERE tenant_id = $1 AND phase = 2`,
+    [tenantId],
+  );
+  return Number(rows[0]?.tokens ?? 0);
 }
 
 async function countEntries(client: pg.Client, jobIds: readonly string[]) {

@@ -6,12 +6,14 @@ export interface Output {
   step(text: string, startedAtMs?: number): void;
   heading(text: string): void;
   line(text?: string): void;
+  /** Something that went wrong, on stderr. */
+  problem(text: string): void;
   table(head: readonly string[], rows: readonly (readonly (string | number)[])[]): void;
   /** Progress of `total` things; a plain line at the end where there is no terminal. */
   progress(text: string, total: number): { tick(): void; done(): void };
 }
 
-/** What a person sees. With `quiet` only `line` prints. */
+/** What a person sees. With `quiet` only `line` and `problem` print. */
 export function createOutput(quiet: boolean): Output {
   const print = (text: string): void => void process.stdout.write(`${text}\n`);
   const loud = quiet ? (): void => undefined : print;
@@ -23,6 +25,7 @@ export function createOutput(quiet: boolean): Output {
     },
     heading: (text) => loud(`\n${text}`),
     line: (text = '') => print(text),
+    problem: (text) => void process.stderr.write(`\n✗ ${text}\n`),
     table(head, rows) {
       const table = new Table({ head: [...head], style: { head: [], border: [], compact: true } });
       table.push(...rows.map((row) => [...row]));

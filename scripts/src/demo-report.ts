@@ -1,7 +1,7 @@
 import type { Books } from './books.js';
 import type { Output } from './console-output.js';
 import { percentile, type DemoResult, type DemoRun } from './demo-run.js';
-import type { QuotaAnswer } from './books.js';
+import type { QuotaAnswer } from './position.js';
 
 export interface DemoReport {
   readonly output: Output;

@@ -1,201 +1,220 @@
 import { randomUUID } from 'node:crypto';
-import { existsSync, readFileSync } from 'node:fs';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { startLocalServices, type LocalServices } from '@sluice/local-services';
 import { buildModels } from '@sluice/models';
-import { checkBooks, type QuotaAnswer } from './books.js';
-import { closeClient, createTenant, mustCall, type Tenant } from './client.js';
+import { closeClient, createTenant, revokeKey, type Tenant } from './client.js';
 import { createOutput, type Output } from './console-output.js';
-import { loadDemoTexts } from './demo-data.js';
-import { printDemo } from './demo-report.js';
-import { runDemo } from './demo-run.js';
+import { demonstrate, type Demonstration } from './demonstration.js';
+import { openLogFolder } from './log-folder.js';
 import { LOCAL, MODEL_DIR } from './paths.js';
-import { removeRunFile, removeRunFileNow, writeRunFile } from './run-file.js';
+import { choosePort } from './port.js';
+import { createRunFile, type RunFile, type RunFileContent } from './run-file.js';
+import { loadSecrets } from './secrets-file.js';
 import { parseStartOptions, USAGE, type StartOptions } from './start-options.js';
-import { newSecrets, startSuite, type Suite, type SuiteSecrets } from './suite.js';
+import { startSuite, type Suite } from './suite.js';
+import { supervise, type Supervision } from './supervision.js';
 
-const DEFAULT_PORT = 8080;
 const DEMO_TENANT = 'demo';
-const RESTART_DELAY_MS = 1_000;
+/** Exit code of a shell's command that Ctrl-C has ended. */
+const INTERRUPTED = 130;
 
-/** Everything one start has made, in the order it is taken down. */
+/** Everything one start has made so far. */
 interface Running {
   services?: LocalServices;
   suite?: Suite;
-  runFile?: string;
+  tenant?: Tenant;
+  runFile?: RunFile;
+  supervision?: Supervision;
+}
+
+/** A suite that serves, with what its start has shown. */
+interface Serving extends Demonstration {
+  readonly services: LocalServices;
+  readonly suite: Suite;
+  readonly runFile: RunFile;
 }
 
 async function main(options: StartOptions): Promise<number> {
+  const port = await choosePort(options.port);
   const output = createOutput(options.quiet);
   const running: Running = {};
   const interrupted = whenInterrupted();
-  process.on('exit', () => running.runFile && removeRunFileNow(running.runFile));
-  try {
-    const outcome = await Promise.race([
-      bringUp(options, output, running),
-      interrupted.then(() => 'interrupted' as const),
-    ]);
-    if (outcome === 'interrupted') return 130;
-    if (options.once) return outcome.healthy ? 0 : 1;
-    superviseApps(outcome.suite, output, interrupted);
-    await interrupted;
-    return 0;
-  } finally {
-    output.line('\nStopping: work in flight is finished first …');
-    await takeDown(running);
-    output.line('Stopped. Nothing is left running.');
-  }
+  process.on('exit', () => running.runFile?.removeNow());
+  const work = new AbortController();
+  const bringingUp = bringUp({ ...options, port }, { output, running, signal: work.signal });
+  let code = await serve(options, { bringingUp, interrupted, running, output }).catch((error: unknown) => {
+    output.problem(messageOf(error));
+    return 1;
+  });
+  output.line('\nStopping: work in flight is finished first …');
+  work.abort();
+  if (!(await takeDown(running, bringingUp, output))) code = 1;
+  output.line(
+    code === 0 || code === INTERRUPTED
+      ? 'Stopped. Nothing is left running.'
+      : 'Stopped because of what is marked ✗ above.',
+  );
+  return code;
 }
 
-async function bringUp(options: StartOptions, output: Output, running: Running) {
+interface Means {
+  readonly bringingUp: Promise<Serving>;
+  readonly interrupted: Promise<void>;
+  readonly running: Running;
+  readonly output: Output;
+}
+
+/** Resolves with the exit code when it is time to stop. Throws what made it impossible to go on. */
+async function serve({ once }: StartOptions, { bringingUp, interrupted, running, output }: Means): Promise<number> {
+  const serving = await Promise.race([bringingUp, interrupted]);
+  if (!serving) return INTERRUPTED;
+  if (once) return serving.healthy ? 0 : 1;
+  const { suite, services, runFile } = serving;
+  running.supervision = supervise({
+    apps: suite.apps,
+    servers: Object.values(services.servers),
+    report: (line) => output.line(line),
+    onRestart: () => runFile.write(),
+  });
+  output.line('\nCtrl-C stops everything.');
+  const failure = await Promise.race([running.supervision.failed, interrupted]);
+  if (failure) throw failure;
+  return 0;
+}
+
+interface BringUp {
+  readonly output: Output;
+  /** Filled on the way, so that what is there can be taken down whenever it ends. */
+  readonly running: Running;
+  /** Aborted when what is being brought up is no longer wanted. */
+  readonly signal: AbortSignal;
+}
+
+async function bringUp(options: StartOptions, { output, running, signal }: BringUp): Promise<Serving> {
   output.heading('Sluice');
   const startedAt = performance.now();
   const models = buildModels({ directory: MODEL_DIR, report: (message) => output.step(message) });
-  running.services = await startLocalServices({
+  models.catch(noop); // it may fail while the servers are still starting; awaited below
+  const services = await startLocalServices({
     directory: join(LOCAL, 'services'),
     keepData: true,
     report: ({ server, message }) => output.step(`${server}: ${message}`),
   });
+  running.services = services;
   await models;
+  signal.throwIfAborted();
   output.step('models and servers are ready', startedAt);
 
   const suiteStartedAt = performance.now();
   const suite = await startSuite({
-    environment: running.services.environment,
-    directory: join(LOCAL, 'logs'),
+    environment: services.environment,
+    directory: await openLogFolder(join(LOCAL, 'logs')),
     gateways: options.gateways,
     workers: options.workers,
     collectors: options.collectors,
-    port: await choosePort(options.port),
-    secrets: await loadSecrets(),
+    port: options.port,
+    secrets: await loadSecrets(join(LOCAL, 'secrets.json')),
   });
   running.suite = suite;
+  signal.throwIfAborted();
   output.step(suite.apps.map(({ name, pid }) => `${name} (pid ${pid})`).join(', '), suiteStartedAt);
 
   const tenant = await createTenant(suite, { tenantId: DEMO_TENANT, plan: 'demo' });
-  running.runFile = await announce(suite, running.services, tenant);
-  const healthy = await demonstrate({ suite, tenant, services: running.services, output });
-  printAddresses(suite, tenant, running.runFile, output);
-  return { suite, healthy };
+  running.tenant = tenant;
+  const startedAtTime = new Date().toISOString();
+  const runFile = createRunFile(LOCAL, () => describeRun(suite, services, tenant, startedAtTime));
+  running.runFile = runFile;
+  await runFile.write();
+  const postgresUrl = services.environment['SLUICE_POSTGRES_URL'] ?? '';
+  const demonstration = await demonstrate({ suite, tenant, postgresUrl, output });
+  printAddresses({ suite, tenant, runFile, run: demonstration.run }, output);
+  return { ...demonstration, services, suite, runFile };
 }
 
-interface Demonstration {
-  readonly suite: Suite;
-  readonly tenant: Tenant;
-  readonly services: LocalServices;
-  readonly output: Output;
-}
-
-/** Pushes real texts through, shows what came of them, and checks the books. True when everything is right. */
-async function demonstrate({ suite, tenant, services, output }: Demonstration): Promise<boolean> {
-  const texts = await loadDemoTexts();
-  output.heading(`First jobs: ${texts.length} texts from examples/data, each a job of its own over HTTP`);
-  const quotaBefore = await mustCall<QuotaAnswer>(suite.url, '/v1/quota', { key: tenant.key });
-  const progress = output.progress('jobs done', texts.length);
-  const run = await runDemo(suite.urls, tenant, texts, () => progress.tick());
-  progress.done();
-  const quotaAfter = await mustCall<QuotaAnswer>(suite.url, '/v1/quota', { key: tenant.key });
-  const books = await checkBooks(services.environment['SLUICE_POSTGRES_URL'] ?? '', tenant.tenantId, run, {
-    before: quotaBefore,
-    after: quotaAfter,
-  });
-  printDemo({ output, run, quotaBefore, quotaAfter, books });
-  return books.problems.length === 0;
-}
-
-async function announce(suite: Suite, services: LocalServices, tenant: Tenant): Promise<string> {
-  const usual = join(LOCAL, 'run.json');
-  const path = isTaken(usual) ? join(LOCAL, `run-${process.pid}.json`) : usual;
+function describeRun(suite: Suite, services: LocalServices, tenant: Tenant, startedAt: string): RunFileContent {
   const serverPids = Object.values(services.servers).flatMap(({ name, pid }) =>
-    pid === undefined ? [] : [[name, pid]],
+    pid === undefined ? [] : [[name, pid] as const],
   );
-  await writeRunFile(path, {
+  return {
     pid: process.pid,
-    startedAt: new Date().toISOString(),
+    startedAt,
     url: suite.url,
     urls: suite.urls,
     demo: tenant,
     adminKey: suite.adminKey,
     servers: services.environment,
-    pids: { ...suite.pids, ...(Object.fromEntries(serverPids) as Record<string, number>) },
-  });
-  return path;
+    pids: { ...suite.pids, ...Object.fromEntries(serverPids) },
+  };
 }
 
-/** Whether another start, still alive, owns this file. */
-function isTaken(path: string): boolean {
-  if (!existsSync(path)) return false;
-  try {
-    const { pid } = JSON.parse(readFileSync(path, 'utf8')) as { pid: number };
-    process.kill(pid, 0);
-    return pid !== process.pid;
-  } catch {
-    return false;
-  }
+interface Addresses extends Pick<Demonstration, 'run'> {
+  readonly suite: Suite;
+  readonly tenant: Tenant;
+  readonly runFile: RunFile;
 }
 
-function printAddresses(suite: Suite, tenant: Tenant, runFile: string, output: Output): void {
+/** Every command works as it is printed, in any POSIX shell. */
+function printAddresses({ suite, tenant, runFile, run }: Addresses, output: Output): void {
+  const authorization = `-H 'Authorization: Bearer ${tenant.key}'`;
   output.line(`\nServing at ${suite.urls.join(', ')}`);
   output.line(`  tenant ${tenant.tenantId}, API key ${tenant.key}`);
-  output.line(`  servers, keys and pids: ${runFile}`);
-  output.line('\nTry it:\n');
-  output.line(`  curl -s ${suite.url}/v1/jobs -H 'Authorization: Bearer ${tenant.key}' \\`);
+  output.line(`  servers, keys and pids: ${runFile.path}`);
+  output.line('\nTry it; the answer names the job:\n');
+  output.line(`  curl -s ${suite.url}/v1/jobs ${authorization} \\`);
   output.line(`    -H 'Content-Type: application/json' -H 'Idempotency-Key: ${randomUUID()}' \\`);
   output.line(`    -d '{"model":"guesslang","input":"def add(a, b):\\n    return a + b\\n"}'`);
-  output.line(`\n  curl -s '${suite.url}/v1/jobs/<id of the answer>?wait=10' -H 'Authorization: Bearer ${tenant.key}'`);
+  output.line('\nThe result of one of the first jobs; put the id of yours in its place:\n');
+  output.line(`  curl -s '${suite.url}/v1/jobs/${run.results.at(-1)?.job.id}?wait=10' ${authorization}`);
 }
 
-/** An app that ends although nobody told it to is started again: that is what a cluster would do. */
-function superviseApps(suite: Suite, output: Output, interrupted: Promise<void>): void {
-  let ending = false;
-  void interrupted.then(() => (ending = true));
-  for (const app of suite.apps) {
-    const watch = async (): Promise<void> => {
-      while (!ending) {
-        await Promise.race([app.exited, interrupted]);
-        if (ending) return;
-        output.line(`${app.name} ended; see ${app.logFile}. Starting it again.`);
-        await new Promise((resolve) => setTimeout(resolve, RESTART_DELAY_MS));
-        if (!ending) await app.restart().catch((error: Error) => output.line(error.message));
-      }
-    };
-    void watch();
+/**
+ * Ends all that was made, in the order in which work is finished and billed; what one step cannot do does not keep the
+ * others from being done. True when every step succeeded.
+ */
+async function takeDown(running: Running, bringingUp: Promise<unknown>, output: Output): Promise<boolean> {
+  const { supervision, runFile } = running;
+  const steps: readonly (() => Promise<void> | undefined)[] = [
+    () => supervision?.stop(),
+    () => runFile?.remove(),
+    () => endSuite(running, output),
+    // What was interrupted on the way fails now that its suite is gone, or comes to its next step and notices.
+    () => bringingUp.then(noop, noop),
+    () => running.runFile?.remove(),
+    () => endSuite(running, output),
+    () => closeClient(),
+    () => running.services?.stop(),
+  ];
+  let succeeded = true;
+  for (const step of steps) {
+    try {
+      await step();
+    } catch (error) {
+      succeeded = false;
+      output.problem(messageOf(error));
+    }
   }
-  output.line('\nCtrl-C stops everything.');
+  return succeeded;
 }
 
-async function takeDown(running: Running): Promise<void> {
-  if (running.runFile) await removeRunFile(running.runFile);
-  await running.suite?.stop();
-  await closeClient();
-  await running.services?.stop();
-}
-
-/** Secrets outlive a start, so that keys handed out before still work. */
-async function loadSecrets(): Promise<SuiteSecrets> {
-  const path = join(LOCAL, 'secrets.json');
-  await mkdir(LOCAL, { recursive: true });
-  if (!existsSync(path)) {
-    await writeFile(path, JSON.stringify(newSecrets()), { mode: 0o600, flag: 'wx' }).catch(
-      (error: NodeJS.ErrnoException) => {
-        if (error.code !== 'EEXIST') throw error;
-      },
+/** Revokes the key of this start, since the next makes another, and stops the apps. */
+async function endSuite(running: Running, output: Output): Promise<void> {
+  const { suite, tenant } = running;
+  if (!suite) return;
+  delete running.suite;
+  if (tenant) {
+    await revokeKey(suite, tenant).catch((error: unknown) =>
+      output.line(`The API key of this start stays valid, it could not be revoked: ${messageOf(error)}`),
     );
   }
-  return JSON.parse(await readFile(path, 'utf8')) as SuiteSecrets;
+  await suite.stop();
 }
 
-/** The port asked for, or 8080, or a free one when nobody asked and 8080 is taken. */
-async function choosePort(asked: number): Promise<number> {
-  if (asked >= 0) return asked;
-  const free = await new Promise<boolean>((resolve) => {
-    const probe = createServer();
-    probe.once('error', () => resolve(false));
-    probe.listen(DEFAULT_PORT, '127.0.0.1', () => probe.close(() => resolve(true)));
-  });
-  return free ? DEFAULT_PORT : 0;
+function noop(): void {
+  // nothing is left to do
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 /** Resolves on Ctrl-C, SIGTERM, or when the npm that started us is gone; a second signal ends at once. */
@@ -219,7 +238,7 @@ try {
   if (options === 'help') process.stdout.write(USAGE);
   else process.exitCode = await main(options);
 } catch (error) {
-  process.stderr.write(`\n${error instanceof Error ? error.message : String(error)}\n`);
+  process.stderr.write(`\n${messageOf(error)}\n`);
   process.exitCode = 1;
 }
 process.exit();

@@ -1,7 +1,7 @@
 import type pg from 'pg';
 import { reconciliation } from '../src/books.js';
 import { mustCall, type Tenant } from '../src/client.js';
-import type { QuotaAnswer } from '../src/books.js';
+import type { QuotaAnswer } from '../src/position.js';
 
 /** What an outsider can see of a tenant's books: the ledger by job, the quota, the reconciliation views. */
 export interface BooksOf {
