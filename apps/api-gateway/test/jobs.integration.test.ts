@@ -309,21 +309,19 @@ describe('a gateway', () => {
     const leaving = await fixture.startGateway();
     const key = await createTenant(leaving.url, 'restless');
     let accepted = 0;
-    const client = async (): Promise<string> => {
+    const client = async (): Promise<void> => {
       for (;;) {
-        try {
-          if ((await submit(key, good, {}, leaving.url)).status === 202) accepted += 1;
-        } catch (error) {
-          return ((error as Error).cause as NodeJS.ErrnoException).code ?? 'unknown';
-        }
+        const answer = await submit(key, good, {}, leaving.url).catch(() => undefined);
+        if (!answer) return;
+        if (answer.status === 202) accepted += 1;
       }
     };
     const clients = Array.from({ length: 24 }, client);
     while (accepted < 200) await sleep(5);
     leaving.process.kill('SIGTERM');
     expect(await leaving.stop()).toBe(0);
-    const ends = await Promise.all(clients);
-    expect(new Set(ends)).toEqual(new Set(['ECONNREFUSED']));
+    await Promise.all(clients);
+    // A request that was taken and then cut off would have left a hold that nobody knows of.
     expect(await monthly(key)).toEqual({ used: 0, held: accepted * 22 });
   });
 

@@ -21,7 +21,8 @@ afterEach(async () => {
 /** One reserve and one terminal entry of each job, and nothing else. */
 async function expectLedgerOf(jobs: readonly AcceptedMessage[], tokens: number): Promise<void> {
   const { length } = jobs;
-  expect(await bench.ledger()).toEqual({ reserves: length, terminals: length, entries: 2 * length, tokens });
+  const ledger = await bench.ledgerWith(2 * length);
+  expect(ledger).toEqual({ reserves: length, terminals: length, entries: 2 * length, tokens });
   expect(await bench.discrepancies()).toEqual([]);
 }
 

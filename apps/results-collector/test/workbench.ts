@@ -59,6 +59,8 @@ export interface Bench {
   settled(): Promise<Tokens>;
   /** Entries of the tenant in the ledger, and the input tokens of those that are terminal. */
   ledger(): Promise<{ reserves: number; terminals: number; entries: number; tokens: number }>;
+  /** `ledger`, waiting until it has this many entries: the last batch may be delivered and not recorded yet. */
+  ledgerWith(entries: number): ReturnType<Bench['ledger']>;
   /** What breaks a rule of the books; nothing may. */
   discrepancies(): Promise<readonly Row[]>;
   /** Makes the holds of another tenant, made for this, something that no script can read. */
@@ -198,6 +200,11 @@ export async function openWorkbench(options: WorkbenchOptions = {}): Promise<Wor
         );
         return row as unknown as Awaited<ReturnType<Bench['ledger']>>;
       },
+      ledgerWith: (entries) =>
+        eventually(
+          () => bench.ledger(),
+          (ledger) => ledger.entries === entries,
+        ),
       async discrepancies() {
         const views = ['v_recon_terminal_without_reserve', 'v_recon_rollup_drift', 'v_recon_default_partition'];
         return (await Promise.all(views.map((view) => bench.query(`SELECT * FROM ${view}`)))).flat();
