@@ -189,3 +189,10 @@ export async function openWire(brokerUrl: string): Promise<Wire> {
     },
   };
 }
+
+/** A promise with its resolver. */
+export function signal<T = void>(): { promise: Promise<T>; resolve: (value: T) => void } {
+  let resolve: (value: T) => void = () => undefined;
+  const promise = new Promise<T>((settle) => (resolve = settle));
+  return { promise, resolve };
+}

@@ -1,4 +1,4 @@
-import { isJobId, jobIdTimeMs, ServiceError } from '@sluice/contracts';
+import { isJobId, isTerminal, jobIdTimeMs, ServiceError } from '@sluice/contracts';
 import type { JobWaiter, Quota } from '@sluice/quota';
 import type { Store } from '@sluice/store';
 import { Router, type Request, type RequestHandler } from 'express';
@@ -77,16 +77,16 @@ export function jobRoutes(options: JobRoutesOptions): Router {
 
   async function findWaiting(request: Request, tenantId: string, jobId: string, waitMs: number) {
     let job = await find(tenantId, jobId);
-    if (waitMs === 0 || !job || isDone(job) || waiter.channels >= options.maxWaitingPolls) return job;
+    if (waitMs === 0 || !job || isTerminal(job.state) || waiter.channels >= options.maxWaitingPolls) return job;
     await waiter.wait(tenantId, jobId, {
       timeoutMs: waitMs,
       signal: AbortSignal.any([options.draining, closed(request)]),
       check: async () => {
         job = await find(tenantId, jobId);
-        return job !== undefined && isDone(job);
+        return job !== undefined && isTerminal(job.state);
       },
     });
-    return job && isDone(job) ? job : await find(tenantId, jobId);
+    return job && isTerminal(job.state) ? job : await find(tenantId, jobId);
   }
 
   const router = Router();
@@ -100,10 +100,6 @@ export function jobRoutes(options: JobRoutesOptions): Router {
     sendJson(response, 200, job);
   });
   return router;
-}
-
-function isDone(job: JobView): boolean {
-  return job.state !== 'queued' && job.state !== 'running';
 }
 
 function closed(request: Request): AbortSignal {
