@@ -1,4 +1,4 @@
-import type { Fact } from './facts.js';
+import type { Fact } from '@sluice/store';
 import type { Recorder } from './recorder.js';
 import type { Settler } from './settlement.js';
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { acceptedMessage, completedMessage } from '../test/messages.js';
 import { createBacklog } from './backlog.js';
-import type { Fact } from './facts.js';
+import type { Fact } from '@sluice/store';
 
 const START_MS = 1_800_000_000_000;
 

@@ -1,4 +1,5 @@
-import { occurredAtMs, type Fact } from './facts.js';
+import type { Fact } from '@sluice/store';
+import { occurredAtMs } from './facts.js';
 
 /** Facts older than this have waited somewhere, most likely in the queue. */
 const LAG_MS = 30_000;

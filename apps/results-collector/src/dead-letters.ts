@@ -1,11 +1,11 @@
 import { ack, type Delivery, type Settlement } from '@sluice/broker';
 import { isJobId, isServiceError, QUEUES } from '@sluice/contracts';
 import type { Logger } from '@sluice/runtime';
-import type { Store } from '@sluice/store';
+import type { Fact, Store } from '@sluice/store';
 import type { Accounting } from './accounting.js';
 import { giveBack } from './consumer.js';
 import { deathOf, endOf, type Death } from './death.js';
-import { decodeFact, unusedCompletion, type Fact } from './facts.js';
+import { decodeFact, unusedCompletion } from './facts.js';
 import { persist, StoppedError } from './persistence.js';
 
 /** More of a dead message is not kept; its real size is. */

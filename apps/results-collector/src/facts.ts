@@ -1,22 +1,6 @@
-import {
-  acceptedMessageSchema,
-  completedMessageSchema,
-  jobIdTimeMs,
-  MESSAGE_TYPES,
-  NO_USAGE,
-  type AcceptedMessage,
-  type CompletedMessage,
-} from '@sluice/contracts';
+import { acceptedMessageSchema, completedMessageSchema, jobIdTimeMs, MESSAGE_TYPES, NO_USAGE } from '@sluice/contracts';
+import type { CompletedFact, Fact } from '@sluice/store';
 import type { z } from 'zod';
-
-/** What the books keep of an accepted job; its input is work, not accounting, and is never stored. */
-export type AcceptedFact = Omit<AcceptedMessage, 'input'>;
-export type CompletedFact = CompletedMessage;
-
-/** One thing that happened to a job and has to be recorded. */
-export type Fact =
-  | { readonly type: 'accepted'; readonly message: AcceptedFact }
-  | { readonly type: 'completed'; readonly message: CompletedFact };
 
 /** A message as read from a queue: the fact it carries, or why it carries none. */
 export type Decoded =

@@ -1,7 +1,7 @@
 import type { Settlement } from '@sluice/quota';
 import type { Logger } from '@sluice/runtime';
-import { RecordError, type Store } from '@sluice/store';
-import { factKey, type CompletedFact, type Fact } from './facts.js';
+import { RecordError, type CompletedFact, type Fact, type Store } from '@sluice/store';
+import { factKey } from './facts.js';
 import { persist } from './persistence.js';
 import { settlementOf, type TerminalRecord } from './settlement.js';
 

@@ -1,8 +1,8 @@
 import type { Quota } from '@sluice/quota';
 import type { Logger } from '@sluice/runtime';
-import type { Store } from '@sluice/store';
+import type { Fact, Store } from '@sluice/store';
 import type { Accounting } from './accounting.js';
-import { unusedCompletion, type Fact } from './facts.js';
+import { unusedCompletion } from './facts.js';
 import { settlementOf, type Settler } from './settlement.js';
 
 /** Holds looked at in one round. */
