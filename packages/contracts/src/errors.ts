@@ -15,8 +15,11 @@ export const ERRORS = {
   job_not_found: { status: 404, retryable: false, title: 'No such job' },
   model_not_found: { status: 404, retryable: false, title: 'No such model' },
   tenant_not_found: { status: 404, retryable: false, title: 'No such tenant' },
+  dead_letter_not_found: { status: 404, retryable: false, title: 'No such dead letter' },
   method_not_allowed: { status: 405, retryable: false, title: 'The resource does not support this method' },
   request_timeout: { status: 408, retryable: true, title: 'The request did not arrive in time' },
+  job_ended: { status: 409, retryable: false, title: 'The job has ended already' },
+  not_replayable: { status: 409, retryable: false, title: 'The dead letter cannot be replayed' },
   payload_too_large: { status: 413, retryable: false, title: 'The body is too large' },
   unsupported_media_type: { status: 415, retryable: false, title: 'The body must be application/json' },
   idempotency_key_reused: { status: 422, retryable: false, title: 'The Idempotency-Key belongs to another request' },
@@ -25,6 +28,8 @@ export const ERRORS = {
   // Admission
   rate_limited: { status: 429, retryable: true, title: 'A rate limit is exhausted' },
   quota_exceeded: { status: 429, retryable: true, title: 'A quota is exhausted' },
+  budget_exceeded: { status: 429, retryable: true, title: 'A budget is exhausted' },
+  concurrency_limited: { status: 429, retryable: true, title: 'Too much is in flight' },
   exceeds_limit: { status: 400, retryable: false, title: 'The request is larger than a limit ever allows' },
 
   // The suite

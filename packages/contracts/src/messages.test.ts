@@ -12,6 +12,7 @@ const accepted: AcceptedMessage = {
   inputTokens: 2,
   maxOutputTokens: 0,
   reservedTokens: 2,
+  reservedNanoUsd: 40,
   expiresAtMs: 1_800_000_000_000,
   metadata: { team: 'search', retries: 3, urgent: false },
 };
@@ -39,6 +40,7 @@ describe('messages', () => {
       inputTokens: _t,
       maxOutputTokens: _m,
       reservedTokens: _r,
+      reservedNanoUsd: _n,
       expiresAtMs,
       metadata: _d,
       ...whose

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { MAX_BUDGET_USD } from './config.js';
 import { isJobId, isUuid, jobIdTimeMs } from './ids.js';
 import {
   JOB_CLASSES,
@@ -13,7 +14,16 @@ import {
 import { nameSchema, tenantIdSchema } from './names.js';
 
 /** AMQP `type` property of each message. The suffix grows when a change would break a reader. */
-export const MESSAGE_TYPES = { accepted: 'job.accepted.v1', completed: 'job.completed.v1' } as const;
+export const MESSAGE_TYPES = {
+  accepted: 'job.accepted.v1',
+  completed: 'job.completed.v1',
+  /** Jobs that a worker has been running for a while; see `startedMessageSchema`. */
+  started: 'jobs.started.v1',
+  /** To every worker: a job is not wanted any more. */
+  cancel: 'job.cancel.v1',
+  /** Follows facts through the queue `results`, to prove that they have been recorded; see decisions/0007. */
+  marker: 'fence.marker.v1',
+} as const;
 
 /**
  * AMQP headers of Sluice's own. `attempt` counts from 1 and grows with every retry (the broker's own counters differ
@@ -22,6 +32,11 @@ export const MESSAGE_TYPES = { accepted: 'job.accepted.v1', completed: 'job.comp
 export const HEADERS = { attempt: 'x-attempt', reason: 'x-dead-reason', source: 'x-dead-source' } as const;
 
 const epochMs = z.int().min(0).max(8_640_000_000_000_000);
+/** Nano-USD as a number: holds stay below 2^53. */
+const nanoUsdCount = z
+  .int()
+  .min(0)
+  .max(MAX_BUDGET_USD * 1e9);
 const jobId = z.string().refine(isJobId, 'must be a UUIDv7 in lower case');
 
 /** Whose job it is and what it is billed as; carried by every message so that each can be recorded by itself. */
@@ -43,11 +58,19 @@ export const acceptedMessageSchema = z.strictObject({
   /** Exact number of tokens of the input by the model's own tokenizer. */
   inputTokens: z.int().min(0).max(MAX_TOKENS_PER_JOB),
   maxOutputTokens: z.int().min(0).max(MAX_TOKENS_PER_JOB),
-  /** The hold: inputTokens + maxOutputTokens. */
+  /** The hold: inputTokens + maxOutputTokens, or less where the tenant's estimates are learned. */
   reservedTokens: z.int().min(0).max(MAX_TOKENS_PER_JOB),
+  /** What the held tokens cost at the prices in force, rounded up. */
+  reservedNanoUsd: nanoUsdCount.default(0),
   /** After this a worker no longer starts the job (Unix milliseconds). */
   expiresAtMs: epochMs,
   metadata: metadataSchema.optional(),
+  /** Of the Idempotency-Key; recorded, so that a repeated request is known even after Redis was lost. */
+  idempotency: z
+    .strictObject({ keyHash: z.string().min(1).max(64), fingerprint: z.string().min(1).max(64) })
+    .optional(),
+  /** The dead job that this one runs again, and how often that was done: 1 for the first replay. */
+  replay: z.strictObject({ of: jobId, epoch: z.int().min(1).max(1000) }).optional(),
 });
 export type AcceptedMessage = z.infer<typeof acceptedMessageSchema>;
 
@@ -56,6 +79,9 @@ export const completedMessageSchema = z.strictObject({
   ...accounting,
   state: z.enum(TERMINAL_STATES),
   usage: usageSchema,
+  /** What was held for the job, where that is known: what it used beyond is its overage. */
+  reservedTokens: z.int().min(0).max(MAX_TOKENS_PER_JOB).optional(),
+  reservedNanoUsd: nanoUsdCount.optional(),
   /** Version of the model that ran; absent when none ran. */
   modelVersion: z.string().min(1).max(63).optional(),
   output: jobOutputSchema.optional(),
@@ -67,6 +93,35 @@ export const completedMessageSchema = z.strictObject({
   finishedAtMs: epochMs,
 });
 export type CompletedMessage = z.infer<typeof completedMessageSchema>;
+
+/**
+ * `jobs.started.v1`: jobs that are running at a worker and were still running a moment after they began; very short jobs
+ * are never reported. Advisory: it makes a job `running` where it is looked up, and nothing else.
+ */
+export const startedMessageSchema = z.strictObject({
+  jobs: z
+    .array(z.strictObject({ jobId, tenantId: tenantIdSchema }))
+    .min(1)
+    .max(1000),
+  startedAtMs: epochMs,
+});
+export type StartedMessage = z.infer<typeof startedMessageSchema>;
+
+/** `job.cancel.v1`: stop this job if it runs, and do not begin it if it does not. */
+export const cancelMessageSchema = z.strictObject({
+  jobId,
+  tenantId: tenantIdSchema,
+  /** The job's deadline: after it nobody needs to remember the request (Unix milliseconds). */
+  expiresAtMs: epochMs,
+});
+export type CancelMessage = z.infer<typeof cancelMessageSchema>;
+
+/** `fence.marker.v1`; `replyTo` is the queue that wants to know that the marker was received. */
+export const markerMessageSchema = z.strictObject({
+  fenceId: z.string().min(1).max(64),
+  replyTo: z.string().min(1).max(255),
+});
+export type MarkerMessage = z.infer<typeof markerMessageSchema>;
 
 /** When a job was accepted, in Unix milliseconds: a function of its id. */
 export function acceptedAtMs(message: { readonly jobId: string }): number {

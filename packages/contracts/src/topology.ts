@@ -7,6 +7,8 @@ import type { JobClass } from './jobs.js';
  * submissions ─┬─▶ results (the accepted fact)          work ──▶ retry.<delay> ──(TTL)──▶ jobs
  *              └─▶ jobs ─▶ work.<pool>.<class>          work, results ──(limit, reject)──▶ dead
  *                    └─(no such queue)─▶ unrouted       worker ──▶ results (the completed fact)
+ * ingest ─▶ ingest (other services' submissions)        gateway ──▶ cancellations ─▶ every worker
+ *                                                       collector ──▶ events ─▶ whoever binds a queue
  * ```
  */
 export const EXCHANGES = {
@@ -18,9 +20,15 @@ export const EXCHANGES = {
   results: 'results',
   dead: 'dead',
   unrouted: 'unrouted',
+  /** Topic; the only place other services may write to. Any routing key leads to the queue `ingest`. */
+  ingest: 'ingest',
+  /** Topic: what happened to jobs, for other services. Routing key: see `eventRoutingKey`. */
+  events: 'events',
+  /** Fanout: every worker has a queue of its own here. */
+  cancellations: 'cancellations',
 } as const;
 
-export const QUEUES = { results: 'results', dead: 'dead', unrouted: 'unrouted' } as const;
+export const QUEUES = { results: 'results', dead: 'dead', unrouted: 'unrouted', ingest: 'ingest' } as const;
 
 /** Delays of the retry tiers. Each is an exchange and a queue of the same name; the TTL belongs to the queue. */
 export const RETRY_TIERS = [
