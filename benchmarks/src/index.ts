@@ -1,4 +1,4 @@
-export { compare, type Comparison } from './harness/comparison.js';
+export { compare, type Comparison, type Metric } from './harness/comparison.js';
 export { type Round } from './harness/figures.js';
 export { formatResult, writeResult, type BenchmarkResult, type CaseResult } from './harness/report.js';
 export { type Percentiles, type Spread } from './harness/statistics.js';

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import type { Round } from '../src/harness/figures.js';
 import type { BenchmarkResult } from '../src/harness/report.js';
 
 const MAIN = fileURLToPath(new URL('../dist/main.js', import.meta.url));
@@ -37,7 +38,7 @@ describe('the pipeline benchmark, quick', () => {
   });
 
   it('gives every round figures that hang together', () => {
-    const rounds = result.cases.flatMap((item) => Object.values(item.rounds).flat());
+    const rounds = result.cases.flatMap((item) => Object.values(item.rounds).flat()) as Round[];
     expect(rounds).toHaveLength(4);
     for (const { jobs, jobsPerSecond, submitMs, billedMs } of rounds) {
       expect([1_000, 200]).toContain(jobs);
@@ -53,7 +54,8 @@ describe('the pipeline benchmark, quick', () => {
   it('counts the CPU of every role of both sides where the system tells', () => {
     const roles = ['collector', 'gateway', 'postgres', 'rabbitmq', 'redis', 'worker'];
     for (const rounds of Object.values(result.cases[0]?.rounds ?? {})) {
-      const counted = Object.keys(rounds[0]?.cpuMicrosPerJob ?? {}).sort();
+      const [first] = rounds as readonly Round[];
+      const counted = Object.keys(first?.cpuMicrosPerJob ?? {}).sort();
       expect(counted).toEqual(process.platform === 'linux' ? roles : []);
     }
   });

@@ -1,12 +1,15 @@
 import { describe, expect, it } from '@jest/globals';
-import { compare } from './comparison.js';
-import type { Round } from './figures.js';
+import { compare as compareBy } from './comparison.js';
+import { pipelineMetrics, type Round } from './figures.js';
 
 const latencies = { p50: 1, p90: 2, p99: 4 };
 
 function round(jobsPerSecond: number, change: Partial<Round> = {}): Round {
   return { jobs: 10, jobsPerSecond, submitMs: latencies, billedMs: latencies, loadGeneratorCores: 0.5, ...change };
 }
+
+const compare = (baseline: readonly Round[], subject: readonly Round[]) =>
+  compareBy(pipelineMetrics(baseline), baseline, subject);
 
 const throughput = (baseline: readonly Round[], subject: readonly Round[]) => compare(baseline, subject)[0];
 

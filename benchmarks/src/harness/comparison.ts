@@ -1,10 +1,18 @@
-import { metrics, type Metric, type Round } from './figures.js';
 import { spread, type Spread } from './statistics.js';
+
+/** One value of a round that is worth a line of the table. */
+export interface Metric<Figures> {
+  readonly title: string;
+  /** Which way is good; `none` for what only explains. */
+  readonly better: 'more' | 'less' | 'none';
+  /** Undefined where it was not measured; such a line is left out. */
+  readonly of: (round: Figures) => number | undefined;
+}
 
 /** One metric of two sides over all rounds. */
 export interface Comparison {
   readonly title: string;
-  readonly better: Metric['better'];
+  readonly better: Metric<never>['better'];
   readonly baseline: Spread;
   readonly subject: Spread;
   /** Subject ÷ baseline, taken within each round; absent where the baseline is zero or a ratio says nothing. */
@@ -12,9 +20,12 @@ export interface Comparison {
 }
 
 /** Compares rounds that were run in turns: `baseline[i]` and `subject[i]` belong together. */
-export function compare(baseline: readonly Round[], subject: readonly Round[]): readonly Comparison[] {
-  const roles = Object.keys(baseline[0]?.cpuMicrosPerJob ?? {});
-  return metrics(roles).flatMap((metric) => {
+export function compare<Figures>(
+  metrics: readonly Metric<Figures>[],
+  baseline: readonly Figures[],
+  subject: readonly Figures[],
+): readonly Comparison[] {
+  return metrics.flatMap((metric) => {
     const ofBaseline = valuesOf(metric, baseline);
     const ofSubject = valuesOf(metric, subject);
     if (ofBaseline.length === 0 || ofBaseline.length !== ofSubject.length) return [];
@@ -35,6 +46,6 @@ export function compare(baseline: readonly Round[], subject: readonly Round[]): 
   });
 }
 
-function valuesOf({ of }: Metric, rounds: readonly Round[]): readonly number[] {
+function valuesOf<Figures>({ of }: Metric<Figures>, rounds: readonly Figures[]): readonly number[] {
   return rounds.map(of).filter((value) => value !== undefined);
 }

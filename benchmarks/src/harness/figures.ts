@@ -1,3 +1,4 @@
+import type { Metric } from './comparison.js';
 import type { Percentiles } from './statistics.js';
 
 /** What one round of one side gave. */
@@ -19,27 +20,20 @@ export interface Round {
   readonly lateMs?: Percentiles;
 }
 
-/** One value of a round that is worth a line of the table. */
-export interface Metric {
-  readonly title: string;
-  /** Which way is good; `none` for what only explains. */
-  readonly better: 'more' | 'less' | 'none';
-  readonly of: (round: Round) => number | undefined;
-}
-
-const LATENCIES: readonly Metric[] = [
+const LATENCIES: readonly Metric<Round>[] = [
   { title: 'submit p50, ms', better: 'less', of: ({ submitMs }) => submitMs.p50 },
   { title: 'submit p99, ms', better: 'less', of: ({ submitMs }) => submitMs.p99 },
   { title: 'billed p50, ms', better: 'less', of: ({ billedMs }) => billedMs.p50 },
   { title: 'billed p99, ms', better: 'less', of: ({ billedMs }) => billedMs.p99 },
 ];
 
-/** The lines of the table for rounds whose CPU was counted by `roles`. */
-export function metrics(roles: readonly string[]): readonly Metric[] {
+/** The lines of the table; the roles whose CPU was counted are those of the first round. */
+export function pipelineMetrics([first]: readonly Round[]): readonly Metric<Round>[] {
+  const roles = Object.keys(first?.cpuMicrosPerJob ?? {});
   return [
     { title: 'submit → billed, jobs/s', better: 'more', of: ({ jobsPerSecond }) => jobsPerSecond },
     ...LATENCIES,
-    ...roles.map((role): Metric => ({
+    ...roles.map((role): Metric<Round> => ({
       title: `CPU ${role}, µs/job`,
       better: 'less',
       of: ({ cpuMicrosPerJob }) => cpuMicrosPerJob?.[role],

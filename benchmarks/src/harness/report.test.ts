@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { compare } from './comparison.js';
-import type { Round } from './figures.js';
+import { pipelineMetrics, type Round } from './figures.js';
 import { formatResult, formatSpread } from './report.js';
 
 describe('formatSpread', () => {
@@ -40,7 +40,7 @@ describe('formatResult', () => {
         {
           name: '64 connections',
           rounds: { floor: [round(1000)], sluice: [round(900)] },
-          comparisons: compare([round(1000)], [round(900)]),
+          comparisons: compare(pipelineMetrics([round(1000)]), [round(1000)], [round(900)]),
         },
       ],
     });

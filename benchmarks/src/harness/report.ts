@@ -3,7 +3,6 @@ import { dirname } from 'node:path';
 import Table from 'cli-table3';
 import type { Comparison } from './comparison.js';
 import type { Conditions } from './conditions.js';
-import type { Round } from './figures.js';
 import type { Spread } from './statistics.js';
 
 /** Everything a run of a benchmark found; what is written as JSON. */
@@ -17,7 +16,8 @@ export interface BenchmarkResult {
 
 export interface CaseResult {
   readonly name: string;
-  readonly rounds: Readonly<Record<string, readonly Round[]>>;
+  /** The figures of every round by side, the baseline first. */
+  readonly rounds: Readonly<Record<string, readonly object[]>>;
   readonly comparisons: readonly Comparison[];
 }
 

@@ -4,6 +4,7 @@ import { startLocalServices, type LocalServices } from '@sluice/local-services';
 import { buildModels } from '@sluice/models';
 import { LOCAL, MODEL_DIR } from '@sluice/scripts';
 import { compare } from '../harness/comparison.js';
+import { pipelineMetrics } from '../harness/figures.js';
 import { describeConditions } from '../harness/conditions.js';
 import type { Roles } from '../harness/cpu.js';
 import type { BenchmarkResult, CaseResult } from '../harness/report.js';
@@ -106,8 +107,8 @@ async function runCase(
         `${item.name}, round ${round}, ${side.name}: ${jobsPerSecond.toFixed(0)} jobs/s, billed p50 ${billedMs.p50.toFixed(1)} ms`,
       ),
   });
-  const [baseline, subject] = SIDE_NAMES.map((name) => figures[name] ?? []);
-  return { name: item.name, rounds: figures, comparisons: compare(baseline ?? [], subject ?? []) };
+  const [baseline = [], subject = []] = SIDE_NAMES.map((name) => figures[name] ?? []);
+  return { name: item.name, rounds: figures, comparisons: compare(pipelineMetrics(baseline), baseline, subject) };
 }
 
 function serverRoles({ servers }: LocalServices): Roles {
