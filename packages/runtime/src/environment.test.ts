@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { z } from 'zod';
-import { duration, durationMs, parseEnvironment, wholeNumber } from './environment.js';
+import { days, duration, durationMs, parseEnvironment, wholeNumber } from './environment.js';
 
 const schema = z.object({ URL: z.url(), PORT: wholeNumber(0, 65_535).default(80), WAIT: durationMs.default(5) });
 
@@ -42,5 +42,20 @@ describe('durationMs', () => {
     expect(durationMs.parse('0')).toBe(0);
     expect(duration(1).safeParse('0s').success).toBe(false);
     expect(duration(5, 10).safeParse('11').error?.issues[0]?.message).toBe('must be from 5 ms to 10 ms');
+  });
+});
+
+describe('days', () => {
+  it('reads spans that no timer can wait', () => {
+    expect(days().parse('90d')).toBe(7_776_000_000);
+    expect(days().parse('3650d')).toBe(315_360_000_000);
+  });
+
+  it.each(['', '90', '90h', '0d', '-1d', '1.5d', '40000d'])('refuses %p', (text) => {
+    expect(days().safeParse(text).success).toBe(false);
+  });
+
+  it('may have a lower bound', () => {
+    expect(days(62).safeParse('61d').error?.issues[0]?.message).toBe('must be from 62d to 36525d');
   });
 });

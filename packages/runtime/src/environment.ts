@@ -26,6 +26,27 @@ export function duration(minMs = 0, maxMs = LONGEST_TIMER_MS) {
 /** A duration without further bounds. */
 export const durationMs = duration();
 
+const DAY_MS = UNITS_MS.d;
+/** A hundred years. */
+const LONGEST_SPAN_DAYS = 36_525;
+
+/**
+ * A whole number of days such as `90d`, for how long something is kept rather than for a timer to wait; becomes
+ * milliseconds. At least `minDays` (1 when absent), at most a hundred years.
+ */
+export function days(minDays = 1) {
+  return z.string().transform((value, context): number => {
+    const match = /^(\d{1,6})d$/.exec(value.trim());
+    const count = match ? Number(match[1]) : NaN;
+    if (count >= minDays && count <= LONGEST_SPAN_DAYS) return count * DAY_MS;
+    const message = match
+      ? `must be from ${minDays}d to ${LONGEST_SPAN_DAYS}d`
+      : 'must be a number of days such as "90d"';
+    context.addIssue({ code: 'custom', message });
+    return z.NEVER;
+  });
+}
+
 /** A whole number written in text, within `min … max`. */
 export function wholeNumber(min: number, max: number) {
   return z

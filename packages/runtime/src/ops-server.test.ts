@@ -6,13 +6,14 @@ const logger = createLogger({ app: 'test', level: 'silent' });
 let server: OpsServer | undefined;
 afterEach(async () => server?.stop());
 
-async function serving(state: { live: boolean; ready: boolean | Error }): Promise<string> {
+async function serving(state: { live: boolean; ready: boolean | Error }, metrics?: () => string): Promise<string> {
   server = createOpsServer({
     host: '127.0.0.1',
     port: 0,
     live: () => state.live,
     ready: () => (state.ready instanceof Error ? Promise.reject(state.ready) : state.ready),
     detail: () => ({ inFlight: 3 }),
+    ...(metrics && { metrics }),
     logger,
   });
   await server.start();
@@ -35,6 +36,18 @@ describe('createOpsServer', () => {
     const response = await fetch(`${url}/readyz`);
     expect(response.status).toBe(503);
     expect(await response.text()).not.toContain('secret');
+  });
+
+  it('shows metrics where there are some', async () => {
+    const url = await serving({ live: true, ready: true }, () => 'up 1\n');
+    const response = await fetch(`${url}/metrics`);
+    expect([response.status, response.headers.get('content-type')]).toEqual([
+      200,
+      'text/plain; version=0.0.4; charset=utf-8',
+    ]);
+    expect(await response.text()).toBe('up 1\n');
+    await server?.stop();
+    expect((await fetch(`${await serving({ live: true, ready: true })}/metrics`)).status).toBe(404);
   });
 
   it('does nothing when it has no port, and stops twice', async () => {

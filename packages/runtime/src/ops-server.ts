@@ -2,6 +2,7 @@ import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Service } from './lifecycle.js';
 import type { Logger } from './logger.js';
+import { METRICS_CONTENT_TYPE } from './metrics.js';
 
 export interface OpsServerOptions {
   readonly host: string;
@@ -13,6 +14,8 @@ export interface OpsServerOptions {
   readonly ready: () => boolean | Promise<boolean>;
   /** What `/health` shows: numbers and states, no secrets. */
   readonly detail: () => unknown;
+  /** What `/metrics` answers, in the text format of Prometheus; there is no such page when absent. */
+  readonly metrics?: () => string;
   readonly logger: Logger;
 }
 
@@ -20,7 +23,7 @@ export interface OpsServer extends Service {
   readonly port: number | undefined;
 }
 
-/** `/livez`, `/readyz` and `/health` for programs that serve no tenants over HTTP. */
+/** `/livez`, `/readyz`, `/health` and `/metrics` for programs that serve no tenants over HTTP. */
 export function createOpsServer(options: OpsServerOptions): OpsServer {
   const { host, port, logger } = options;
   const server = createServer((request, response) => {
@@ -33,6 +36,7 @@ export function createOpsServer(options: OpsServerOptions): OpsServer {
   async function answer(url: string, response: ServerResponse): Promise<void> {
     const path = url.split('?')[0];
     if (path === '/livez') return send(response, options.live() ? 200 : 503, { ok: options.live() });
+    if (path === '/metrics' && options.metrics) return write(response, 200, METRICS_CONTENT_TYPE, options.metrics());
     if (path !== '/readyz' && path !== '/health') return send(response, 404, { ok: false });
     const ok = await options.ready();
     send(
@@ -67,7 +71,11 @@ export function createOpsServer(options: OpsServerOptions): OpsServer {
 }
 
 function send(response: ServerResponse, status: number, body: unknown): void {
+  write(response, status, 'application/json', JSON.stringify(body));
+}
+
+function write(response: ServerResponse, status: number, contentType: string, text: string): void {
   if (response.headersSent) return;
-  response.writeHead(status, { 'content-type': 'application/json', 'cache-control': 'no-store' });
-  response.end(JSON.stringify(body));
+  response.writeHead(status, { 'content-type': contentType, 'cache-control': 'no-store' });
+  response.end(text);
 }
