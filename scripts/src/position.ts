@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { limitName } from '@sluice/contracts';
 
 /** `GET /v1/quota`, as far as it is used here. */
 export interface QuotaAnswer {
@@ -34,6 +35,7 @@ export interface PositionOptions {
 }
 
 const POLL_MS = 100;
+const TOKENS_PER_MONTH = limitName('tenant', 'tokensPerMonth');
 
 /**
  * A tenant's position at a moment at which quota and ledger must agree: no job is open, and none was billed between the
@@ -56,7 +58,7 @@ export async function settledPosition(source: PositionSource, options: PositionO
 }
 
 export function monthlyLimit(quota: QuotaAnswer): QuotaAnswer['limits'][number] | undefined {
-  return quota.limits.find(({ kind }) => kind === 'quota');
+  return quota.limits.find(({ name }) => name === TOKENS_PER_MONTH);
 }
 
 /** Tokens reserved for jobs that are not settled yet. */

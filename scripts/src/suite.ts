@@ -1,10 +1,9 @@
 import { mkdir } from 'node:fs/promises';
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
-import { pricesFileSchema } from '@sluice/contracts';
-import { createLogger, loadConfigFile } from '@sluice/runtime';
-import { migrate, syncPrices } from '@sluice/store';
+import { createLogger } from '@sluice/runtime';
 import { startApp, type AppName, type AppProcess } from './app-process.js';
+import { prepareDatabase } from './database.js';
 import { CONFIG_DIR, MODEL_DIR } from './paths.js';
 
 export interface SuiteOptions {
@@ -44,20 +43,16 @@ export function newSecrets(): SuiteSecrets {
   return { pepper: randomBytes(32).toString('hex'), adminKey: `slk_admin_${randomBytes(24).toString('base64url')}` };
 }
 
-/** Brings PostgreSQL to the current schema and prices. */
-export async function prepareDatabase(url: string): Promise<void> {
-  const logger = createLogger({ app: 'migrate', level: 'silent' });
-  await migrate({ url, logger });
-  const { prices } = await loadConfigFile(join(CONFIG_DIR, 'prices.yaml'), pricesFileSchema, process.env);
-  await syncPrices({ url, prices, logger });
-}
-
 /** Migrates, starts the apps and waits until every one of them works. The models must have been built. */
 export async function startSuite(options: SuiteOptions): Promise<Suite> {
   const { environment, directory } = options;
   const secrets = options.secrets ?? newSecrets();
   await mkdir(directory, { recursive: true });
-  await prepareDatabase(environment['SLUICE_POSTGRES_URL'] ?? '');
+  await prepareDatabase({
+    url: environment['SLUICE_POSTGRES_URL'] ?? '',
+    configDir: options.extra?.['SLUICE_CONFIG_DIR'] ?? CONFIG_DIR,
+    logger: createLogger({ app: 'migrate', level: 'silent' }),
+  });
 
   const common = {
     ...inherited(),

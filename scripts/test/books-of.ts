@@ -1,7 +1,7 @@
 import type pg from 'pg';
 import { reconciliation } from '../src/books.js';
 import { mustCall, type Tenant } from '../src/client.js';
-import type { QuotaAnswer } from '../src/position.js';
+import { monthlyLimit, type QuotaAnswer } from '../src/position.js';
 
 /** What an outsider can see of a tenant's books: the ledger by job, the quota, the reconciliation views. */
 export interface BooksOf {
@@ -22,7 +22,7 @@ export async function booksOf(client: pg.Client, url: string, tenant: Tenant): P
     [tenant.tenantId],
   );
   const quota = await mustCall<QuotaAnswer>(url, '/v1/quota', { key: tenant.key });
-  const monthly = quota.limits.find(({ kind }) => kind === 'quota');
+  const monthly = monthlyLimit(quota);
   const views = await reconciliation(client);
   return {
     ledger: new Map(rows.map(({ jobId, ...counts }) => [jobId, counts])),
