@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
-import { modelsFileSchema, plansFileSchema, type ModelsFile, type PlansFile } from '@sluice/contracts';
+import { modelsFileSchema, plansFileFor, type ModelsFile, type PlansFile } from '@sluice/contracts';
 import { duration, loadConfigFile, parseEnvironment, wholeNumber } from '@sluice/runtime';
 import { z } from 'zod';
 
@@ -29,6 +29,9 @@ export const environmentSchema = z.object({
   SLUICE_MAX_WAIT: duration(1).default(60_000),
   /** How long a revoked key may still work. */
   SLUICE_KEY_CACHE_TTL: duration().default(30_000),
+  /** How long a request waits for its tenant to be loaded; the load itself goes on. */
+  SLUICE_LOAD_WAIT: duration(1).default(3_000),
+  SLUICE_PRICE_REFRESH: duration(1).default(30_000),
   SLUICE_DRAIN_TIMEOUT: duration(1).default(25_000),
   /** Time between "not ready" and closing the listener: load balancers notice, busy connections get their last answer. */
   SLUICE_SHUTDOWN_DELAY: duration().default(200),
@@ -54,6 +57,8 @@ export interface GatewayConfig {
   readonly publishWindow: number;
   readonly maxWaitMs: number;
   readonly keyCacheTtlMs: number;
+  readonly loadWaitMs: number;
+  readonly priceRefreshMs: number;
   readonly drainTimeoutMs: number;
   readonly shutdownDelayMs: number;
   readonly poolSize: number;
@@ -70,7 +75,7 @@ export async function loadConfig(environment: NodeJS.ProcessEnv): Promise<Gatewa
   const settings = parseEnvironment(environmentSchema, environment);
   const file = (name: string): string => join(settings.SLUICE_CONFIG_DIR, name);
   const models = await loadConfigFile(file('models.yaml'), modelsFileSchema, environment);
-  const plans = await loadConfigFile(file('plans.yaml'), plansFileSchema, environment);
+  const plans = await loadConfigFile(file('plans.yaml'), plansFileFor(models), environment);
   return Object.freeze({
     host: settings.SLUICE_HOST,
     port: settings.SLUICE_PORT,
@@ -91,6 +96,8 @@ export async function loadConfig(environment: NodeJS.ProcessEnv): Promise<Gatewa
     publishWindow: settings.SLUICE_PUBLISH_WINDOW,
     maxWaitMs: settings.SLUICE_MAX_WAIT,
     keyCacheTtlMs: settings.SLUICE_KEY_CACHE_TTL,
+    loadWaitMs: settings.SLUICE_LOAD_WAIT,
+    priceRefreshMs: settings.SLUICE_PRICE_REFRESH,
     drainTimeoutMs: settings.SLUICE_DRAIN_TIMEOUT,
     shutdownDelayMs: settings.SLUICE_SHUTDOWN_DELAY,
     poolSize: Math.max(4, availableParallelism()),

@@ -63,7 +63,7 @@ const server = createServer({
     store,
     waiter,
     maxBodyBytes: config.maxBodyBytes,
-    maxTexts: config.maxTexts,
+    bounds: { maxTexts: config.maxTexts, jobTtlMs: config.jobTtlMs },
     maxWaitMs: config.maxWaitMs,
     maxWaitingPolls: config.maxWaitingPolls,
     draining: draining.signal,

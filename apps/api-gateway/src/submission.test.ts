@@ -3,9 +3,11 @@ import { isServiceError } from '@sluice/contracts';
 import fc from 'fast-check';
 import { fingerprint, parseIdempotencyKey, parseSubmission } from './submission.js';
 
+const bounds = { maxTexts: 3, jobTtlMs: 60_500 };
+
 function fieldsOf(body: unknown): readonly string[] {
   try {
-    parseSubmission(body, 3);
+    parseSubmission(body, bounds);
   } catch (error) {
     if (isServiceError(error)) return error.fields.map(({ field, reason }) => `${field} ${reason}`);
     throw error;
@@ -17,8 +19,8 @@ const good = { model: 'use-lite-en', input: 'hello' };
 
 describe('parseSubmission', () => {
   it('takes one text or several, and fills in the class', () => {
-    expect(parseSubmission(good, 3)).toEqual({ ...good, class: 'standard' });
-    expect(parseSubmission({ ...good, input: ['a', 'b'] }, 3).input).toEqual(['a', 'b']);
+    expect(parseSubmission(good, bounds)).toEqual({ ...good, class: 'standard' });
+    expect(parseSubmission({ ...good, input: ['a', 'b'] }, bounds).input).toEqual(['a', 'b']);
   });
 
   it.each([
@@ -38,6 +40,10 @@ describe('parseSubmission', () => {
     ['negative tokens', { ...good, maxOutputTokens: -1 }, /^maxOutputTokens /],
     ['a fraction of tokens', { ...good, maxOutputTokens: 1.5 }, /^maxOutputTokens /],
     ['tokens as text', { ...good, maxOutputTokens: '10' }, /^maxOutputTokens /],
+    ['no time to live', { ...good, expiresIn: 0 }, /^expiresIn /],
+    ['a fraction of a second to live', { ...good, expiresIn: 1.5 }, /^expiresIn /],
+    ['a time to live as text', { ...good, expiresIn: '10' }, /^expiresIn /],
+    ['a longer life than any job has', { ...good, expiresIn: 61 }, /^expiresIn must be at most 60 seconds/],
     ['an unknown class', { ...good, class: 'urgent' }, /^class /],
     ['nested metadata', { ...good, metadata: { a: { b: 1 } } }, /^metadata\.a /],
     ['metadata with NUL', { ...good, metadata: { a: 'x\0' } }, /^metadata holds a NUL/],
@@ -67,8 +73,8 @@ describe('parseSubmission', () => {
 
 describe('fingerprint', () => {
   it('does not depend on the order of metadata, and tells different requests apart', () => {
-    const one = parseSubmission({ ...good, metadata: { a: 1, b: '2' } }, 3);
-    const same = parseSubmission({ ...good, metadata: { b: '2', a: 1 } }, 3);
+    const one = parseSubmission({ ...good, metadata: { a: 1, b: '2' } }, bounds);
+    const same = parseSubmission({ ...good, metadata: { b: '2', a: 1 } }, bounds);
     expect(fingerprint(one)).toBe(fingerprint(same));
     const others = [
       good,
@@ -76,7 +82,7 @@ describe('fingerprint', () => {
       { ...good, class: 'batch' },
       { ...good, maxOutputTokens: 0 },
       { ...good, metadata: { a: 1, b: 2 } },
-    ].map((body) => fingerprint(parseSubmission(body, 3)));
+    ].map((body) => fingerprint(parseSubmission(body, bounds)));
     expect(new Set([fingerprint(one), ...others]).size).toBe(others.length + 1);
   });
 });

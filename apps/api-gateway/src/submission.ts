@@ -15,12 +15,21 @@ const text = z
 const oneText = z.object({ input: text });
 const severalTexts = z.object({ input: z.array(text) });
 
+/** What a submission may ask for at most. */
+export interface SubmissionBounds {
+  readonly maxTexts: number;
+  /** The longest time until a job's deadline, and the default. */
+  readonly jobTtlMs: number;
+}
+
 /** Body of `POST /v1/jobs`. Nothing is coerced and nothing unknown is ignored. */
 const submissionSchema = z.strictObject({
   model: z.string().min(1).max(63),
   input: z.unknown(),
   maxOutputTokens: z.int().min(0).max(MAX_TOKENS_PER_JOB).optional(),
   class: z.enum(JOB_CLASSES).default('standard'),
+  /** Seconds until the job is no longer worth running. */
+  expiresIn: z.int().min(1).optional(),
   metadata: metadataSchema.refine((entries) => Object.values(entries).every(isStorable), UNSTORABLE).optional(),
 });
 
@@ -31,8 +40,12 @@ export type Submission = Omit<z.output<typeof submissionSchema>, 'input'> & { re
  *
  * @throws ServiceError `invalid_request`, naming each wrong field.
  */
-export function parseSubmission(body: unknown, maxTexts: number): Submission {
+export function parseSubmission(body: unknown, { maxTexts, jobTtlMs }: SubmissionBounds): Submission {
   const submission = validate(submissionSchema, body);
+  const longest = Math.floor(jobTtlMs / 1000);
+  if (submission.expiresIn !== undefined && submission.expiresIn > longest) {
+    throw invalidRequest([{ field: 'expiresIn', reason: `must be at most ${longest} seconds` }]);
+  }
   if (submission.input === undefined) throw invalidRequest([{ field: 'input', reason: 'is required' }]);
   return { ...submission, input: parseInput(submission.input, maxTexts) };
 }
@@ -53,9 +66,11 @@ export function isStorable(value: unknown): boolean {
 
 /** Two submissions with the same fingerprint ask for the same thing. SHA-256, base64url. */
 export function fingerprint(submission: Submission): string {
-  const { model, input, maxOutputTokens, metadata } = submission;
+  const { model, input, maxOutputTokens, metadata, expiresIn } = submission;
   const entries = metadata && Object.entries(metadata).sort(([a], [b]) => (a < b ? -1 : 1));
-  return sha256(JSON.stringify([model, input, maxOutputTokens ?? null, submission.class, entries ?? null]));
+  const parts = [model, input, maxOutputTokens ?? null, submission.class, entries ?? null];
+  // n.b. appended only where it is asked for, so that keys of requests from before it existed keep their fingerprint.
+  return sha256(JSON.stringify(expiresIn === undefined ? parts : [...parts, expiresIn]));
 }
 
 export function sha256(value: string): string {

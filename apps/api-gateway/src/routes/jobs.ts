@@ -10,7 +10,7 @@ import { jobFromRecord, queuedJob, readFacts, type JobView } from '../job-view.j
 import { readJsonBody } from '../middleware/json-body.js';
 import { sendJson } from '../middleware/respond.js';
 import { rateLimitHeaders } from '../rate-limit-headers.js';
-import { parseIdempotencyKey, parseSubmission } from '../submission.js';
+import { parseIdempotencyKey, parseSubmission, type SubmissionBounds } from '../submission.js';
 import type { TenantLimits } from '../tenant-limits.js';
 
 export interface JobRoutesOptions {
@@ -21,7 +21,7 @@ export interface JobRoutesOptions {
   readonly store: Pick<Store, 'findJob'>;
   readonly waiter: Pick<JobWaiter, 'wait' | 'channels'>;
   readonly maxBodyBytes: number;
-  readonly maxTexts: number;
+  readonly bounds: SubmissionBounds;
   readonly maxWaitMs: number;
   /** Most long polls at once; one more answers at once. */
   readonly maxWaitingPolls: number;
@@ -39,7 +39,7 @@ export function submitJob(options: JobRoutesOptions): RequestHandler {
     const principal = await authentication.authenticate(request.headers.authorization);
     const idempotencyKey = parseIdempotencyKey(request.headers['idempotency-key'] as string | undefined);
     const body = await readJsonBody(request, options.maxBodyBytes);
-    const submission = parseSubmission(body, options.maxTexts);
+    const submission = parseSubmission(body, options.bounds);
     const { job, limits } = await admission({ principal, submission, idempotencyKey });
     sendJson(response, 202, job, {
       location: `/v1/jobs/${job.id}`,
