@@ -2,6 +2,7 @@ export * from './config.js';
 export * from './errors.js';
 export * from './events.js';
 export * from './ids.js';
+export * from './ingest.js';
 export * from './jobs.js';
 export * from './limits.js';
 export * from './messages.js';
