@@ -1,8 +1,13 @@
+import type { EventEmitter } from 'node:events';
 import { withDeadline, type Logger } from '@sluice/runtime';
-import { Redis, type CommonRedisOptions } from 'ioredis';
+import { Cluster, Redis, type CommonRedisOptions, type RedisOptions } from 'ioredis';
 import { unavailable } from './unavailable.js';
 
+/** One Redis or a Redis Cluster; which of the two it is concerns this package only. */
+export type RedisConnection = Redis | Cluster;
+
 export interface RedisConnectionOptions {
+  /** `redis://` or `rediss://` of one server; several separated by commas are the seeds of a Redis Cluster. */
   readonly url: string;
   /** Shown in Redis' client list and in the log. */
   readonly name: string;
@@ -25,23 +30,31 @@ const LONGEST_RETRY_MS = 2_000;
  *
  * The connection is not usable yet on return, see `redisReady`. Close it with `closeRedis`.
  */
-export function connectRedis({ url, name, logger, commandTimeoutMs }: RedisConnectionOptions): Redis {
+export function connectRedis({ url, name, logger, commandTimeoutMs }: RedisConnectionOptions): RedisConnection {
   const deadlineMs = commandTimeoutMs ?? COMMAND_TIMEOUT_MS;
-  return openRedis({ url, name, logger }, { commandTimeout: deadlineMs, socketTimeout: deadlineMs * 2 });
+  const deadlines = { commandTimeout: deadlineMs, socketTimeout: deadlineMs * 2 };
+  const urls = redisUrls(url);
+  return urls.length > 1 ? openCluster(urls, { name, logger }, deadlines) : openRedis({ url, name, logger }, deadlines);
+}
+
+/** The addresses of a comma-separated list. */
+export function redisUrls(list: string): readonly string[] {
+  return list.split(',').map((url) => url.trim());
 }
 
 /**
  * Resolves when commands can be sent. Rejects with `quota_unavailable` when that takes longer than `timeoutMs`
  * milliseconds or the connection was closed.
  */
-export async function redisReady(redis: Redis, timeoutMs: number): Promise<void> {
+export async function redisReady(redis: RedisConnection, timeoutMs: number): Promise<void> {
   if (redis.status === 'ready') return;
+  const events: EventEmitter = redis;
   let settle = (): void => undefined;
   const ready = new Promise<void>((resolve, reject) => {
     const opened = (): void => resolve();
     const ended = (): void => reject(unavailable(new Error('the connection to Redis was closed')));
-    redis.once('ready', opened).once('end', ended);
-    settle = () => redis.off('ready', opened).off('end', ended);
+    events.once('ready', opened).once('end', ended);
+    settle = () => events.off('ready', opened).off('end', ended);
     if (redis.status === 'end') ended();
   });
   try {
@@ -51,22 +64,23 @@ export async function redisReady(redis: Redis, timeoutMs: number): Promise<void>
   }
 }
 
-type OwnOptions = Pick<CommonRedisOptions, 'commandTimeout' | 'socketTimeout' | 'autoResubscribe'>;
+type OwnOptions = Pick<CommonRedisOptions, 'commandTimeout' | 'socketTimeout' | 'autoResubscribe' | 'retryStrategy'>;
 
 /** Closes a connection for good; resolves when it is closed. Commands in flight reject. Safe twice. */
-export async function closeRedis(redis: Redis): Promise<void> {
+export async function closeRedis(redis: RedisConnection): Promise<void> {
   if (redis.status === 'end') return;
   // n.b. between two attempts there is no socket: the next attempt is called off, and no 'end' will ever come.
   if (redis.status === 'reconnecting') return redis.disconnect();
+  const events: EventEmitter = redis;
   await new Promise<void>((resolve) => {
-    redis.once('end', () => resolve());
+    events.once('end', () => resolve());
     redis.disconnect();
   });
 }
 
 /** What every connection of this package has in common. */
-export function openRedis({ url, name, logger }: RedisConnectionOptions, options: OwnOptions): Redis {
-  const redis = new Redis(url, {
+function commonOptions(name: string) {
+  return {
     connectionName: name,
     connectTimeout: CONNECT_TIMEOUT_MS,
     disconnectTimeout: GOODBYE_TIMEOUT_MS,
@@ -75,6 +89,13 @@ export function openRedis({ url, name, logger }: RedisConnectionOptions, options
     autoResendUnfulfilledCommands: false,
     // Measured: auto-pipelining costs a third of the throughput of scripts.
     enableAutoPipelining: false,
+  } satisfies RedisOptions;
+}
+
+/** Opens a connection to one server. */
+export function openRedis({ url, name, logger }: RedisConnectionOptions, options: OwnOptions): Redis {
+  const redis = new Redis(url, {
+    ...commonOptions(name),
     retryStrategy: retryDelayMs,
     // After a failover the old primary refuses writes: find the new one.
     reconnectOnError: (error) => error.message.startsWith('READONLY'),
@@ -82,6 +103,30 @@ export function openRedis({ url, name, logger }: RedisConnectionOptions, options
   });
   logChanges(redis, name, logger);
   return redis;
+}
+
+type ClusterNaming = Pick<RedisConnectionOptions, 'name' | 'logger'>;
+
+/** n.b. credentials and TLS are those of the first address: the nodes of a cluster share them. */
+function openCluster(urls: readonly string[], { name, logger }: ClusterNaming, options: OwnOptions): Cluster {
+  const addresses = urls.map((url) => new URL(url));
+  const [first] = addresses;
+  const cluster = new Cluster(
+    addresses.map(({ hostname, port }) => ({ host: hostname, port: Number(port || 6379) })),
+    {
+      clusterRetryStrategy: retryDelayMs,
+      enableOfflineQueue: false,
+      redisOptions: {
+        ...commonOptions(name),
+        ...(first?.username && { username: decodeURIComponent(first.username) }),
+        ...(first?.password && { password: decodeURIComponent(first.password) }),
+        ...(first?.protocol === 'rediss:' && { tls: {} }),
+        ...options,
+      },
+    },
+  );
+  logChanges(cluster, name, logger);
+  return cluster;
 }
 
 /**
@@ -103,7 +148,7 @@ export function retryDelayMs(attempt: number): number {
   return Math.ceil(ceilingMs / 2 + (Math.random() * ceilingMs) / 2);
 }
 
-function logChanges(redis: Redis, name: string, logger: Logger): void {
+function logChanges(redis: EventEmitter, name: string, logger: Logger): void {
   let away = false;
   let cause: unknown;
   redis.on('ready', () => {
@@ -111,7 +156,7 @@ function logChanges(redis: Redis, name: string, logger: Logger): void {
     away = false;
     cause = undefined;
   });
-  redis.on('error', (error) => {
+  redis.on('error', (error: unknown) => {
     cause = error;
   });
   // n.b. not 'close', which also comes when the connection was closed on purpose.

@@ -1,4 +1,4 @@
-import type { Redis } from 'ioredis';
+import type { RedisConnection } from './connection.js';
 import { tenantKeys, tenantsKey } from './keys.js';
 
 /** Names a hold. */
@@ -14,7 +14,7 @@ const PAGE = 100;
  * Makes the search for expired holds: page by page through the set of tenants, the oldest holds of each first. A call
  * ends with `limit` holds or at the end of the set; the next one goes on with the next tenant.
  */
-export function createExpiredHolds(redis: Redis, keyPrefix: string) {
+export function createExpiredHolds(redis: RedisConnection, keyPrefix: string) {
   let cursor = '0';
   /** Tenants of the page at `cursor` that earlier calls dealt with. */
   let visited = 0;
@@ -49,7 +49,7 @@ export function createExpiredHolds(redis: Redis, keyPrefix: string) {
   };
 }
 
-async function redisNowMs(redis: Redis): Promise<number> {
+async function redisNowMs(redis: RedisConnection): Promise<number> {
   const [seconds, microseconds] = await redis.time();
   return Number(seconds) * 1000 + Math.floor(Number(microseconds) / 1000);
 }
