@@ -9,6 +9,8 @@ export interface Acknowledgements {
   frames(tags: readonly number[]): readonly AckFrame[];
   /** A tag that was given back to the queue: a later `multiple` may pass over it. */
   forget(tag: number): void;
+  /** Every tag up to this one is acknowledged or given back. */
+  settledUpTo(tag: number): boolean;
 }
 
 /**
@@ -33,5 +35,6 @@ export function createAcknowledgements(): Acknowledgements {
       return last === undefined ? alone : [{ tag: last, multiple: covered.length > 1 }, ...alone];
     },
     forget: settle,
+    settledUpTo: (tag) => tag < lowestOpen,
   };
 }

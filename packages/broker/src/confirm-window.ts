@@ -1,4 +1,4 @@
-import { unavailable, unconfirmed } from './broker-errors.js';
+import { unconfirmed, UnroutableError } from './broker-errors.js';
 
 interface Pending {
   readonly messageId: string;
@@ -21,6 +21,8 @@ export interface ConfirmWindow {
   returned(messageId: string): void;
   /** The channel is gone: whatever is unanswered is unknown for ever. */
   fail(cause: Error | undefined): void;
+  /** Resolves when everything added so far was answered by the broker, or has failed. */
+  settled(): Promise<void>;
   /** Resolves when every caller has an answer. */
   idle(): Promise<void>;
 }
@@ -39,6 +41,8 @@ export function createConfirmWindow({ deadlineMs }: ConfirmWindowOptions): Confi
   let waiting = 0;
   let timer: NodeJS.Timeout | undefined;
   let onIdle: (() => void)[] = [];
+  /** By ascending tag: who waits until nothing below it is open. */
+  const onSettled: { readonly tag: number; readonly resolve: () => void }[] = [];
 
   function answered(): void {
     waiting -= 1;
@@ -53,11 +57,17 @@ export function createConfirmWindow({ deadlineMs }: ConfirmWindowOptions): Confi
     if (entry === undefined) return;
     pending.delete(tag);
     if (entry.expired) return;
-    if (entry.returned) entry.reject(unavailable('No queue exists for the message.'));
+    if (entry.returned) entry.reject(new UnroutableError());
     // n.b. a nack speaks for all queues a message was routed to: one may have refused it while another took it.
     else if (!accepted) entry.reject(unconfirmed('A queue refused the message.'));
     else entry.resolve();
     answered();
+  }
+
+  /** Moves past everything answered and tells those who waited for it. */
+  function advance(): void {
+    while (lowestTag < nextTag && !pending.has(lowestTag)) lowestTag += 1;
+    while (onSettled[0] !== undefined && onSettled[0].tag <= lowestTag) onSettled.shift()?.resolve();
   }
 
   /** Deadlines are in the order of the tags, so only the oldest needs a look. */
@@ -90,7 +100,7 @@ export function createConfirmWindow({ deadlineMs }: ConfirmWindowOptions): Confi
     settle(tag, multiple, accepted) {
       if (multiple) for (; lowestTag <= tag; lowestTag++) settleOne(lowestTag, accepted);
       else settleOne(tag, accepted);
-      while (lowestTag < nextTag && !pending.has(lowestTag)) lowestTag += 1;
+      advance();
     },
     returned(messageId) {
       for (const entry of pending.values()) {
@@ -107,6 +117,12 @@ export function createConfirmWindow({ deadlineMs }: ConfirmWindowOptions): Confi
         answered();
       }
       pending.clear();
+      advance();
+    },
+    settled() {
+      if (pending.size === 0) return Promise.resolve();
+      const tag = nextTag;
+      return new Promise((resolve) => onSettled.push({ tag, resolve }));
     },
     idle() {
       return waiting === 0 ? Promise.resolve() : new Promise((resolve) => onIdle.push(resolve));

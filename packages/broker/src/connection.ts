@@ -22,6 +22,8 @@ export type Declaration = (channel: Channel) => Promise<void>;
 export interface BrokerConnection extends Service {
   readonly name: string;
   readonly state: ConnectionState;
+  /** How many times it has been opened: 0 before the first, and never the same for two connections. */
+  readonly generation: number;
   /** The open connection; waits while there is none. Rejects when `signal` aborts. */
   open(signal: AbortSignal): Promise<ChannelModel>;
   /**
@@ -29,6 +31,8 @@ export interface BrokerConnection extends Service {
    * Rejects with `broker_unavailable` when not connected, with the broker's error when the broker refuses.
    */
   declare(key: string, declaration: Declaration): Promise<void>;
+  /** Runs `work` once on a channel of its own. Rejects with `broker_unavailable` when not connected. */
+  use<T>(work: (channel: Channel) => Promise<T>): Promise<T>;
   /** Runs every kept declaration again: a queue or exchange may have been deleted under a channel. */
   restore(): Promise<void>;
 }
@@ -65,6 +69,7 @@ export function createBrokerConnection(options: BrokerConnectionOptions): Broker
   const declarations = new Map<string, Declaration>();
   let model: ChannelModel | undefined;
   let lost: Promise<unknown> = Promise.resolve();
+  let generation = 0;
   let blocked = false;
   let destroySocket = (): void => undefined;
   let restoring: Promise<void> | undefined;
@@ -110,6 +115,7 @@ export function createBrokerConnection(options: BrokerConnectionOptions): Broker
         logger.info('the broker takes publishes again');
       });
       await declareOn(fresh).catch(logRestoreError);
+      generation += 1;
       model = fresh;
       onConnected();
       logger.info('connected to the broker');
@@ -146,7 +152,14 @@ export function createBrokerConnection(options: BrokerConnectionOptions): Broker
       if (model === undefined) return 'disconnected';
       return blocked ? 'blocked' : 'connected';
     },
+    get generation() {
+      return generation;
+    },
     open,
+    async use(work) {
+      if (model === undefined) throw unavailable('The broker is not connected.');
+      return withChannel(model, work);
+    },
     async declare(key, declaration) {
       if (model === undefined) throw unavailable('The broker is not connected.');
       await withChannel(model, declaration);
@@ -182,11 +195,11 @@ export function createBrokerConnection(options: BrokerConnectionOptions): Broker
 }
 
 /** Uses a channel once; an error of the broker closes it, and only it. */
-async function withChannel(model: ChannelModel, use: Declaration): Promise<void> {
+async function withChannel<T>(model: ChannelModel, use: (channel: Channel) => Promise<T>): Promise<T> {
   const channel = await model.createChannel();
   const closed = closing(channel);
   try {
-    await use(channel);
+    return await use(channel);
   } finally {
     await closeWithin(channel, closed, CLOSE_TIMEOUT_MS);
   }

@@ -20,6 +20,17 @@ export interface Consumer extends Service {
   readonly inFlight: number;
   /** When a delivery was last settled, or the consumer created (Unix milliseconds). */
   readonly lastProgressAtMs: number;
+  /**
+   * Grows whenever a channel was lost or deliveries were given back. While it stays the same, everything that was
+   * delivered here is settled or still here.
+   */
+  readonly generation: number;
+  /**
+   * Resolves when everything the broker delivered to this consumer before the call is settled and acknowledged: after a
+   * round trip on the consumer's own channel, which brings whatever was on its way. Rejects with `broker_unavailable`
+   * when the consumer has no channel or loses it meanwhile. Takes as long as the handler does.
+   */
+  barrier(): Promise<void>;
 }
 
 interface ConsumerCommon {
@@ -229,6 +240,10 @@ function consume(options: ConsumeOptions): Consumer {
     get lastProgressAtMs() {
       return lastProgressAtMs;
     },
+    get generation() {
+      return intake.generation;
+    },
+    barrier: () => intake.barrier(),
     start: () => intake.start(),
     stop() {
       stopping ??= stop();

@@ -4,13 +4,22 @@ import { HEADERS } from '@sluice/contracts';
 /** Attempts are counted up to here; a job's record holds no more. */
 export const HIGHEST_ATTEMPT = 1000;
 
-/** A message as a handler sees it. Anyone with access to the broker may have written it: nothing but the types is sure. */
+/** A message as a handler sees it. Anyone with access to the broker may have written it: nothing but the types and `userId` is sure. */
 export interface Delivery {
   readonly body: Buffer;
   /** AMQP `type` property; empty when absent. */
   readonly type: string;
   /** Empty when absent. */
   readonly messageId: string;
+  /**
+   * The broker's user that published it; empty when absent. The one thing that is sure: the broker refuses a publish
+   * that names another user than its connection's.
+   */
+  readonly userId: string;
+  /** Queue that an answer is wanted in; empty when absent. */
+  readonly replyTo: string;
+  /** What the answer is to be known by; empty when absent. */
+  readonly correlationId: string;
   readonly routingKey: string;
   readonly exchange: string;
   readonly queue: string;
@@ -28,6 +37,9 @@ export function toDelivery(message: ConsumeMessage, queue: string): Delivery {
     body: message.content,
     type: text(properties.type),
     messageId: text(properties.messageId),
+    userId: text(properties.userId),
+    replyTo: text(properties.replyTo),
+    correlationId: text(properties.correlationId),
     routingKey: fields.routingKey,
     exchange: fields.exchange,
     queue,

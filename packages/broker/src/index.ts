@@ -3,8 +3,16 @@ export type { BrokerConnection, BrokerConnectionOptions, ConnectionState, Declar
 export { createBatchConsumer, createConsumer } from './consumer.js';
 export type { BatchConsumerOptions, Consumer, ConsumerOptions, RetryMode } from './consumer.js';
 export type { Delivery } from './delivery.js';
+export { createFence } from './fence.js';
+export type { Fence, FenceOptions } from './fence.js';
+export { createFenceMember } from './fence-member.js';
+export type { FenceMember, FenceMemberOptions } from './fence-member.js';
+export type { FenceMemberFacts, FenceRegistry, FenceRole, RegisteredMember } from './fence-registry.js';
+export { createInbox } from './inbox.js';
+export type { Inbox, InboxOptions } from './inbox.js';
 export { createPublisher } from './publisher.js';
-export type { OutgoingMessage, Publisher, PublisherOptions } from './publisher.js';
+export type { OutgoingMessage, Publisher, PublisherOptions, PublishOptions } from './publisher.js';
+export { USER_ID_HEADER } from './relay.js';
 export { ack, dead, retry } from './settlement.js';
 export type { RetryTier, Settlement } from './settlement.js';
 export { declareTopology } from './topology.js';

@@ -26,7 +26,7 @@ export interface Relay {
 export function createRelay({ publisher, retryTiers, logger }: RelayOptions): Relay {
   return {
     async move(delivery, settlement, signal) {
-      const copy = copyOf(delivery, settlement, retryTiers);
+      const copy = copyOf(delivery, settlement, { retryTiers });
       const backoff = createBackoff(REPUBLISH);
       do {
         try {
@@ -45,26 +45,55 @@ export function createRelay({ publisher, retryTiers, logger }: RelayOptions): Re
   };
 }
 
+/** How much of a tier's delay a retry waits at least; the rest is spread, so that what failed together returns apart. */
+const SHORTEST_SHARE = 0.8;
+
+/** Where a copy names the broker's user of the original: the broker would refuse the copy if it kept `user_id`. */
+export const USER_ID_HEADER = 'x-user-id';
+
 /** The message that stands for a delivery in a retry tier or in the dead queue. */
-export function copyOf(delivery: Delivery, settlement: Move, retryTiers: readonly RetryTier[]): OutgoingMessage {
-  const { routingKey, body, type, messageId, attempt, queue } = delivery;
-  const headers = keptHeaders(delivery.headers);
+export function copyOf(
+  delivery: Delivery,
+  settlement: Move,
+  { retryTiers, random = Math.random }: { readonly retryTiers: readonly RetryTier[]; readonly random?: () => number },
+): OutgoingMessage {
+  const { attempt, queue } = delivery;
+  const kept = keptParts(delivery);
   if (settlement.kind === 'retry' && attempt < HIGHEST_ATTEMPT) {
-    const exchange = tierFor(settlement.delayMs, retryTiers).name;
-    return { exchange, routingKey, body, type, messageId, headers: { ...headers, [HEADERS.attempt]: attempt + 1 } };
+    const tier = tierFor(settlement.delayMs, retryTiers);
+    return {
+      ...kept,
+      exchange: tier.name,
+      // n.b. the broker drops expired messages from the head of a queue only: a copy may wait for an older one with a
+      // later end, at most for the tier's whole delay. As the spread is small, so is that wait.
+      expirationMs: Math.ceil(tier.delayMs * (SHORTEST_SHARE + (1 - SHORTEST_SHARE) * random())),
+      headers: { ...kept.headers, [HEADERS.attempt]: attempt + 1 },
+    };
   }
   const reason = settlement.kind === 'dead' ? settlement.reason : 'attempts_exhausted';
   return {
+    ...kept,
     exchange: EXCHANGES.dead,
-    routingKey,
-    body,
-    type,
-    messageId,
     headers: {
-      ...headers,
+      ...kept.headers,
       [HEADERS.attempt]: attempt,
       [HEADERS.reason]: reason.slice(0, 500),
       [HEADERS.source]: queue,
     },
+  };
+}
+
+/** What every copy keeps of the original. */
+function keptParts(delivery: Delivery): Omit<OutgoingMessage, 'exchange'> {
+  const { routingKey, body, type, messageId, userId, replyTo, correlationId } = delivery;
+  const { [USER_ID_HEADER]: _forged, ...headers } = keptHeaders(delivery.headers);
+  return {
+    routingKey,
+    body,
+    type,
+    messageId,
+    headers: { ...headers, ...(userId !== '' && { [USER_ID_HEADER]: userId }) },
+    ...(replyTo !== '' && { replyTo }),
+    ...(correlationId !== '' && { correlationId }),
   };
 }

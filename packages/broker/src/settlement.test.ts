@@ -58,13 +58,13 @@ describe('a settlement', () => {
   });
 
   it('of retry becomes a copy with the next attempt and the same routing key', () => {
-    const copy = copyOf(delivery({ [HEADERS.attempt]: 2, tenant: 't' }), retry(1), RETRY_TIERS);
+    const copy = copyOf(delivery({ [HEADERS.attempt]: 2, tenant: 't' }), retry(1), { retryTiers: RETRY_TIERS });
     expect(copy).toMatchObject({ exchange: 'retry.5s', routingKey: 'text.standard', messageId: 'm1' });
     expect(copy.headers).toEqual({ tenant: 't', [HEADERS.attempt]: 3 });
   });
 
   it('of dead becomes a copy that says why and where', () => {
-    const copy = copyOf(delivery(), dead('malformed_message'), RETRY_TIERS);
+    const copy = copyOf(delivery(), dead('malformed_message'), { retryTiers: RETRY_TIERS });
     expect(copy.exchange).toBe('dead');
     expect(copy.headers).toEqual({
       [HEADERS.attempt]: 1,
@@ -74,7 +74,7 @@ describe('a settlement', () => {
   });
 
   it('of retry is dead once attempts can no longer be counted', () => {
-    const copy = copyOf(delivery({ [HEADERS.attempt]: HIGHEST_ATTEMPT }), retry(1), RETRY_TIERS);
+    const copy = copyOf(delivery({ [HEADERS.attempt]: HIGHEST_ATTEMPT }), retry(1), { retryTiers: RETRY_TIERS });
     expect(copy).toMatchObject({ exchange: 'dead', headers: { [HEADERS.reason]: 'attempts_exhausted' } });
   });
 });

@@ -22,7 +22,7 @@ export function dead(reason: string): Move {
   return { kind: 'dead', reason };
 }
 
-/** A retry exchange and its queue; the delay belongs to the queue. */
+/** A retry exchange and its queue. The queue's own TTL is the longest delay; copies carry a slightly shorter one. */
 export interface RetryTier {
   readonly name: string;
   readonly delayMs: number;

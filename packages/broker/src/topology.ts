@@ -12,8 +12,9 @@ import type { BrokerConnection } from './connection.js';
 import type { RetryTier } from './settlement.js';
 
 /**
- * Deliveries of a fact before the broker moves it to the dead queue. Much higher than for jobs: a collector that is
- * killed again and again returns facts that are not at fault, and a fact in the dead queue is missing in the books.
+ * Deliveries of a fact, or of another service's submission, before the broker moves it to the dead queue. Much higher
+ * than for jobs: a collector that is killed again and again returns facts that are not at fault, and a fact in the dead
+ * queue is missing in the books.
  */
 export const FACT_DELIVERY_LIMIT = 100;
 
@@ -37,7 +38,7 @@ export async function declareTopology(connection: BrokerConnection, topology: To
   const { pools, retryTiers = RETRY_TIERS } = topology;
   await connection.declare(`topology ${JSON.stringify([pools, retryTiers])}`, async (channel) => {
     await declareExchanges(channel, retryTiers);
-    await declareFactQueues(channel);
+    await declareSharedQueues(channel);
     for (const tier of retryTiers) await declareRetryTier(channel, tier);
     for (const [pool, { classes }] of Object.entries(pools))
       for (const jobClass of classes) await declareWorkQueue(channel, pool, jobClass);
@@ -49,11 +50,14 @@ async function declareExchanges(channel: Channel, retryTiers: readonly RetryTier
   await channel.assertExchange(EXCHANGES.dead, 'fanout');
   await channel.assertExchange(EXCHANGES.submissions, 'fanout');
   await channel.assertExchange(EXCHANGES.results, 'topic');
+  await channel.assertExchange(EXCHANGES.ingest, 'topic');
+  await channel.assertExchange(EXCHANGES.events, 'topic');
+  await channel.assertExchange(EXCHANGES.cancellations, 'fanout');
   await channel.assertExchange(EXCHANGES.jobs, 'topic', { alternateExchange: EXCHANGES.unrouted });
   for (const tier of retryTiers) await channel.assertExchange(tier.name, 'fanout');
 }
 
-async function declareFactQueues(channel: Channel): Promise<void> {
+async function declareSharedQueues(channel: Channel): Promise<void> {
   await declareQueue(channel, QUEUES.dead, { 'x-delivery-limit': PRACTICALLY_UNLIMITED });
   await channel.bindQueue(QUEUES.dead, EXCHANGES.dead, '');
   await declareQueue(channel, QUEUES.unrouted, { 'x-delivery-limit': PRACTICALLY_UNLIMITED });
@@ -64,6 +68,11 @@ async function declareFactQueues(channel: Channel): Promise<void> {
   });
   await channel.bindQueue(QUEUES.results, EXCHANGES.results, '#');
   await channel.bindQueue(QUEUES.results, EXCHANGES.submissions, '');
+  await declareQueue(channel, QUEUES.ingest, {
+    'x-delivery-limit': FACT_DELIVERY_LIMIT,
+    ...deadLetteringTo(EXCHANGES.dead),
+  });
+  await channel.bindQueue(QUEUES.ingest, EXCHANGES.ingest, '#');
   // Last, when a submission that reaches `jobs` reaches `results` as well.
   await channel.bindExchange(EXCHANGES.jobs, EXCHANGES.submissions, '');
 }
