@@ -16,7 +16,16 @@ export async function readJsonBody(request: IncomingMessage, maxBytes: number): 
     discard(request);
     throw error;
   }
-  const bytes = await readBytes(request, maxBytes);
+  return parseJsonBody(await readBytes(request, maxBytes), maxBytes);
+}
+
+/**
+ * A JSON body that is there as a whole.
+ *
+ * @throws ServiceError `payload_too_large` or `invalid_json`.
+ */
+export function parseJsonBody(bytes: Buffer, maxBytes: number): unknown {
+  if (bytes.length > maxBytes) throw tooLarge(maxBytes);
   if (bytes.length === 0) throw new ServiceError('invalid_json', 'The body is empty.', at('must not be empty'));
   return parseJson(decode(bytes));
 }

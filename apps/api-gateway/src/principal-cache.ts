@@ -1,0 +1,62 @@
+import type { Principal } from '@sluice/store';
+import { LRUCache } from 'lru-cache';
+
+export interface PrincipalCacheOptions {
+  /** Asks PostgreSQL; undefined when nobody is known by this key. */
+  readonly lookUp: (key: string) => Promise<Principal | undefined>;
+  /** How long an answer is believed, in milliseconds; what was taken away works at most this much longer. */
+  readonly cacheTtlMs: number;
+}
+
+export interface PrincipalCache {
+  /**
+   * Who is known by a key. While PostgreSQL cannot be asked, those it confirmed before go on working.
+   *
+   * @throws ServiceError `store_unavailable` for a key not seen before, and whatever else `lookUp` throws for it.
+   */
+  find(key: string): Promise<Principal | undefined>;
+}
+
+interface Confirmed {
+  readonly principal: Principal;
+  readonly confirmedAtMs: number;
+}
+
+const MAX_CONFIRMED = 10_000;
+/** Keys nobody has are remembered apart and briefly, so that guessing does not push out those of tenants. */
+const MAX_UNKNOWN = 10_000;
+const UNKNOWN_TTL_MS = 2_000;
+
+/** Remembers who stands behind an API key, or behind a user of the broker. */
+export function createPrincipalCache({ lookUp, cacheTtlMs }: PrincipalCacheOptions): PrincipalCache {
+  const confirmed = new LRUCache<string, Confirmed>({ max: MAX_CONFIRMED });
+  const unknown = new LRUCache<string, true>({ max: MAX_UNKNOWN, ttl: UNKNOWN_TTL_MS });
+  const lookups = new Map<string, Promise<Principal | undefined>>();
+
+  /** Asks once for all who ask about the same key at the same time. */
+  function lookUpOnce(key: string): Promise<Principal | undefined> {
+    const current = lookups.get(key);
+    if (current) return current;
+    const lookup = lookUp(key).finally(() => lookups.delete(key));
+    lookups.set(key, lookup);
+    return lookup;
+  }
+
+  return {
+    async find(key) {
+      const known = confirmed.get(key);
+      if (known && performance.now() - known.confirmedAtMs < cacheTtlMs) return known.principal;
+      if (unknown.has(key)) return undefined;
+      try {
+        const principal = await lookUpOnce(key);
+        if (principal) confirmed.set(key, { principal, confirmedAtMs: performance.now() });
+        else confirmed.delete(key);
+        if (!principal) unknown.set(key, true);
+        return principal;
+      } catch (error) {
+        if (known) return known.principal;
+        throw error;
+      }
+    },
+  };
+}
