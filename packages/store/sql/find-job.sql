@@ -1,4 +1,5 @@
--- One job with its terminal entry and result, if any. Reads one partition: job_at follows from the id.
+-- One job with its terminal entry and result, if any. Reads one partition, as job_at follows from the id; and, by an index
+-- that holds replays only, those from then on for the newest job that runs this one again.
 --   $1 text tenant id, $2 uuid job id
 -- Times are Unix milliseconds.
 SELECT
@@ -10,8 +11,18 @@ SELECT
   j.input_tokens,
   j.max_output_tokens,
   j.reserved_tokens,
+  j.reserved_nano_usd,
   extract(epoch FROM j.expires_at) * 1000 AS expires_at_ms,
   j.metadata,
+  j.replay_of,
+  j.epoch,
+  (
+    SELECT newer.job_id
+    FROM jobs newer
+    WHERE newer.replay_of = $2 AND newer.tenant_id = $1 AND newer.job_at >= uuid7_time($2)
+    ORDER BY newer.job_id DESC
+    LIMIT 1
+  ) AS replayed_as,
   l.input_tokens AS used_input_tokens,
   l.output_tokens AS used_output_tokens,
   l.cached_tokens AS used_cached_tokens,

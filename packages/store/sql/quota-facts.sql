@@ -1,11 +1,16 @@
--- What a tenant's limits start from: tokens of settled jobs by when they were accepted, and open jobs. One statement
--- and so one snapshot: a job that ends meanwhile is in one of the two, never in both or neither.
+-- What a tenant's limits start from: what settled jobs used, by when they were accepted, and the open jobs. One statement and
+-- so one snapshot: a job that ends meanwhile is in one of the two, never in both or neither.
 --   $1 text tenant id
 --   Windows [from, to), parallel bigint[], Unix ms: $2 from, $3 begin and $4 end of the whole 15-minute buckets within,
 --   $5 to, $2 <= $3 <= $4 <= $5
--- Returns one row: posted json, array of tokens, one for each window in their order;
---   open_holds json, array of {job_id, reserved_tokens, expires_at_ms, accepted_at_ms}, times in Unix ms.
-WITH windows AS (
+--   Measures, parallel: $6 text[] scope: tenant | apiKey | model, $7 text[] unit: requests | tokens | nanoUsd, and either
+--   $8 int[] which of the windows, from 1, or of a rate $9 bigint[] max and $10 bigint[] window (ms) in which max refills
+-- Returns one row:
+--   amounts json, array of {measure, subject, used, overage}, measure from 0, subject '' or an API key or a model; those
+--     of 0 are absent. In a window `used` is what settled jobs used. Of a rate it is what a bucket that is never fuller than
+--     max lacks now, open jobs included, and may have a fraction.
+--   open_holds json, array of {job_id, api_key_id, model, reserved_tokens, reserved_nano_usd, expires_at_ms, accepted_at_ms}
+WITH windows AS MATERIALIZED (
   SELECT
     position,
     to_timestamp(from_ms / 1000.0::float8) AS from_at,
@@ -15,51 +20,86 @@ WITH windows AS (
   FROM unnest($2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[])
     WITH ORDINALITY AS w (from_ms, begin_ms, end_ms, to_ms, position)
 ),
--- Whole buckets come from the roll-up, what lies before and after them from the ledger itself. The ledger has no index
--- by tenant: its rows of an edge are read only when the roll-up says that the tenant has some in those buckets.
-posted AS (
+measures AS MATERIALIZED (
+  SELECT *
+  FROM unnest($6::text[], $7::text[], $8::int[], $9::bigint[], $10::bigint[])
+    WITH ORDINALITY AS m (scope, unit, window_position, max, window_ms, position)
+),
+-- Of a rate, what is recent is read from the ledger, exact to the millisecond; what is older from the roll-up.
+rates AS MATERIALIZED (
   SELECT
-    position,
-    coalesce((
-      SELECT sum(input_tokens + output_tokens)
-      FROM usage_15m
-      WHERE tenant_id = $1 AND bucket >= begin_at AND bucket < end_at
-    ), 0)::bigint
-    + coalesce((
-      SELECT sum(input_tokens + output_tokens)
-      FROM ledger
-      WHERE from_at < begin_at
-        AND tenant_id = $1 AND phase >= 2 AND job_at >= from_at AND job_at < begin_at
-        AND EXISTS (
-          SELECT FROM usage_15m WHERE tenant_id = $1 AND bucket >= usage_bucket(from_at) AND bucket < begin_at
-        )
-    ), 0)::bigint
-    + coalesce((
-      SELECT sum(input_tokens + output_tokens)
-      FROM ledger
-      WHERE end_at < to_at
-        AND tenant_id = $1 AND phase >= 2 AND job_at >= end_at AND job_at < to_at
-        AND EXISTS (
-          SELECT FROM usage_15m WHERE tenant_id = $1 AND bucket >= usage_bucket(end_at) AND bucket < to_at
-        )
-    ), 0)::bigint AS tokens
-  FROM windows
+    m.*,
+    floor(extract(epoch FROM now()) * 1000) AS now_ms,
+    usage_bucket(now()) - interval '15 minutes' AS recent_at,
+    extract(epoch FROM usage_bucket(now()) - interval '15 minutes') * 1000 AS recent_ms
+  FROM measures m
+  WHERE m.window_ms IS NOT NULL
+),
+-- Whole buckets come from the roll-up, what lies before and after them from the ledger itself, as do the last minutes of
+-- rates (position 0). The ledger has no index by tenant: its rows of a span are read only when the roll-up says that the
+-- tenant has some in those buckets.
+spans AS MATERIALIZED (
+  SELECT position, from_at, to_at
+  FROM (
+    SELECT position, from_at, begin_at AS to_at FROM windows
+    UNION ALL
+    SELECT position, end_at, to_at FROM windows
+    UNION ALL
+    SELECT DISTINCT 0, recent_at, timestamptz 'infinity' FROM rates
+  ) AS s
+  WHERE from_at < to_at
+    AND EXISTS (
+      SELECT FROM usage_15m u WHERE u.tenant_id = $1 AND u.bucket >= usage_bucket(s.from_at) AND u.bucket < s.to_at
+    )
+),
+entries AS MATERIALIZED (
+  SELECT s.position, l.*
+  FROM spans s
+  CROSS JOIN LATERAL (
+    SELECT
+      job_at, api_key_id, model, (phase = 2)::int AS jobs, input_tokens + output_tokens AS tokens,
+      amount_nano_usd AS nano_usd, overage_tokens, overage_nano_usd
+    FROM ledger
+    WHERE tenant_id = $1 AND phase >= 2 AND job_at >= s.from_at AND job_at < s.to_at
+    -- n.b. keeps the planner from joining the other way round, which would read the whole ledger.
+    OFFSET 0
+  ) AS l
+),
+settled AS MATERIALIZED (
+  SELECT
+    position, api_key_id, model, sum(jobs) AS jobs, sum(tokens) AS tokens, sum(nano_usd) AS nano_usd,
+    sum(overage_tokens) AS overage_tokens, sum(overage_nano_usd) AS overage_nano_usd
+  FROM (
+    SELECT
+      w.position, u.api_key_id, u.model, u.jobs, u.input_tokens + u.output_tokens AS tokens, u.amount_nano_usd AS nano_usd,
+      u.overage_tokens, u.overage_nano_usd
+    FROM windows w
+    JOIN usage_15m u ON u.tenant_id = $1 AND u.bucket >= w.begin_at AND u.bucket < w.end_at
+    UNION ALL
+    SELECT position, api_key_id, model, jobs, tokens, nano_usd, overage_tokens, overage_nano_usd
+    FROM entries
+    WHERE position > 0
+  ) AS parts
+  GROUP BY position, api_key_id, model
 ),
 -- Jobs behind the sweep's mark are known to have ended or are listed in overdue_jobs.
 candidates AS MATERIALIZED (
-  SELECT job_id, job_at, reserved_tokens, expires_at
+  SELECT job_id, job_at, api_key_id, model, reserved_tokens, reserved_nano_usd, expires_at
   FROM jobs
   WHERE tenant_id = $1 AND expires_at >= (SELECT swept_until FROM hold_sweep)
   UNION
-  SELECT j.job_id, j.job_at, j.reserved_tokens, j.expires_at
+  SELECT j.job_id, j.job_at, j.api_key_id, j.model, j.reserved_tokens, j.reserved_nano_usd, j.expires_at
   FROM overdue_jobs o
   JOIN jobs j USING (job_id, job_at)
   WHERE o.tenant_id = $1
 ),
-holds AS (
+holds AS MATERIALIZED (
   SELECT
     c.job_id,
+    c.api_key_id,
+    c.model,
     c.reserved_tokens,
+    c.reserved_nano_usd,
     (extract(epoch FROM c.expires_at) * 1000)::bigint AS expires_at_ms,
     (extract(epoch FROM c.job_at) * 1000)::bigint AS accepted_at_ms
   FROM candidates c
@@ -68,7 +108,100 @@ holds AS (
     SELECT true AS ended FROM ledger l WHERE l.job_id = c.job_id AND l.phase = 2 AND l.job_at = c.job_at LIMIT 1
   ) AS terminal ON true
   WHERE terminal.ended IS NULL
+),
+-- What took from the buckets of rates and when. A roll-up row counts as of the end of its 15 minutes.
+takings AS MATERIALIZED (
+  SELECT
+    extract(epoch FROM u.bucket + interval '15 minutes') * 1000 AS at_ms, u.api_key_id, u.model, u.jobs,
+    u.input_tokens + u.output_tokens AS tokens, u.amount_nano_usd AS nano_usd, u.overage_tokens, u.overage_nano_usd,
+    true AS is_roll_up
+  FROM (SELECT DISTINCT recent_at FROM rates) AS r
+  JOIN usage_15m u ON u.tenant_id = $1 AND u.bucket >= r.recent_at - interval '1 day' AND u.bucket < r.recent_at
+  UNION ALL
+  SELECT
+    extract(epoch FROM job_at) * 1000, api_key_id, model, jobs, tokens, nano_usd, overage_tokens, overage_nano_usd, false
+  FROM entries
+  WHERE position = 0
+  UNION ALL
+  SELECT accepted_at_ms, api_key_id, model, 1, reserved_tokens, reserved_nano_usd, 0, 0, false FROM holds
+),
+-- The same for each rate and subject, in units × window_ms, so that all numbers are whole.
+rate_takings AS MATERIALIZED (
+  SELECT
+    r.position,
+    CASE r.scope WHEN 'tenant' THEN '' WHEN 'apiKey' THEN t.api_key_id::text ELSE t.model END AS subject,
+    least(t.at_ms, r.now_ms) AS at_ms,
+    -- A bucket that ends where the recent part begins is part of what was before.
+    t.is_roll_up OR t.at_ms < r.recent_ms AS is_before,
+    CASE r.unit WHEN 'requests' THEN t.jobs WHEN 'tokens' THEN t.tokens ELSE t.nano_usd END * r.window_ms::numeric AS taken,
+    CASE r.unit WHEN 'requests' THEN 0 WHEN 'tokens' THEN t.overage_tokens ELSE t.overage_nano_usd END
+      * r.window_ms::numeric AS overage
+  FROM rates r
+  CROSS JOIN takings t
+),
+-- The backlog of a bucket is the most that was taken since any moment beyond what came back since then. Before the recent
+-- part it is known to 15 minutes only, so it is bounded by what admission allows as well: max, and what overage added.
+before AS (
+  SELECT
+    position,
+    subject,
+    greatest(0, least(max(taken - refilled), max(full_bucket) + greatest(0, max(overage - refilled)))) AS taken,
+    greatest(0, max(overage - refilled)) AS overage
+  FROM (
+    SELECT
+      t.position,
+      t.subject,
+      r.max * r.window_ms::numeric AS full_bucket,
+      r.max * (r.recent_ms - t.at_ms) AS refilled,
+      sum(t.taken) OVER since AS taken,
+      sum(t.overage) OVER since AS overage
+    FROM rate_takings t
+    JOIN rates r USING (position)
+    WHERE t.is_before
+    WINDOW since AS (PARTITION BY t.position, t.subject ORDER BY t.at_ms DESC)
+  ) AS moments
+  GROUP BY position, subject
+),
+backlogs AS (
+  SELECT
+    position,
+    subject,
+    greatest(0, max(taken - refilled)) / max(window_ms) AS used,
+    least(greatest(0, max(taken - refilled)), greatest(0, max(overage - refilled))) / max(window_ms) AS overage
+  FROM (
+    SELECT
+      t.position,
+      t.subject,
+      r.window_ms,
+      r.max * (r.now_ms - t.at_ms) AS refilled,
+      sum(t.taken) OVER since AS taken,
+      sum(t.overage) OVER since AS overage
+    FROM (
+      SELECT position, subject, at_ms, taken, overage FROM rate_takings WHERE NOT is_before
+      UNION ALL
+      SELECT b.position, b.subject, r.recent_ms, b.taken, b.overage FROM before b JOIN rates r USING (position)
+    ) AS t
+    JOIN rates r USING (position)
+    WINDOW since AS (PARTITION BY t.position, t.subject ORDER BY t.at_ms DESC)
+  ) AS moments
+  GROUP BY position, subject
+),
+amounts AS (
+  SELECT
+    m.position,
+    CASE m.scope WHEN 'tenant' THEN '' WHEN 'apiKey' THEN s.api_key_id::text ELSE s.model END AS subject,
+    sum(CASE m.unit WHEN 'requests' THEN s.jobs WHEN 'tokens' THEN s.tokens ELSE s.nano_usd END) AS used,
+    sum(CASE m.unit WHEN 'requests' THEN 0 WHEN 'tokens' THEN s.overage_tokens ELSE s.overage_nano_usd END) AS overage
+  FROM measures m
+  JOIN settled s ON s.position = m.window_position
+  GROUP BY 1, 2
+  UNION ALL
+  SELECT position, subject, used, overage FROM backlogs
 )
 SELECT
-  coalesce((SELECT json_agg(tokens ORDER BY position) FROM posted), '[]') AS posted,
+  coalesce((
+    SELECT json_agg(json_build_object('measure', position - 1, 'subject', subject, 'used', used, 'overage', overage))
+    FROM amounts
+    WHERE used <> 0 OR overage <> 0
+  ), '[]') AS amounts,
   coalesce((SELECT json_agg(holds ORDER BY job_id) FROM holds), '[]') AS open_holds;

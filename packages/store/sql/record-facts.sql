@@ -8,29 +8,34 @@
 --   $1 uuid[] job_id         $2 text[] tenant_id      $3 uuid[] api_key_id         $4 text[] model
 --   $5 job_class[] class     $6 int[] input_tokens    $7 int[] max_output_tokens   $8 int[] reserved_tokens
 --   $9 bigint[] expires_at (Unix ms)                  $10 jsonb[] metadata, null when absent
+--   $11 bigint[] reserved_nano_usd                    $12 text[] idempotency_key_hash and $13 text[] fingerprint, null
+--   $14 uuid[] replay_of, null for no replay          $15 smallint[] epoch         when the request had no key
 -- Completed facts, parallel arrays:
---   $11 uuid[] job_id        $12 text[] tenant_id     $13 uuid[] api_key_id        $14 text[] model
---   $15 terminal_state[]     $16 int[] input_tokens   $17 int[] output_tokens      $18 int[] cached_tokens
---   $19 int[] attempt        $20 bigint[] started_at (Unix ms, null when unknown)  $21 bigint[] finished_at (Unix ms)
---   $22 text[] model_version, null when none ran      $23 jsonb[] error            $24 jsonb[] output, null when absent
--- Returns one row: accepted, completed uuid[], the jobs whose entry this call inserted; null for none.
+--   $16 uuid[] job_id        $17 text[] tenant_id     $18 uuid[] api_key_id        $19 text[] model
+--   $20 terminal_state[]     $21 int[] input_tokens   $22 int[] output_tokens      $23 int[] cached_tokens
+--   $24 int[] attempt        $25 bigint[] started_at (Unix ms, null when unknown)  $26 bigint[] finished_at (Unix ms)
+--   $27 text[] model_version, null when none ran      $28 jsonb[] error            $29 jsonb[] output, null when absent
+--   $30 int[] reserved_tokens, $31 bigint[] reserved_nano_usd: what was held, null when unknown; then nothing is overage
+-- Returns one row: accepted, completed uuid[], the jobs whose entry this call inserted, and amounts bigint[], nano-USD of
+-- each completed one; null for none.
 WITH accepted AS MATERIALIZED (
   SELECT *
   FROM unnest(
     $1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::job_class[], $6::int[], $7::int[], $8::int[], $9::bigint[],
-    $10::jsonb[]
+    $10::jsonb[], $11::bigint[], $12::text[], $13::text[], $14::uuid[], $15::smallint[]
   ) AS a (
-    job_id, tenant_id, api_key_id, model, class, input_tokens, max_output_tokens, reserved_tokens, expires_at_ms, metadata
+    job_id, tenant_id, api_key_id, model, class, input_tokens, max_output_tokens, reserved_tokens, expires_at_ms, metadata,
+    reserved_nano_usd, idempotency_key_hash, fingerprint, replay_of, epoch
   )
 ),
 completed AS MATERIALIZED (
   SELECT *
   FROM unnest(
-    $11::uuid[], $12::text[], $13::uuid[], $14::text[], $15::terminal_state[], $16::int[], $17::int[], $18::int[],
-    $19::int[], $20::bigint[], $21::bigint[], $22::text[], $23::jsonb[], $24::jsonb[]
+    $16::uuid[], $17::text[], $18::uuid[], $19::text[], $20::terminal_state[], $21::int[], $22::int[], $23::int[],
+    $24::int[], $25::bigint[], $26::bigint[], $27::text[], $28::jsonb[], $29::jsonb[], $30::int[], $31::bigint[]
   ) AS c (
     job_id, tenant_id, api_key_id, model, state, input_tokens, output_tokens, cached_tokens, attempt, started_at_ms,
-    finished_at_ms, model_version, error, output
+    finished_at_ms, model_version, error, output, reserved_tokens, reserved_nano_usd
   )
 ),
 -- Few rows, however many facts: the prices of the models at hand.
@@ -76,33 +81,38 @@ amounts AS (
 entries AS (
   INSERT INTO ledger (
     job_id, job_at, phase, tenant_id, api_key_id, model, state, input_tokens, output_tokens, cached_tokens,
-    amount_nano_usd, input_price_id, output_price_id, cached_price_id, request_price_id
+    amount_nano_usd, input_price_id, output_price_id, cached_price_id, request_price_id, reserved_tokens, overage_tokens,
+    overage_nano_usd
   )
   SELECT
     job_id, uuid7_time(job_id), 1, tenant_id, api_key_id, model, NULL::terminal_state, input_tokens, max_output_tokens, 0,
-    0, NULL::bigint, NULL::bigint, NULL::bigint, NULL::bigint
+    0, NULL::bigint, NULL::bigint, NULL::bigint, NULL::bigint, reserved_tokens, 0, 0
   FROM accepted
   UNION ALL
   SELECT
     job_id, uuid7_time(job_id), 2, c.tenant_id, c.api_key_id, c.model, c.state, c.input_tokens, c.output_tokens,
     c.cached_tokens, coalesce(m.amount_nano_usd, 0), m.input_price_id, m.output_price_id, m.cached_price_id,
-    m.request_price_id
+    m.request_price_id, coalesce(c.reserved_tokens, 0),
+    -- n.b. greatest() passes over null, which is what an unknown hold makes of the difference.
+    greatest(0, c.input_tokens + c.output_tokens - c.reserved_tokens),
+    greatest(0, coalesce(m.amount_nano_usd, 0) - c.reserved_nano_usd)
   FROM completed c
   LEFT JOIN amounts m USING (job_id)
   ORDER BY 1, 3
   ON CONFLICT DO NOTHING
   RETURNING
     job_id, job_at, phase, tenant_id, api_key_id, model, state, input_tokens, output_tokens, cached_tokens,
-    amount_nano_usd
+    amount_nano_usd, reserved_tokens, overage_tokens, overage_nano_usd
 ),
 new_jobs AS (
   INSERT INTO jobs (
     job_id, job_at, tenant_id, api_key_id, model, class, input_tokens, max_output_tokens, reserved_tokens, expires_at,
-    metadata
+    metadata, reserved_nano_usd, idempotency_key_hash, fingerprint, replay_of, epoch
   )
   SELECT
     job_id, e.job_at, a.tenant_id, a.api_key_id, a.model, a.class, a.input_tokens, a.max_output_tokens, a.reserved_tokens,
-    to_timestamp(a.expires_at_ms / 1000.0::float8), a.metadata
+    to_timestamp(a.expires_at_ms / 1000.0::float8), a.metadata, a.reserved_nano_usd, a.idempotency_key_hash,
+    a.fingerprint, a.replay_of, a.epoch
   FROM entries e
   JOIN accepted a USING (job_id)
   WHERE e.phase = 1
@@ -128,11 +138,13 @@ results AS (
 ),
 rollup AS (
   INSERT INTO usage_15m AS u (
-    tenant_id, bucket, model, api_key_id, jobs, failed_jobs, input_tokens, output_tokens, cached_tokens, amount_nano_usd
+    tenant_id, bucket, model, api_key_id, jobs, failed_jobs, input_tokens, output_tokens, cached_tokens, amount_nano_usd,
+    reserved_tokens, overage_tokens, overage_nano_usd
   )
   SELECT
     tenant_id, usage_bucket(job_at), model, api_key_id, count(*), count(*) FILTER (WHERE state <> 'succeeded'),
-    sum(input_tokens), sum(output_tokens), sum(cached_tokens), sum(amount_nano_usd)
+    sum(input_tokens), sum(output_tokens), sum(cached_tokens), sum(amount_nano_usd), sum(reserved_tokens),
+    sum(overage_tokens), sum(overage_nano_usd)
   FROM entries
   WHERE phase = 2
   GROUP BY 1, 2, 3, 4
@@ -143,9 +155,13 @@ rollup AS (
     input_tokens = u.input_tokens + excluded.input_tokens,
     output_tokens = u.output_tokens + excluded.output_tokens,
     cached_tokens = u.cached_tokens + excluded.cached_tokens,
-    amount_nano_usd = u.amount_nano_usd + excluded.amount_nano_usd
+    amount_nano_usd = u.amount_nano_usd + excluded.amount_nano_usd,
+    reserved_tokens = u.reserved_tokens + excluded.reserved_tokens,
+    overage_tokens = u.overage_tokens + excluded.overage_tokens,
+    overage_nano_usd = u.overage_nano_usd + excluded.overage_nano_usd
 )
 SELECT
   array_agg(job_id) FILTER (WHERE phase = 1) AS accepted,
-  array_agg(job_id) FILTER (WHERE phase = 2) AS completed
+  array_agg(job_id) FILTER (WHERE phase = 2) AS completed,
+  array_agg(amount_nano_usd) FILTER (WHERE phase = 2) AS amounts
 FROM entries;

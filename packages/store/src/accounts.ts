@@ -1,8 +1,17 @@
-import { ServiceError } from '@sluice/contracts';
+import {
+  isUuid,
+  type LimitChanges,
+  limitChangesSchema,
+  type Overrides,
+  overridesSchema,
+  ServiceError,
+} from '@sluice/contracts';
+import { apiKeyOf, type ApiKeyRow, principalOf, type PrincipalRow, tenantOf, type TenantRow } from './account-rows.js';
 import type { Database } from './database.js';
+import { requireReadable } from './own-limits.js';
 import { loadStatement } from './statements.js';
 
-/** Who makes a request: what an API key stands for. */
+/** Who makes a request: what an API key, or a user of the broker, stands for. */
 export interface Principal {
   readonly tenantId: string;
   readonly apiKeyId: string;
@@ -10,12 +19,36 @@ export interface Principal {
   readonly plan: string;
   /** IANA name. */
   readonly timeZone: string;
+  /** What the tenant has otherwise than its plan. */
+  readonly overrides: Overrides;
+  /** What the key has otherwise than the plan gives each key. */
+  readonly keyLimits: LimitChanges;
 }
 
+export interface NewTenant {
+  readonly tenantId: string;
+  readonly plan: string;
+  readonly timeZone: string;
+  /** As contracts `overridesSchema` takes it; `{}` removes all. When absent, what is stored stays. */
+  readonly overrides?: unknown;
+}
+
+/** A tenant as it is stored. Times are Unix milliseconds. */
 export interface Tenant {
   readonly tenantId: string;
   readonly plan: string;
   readonly timeZone: string;
+  /** As the operator wrote them; `{}` when there are none. */
+  readonly overrides: unknown;
+  readonly createdAtMs: number;
+  readonly updatedAtMs: number;
+}
+
+export interface TenantPage {
+  /** Tenants whose ids sort after this one, by bytes; from the first when absent. */
+  readonly after?: string;
+  /** Most tenants to return. */
+  readonly limit: number;
 }
 
 export interface NewApiKey {
@@ -28,54 +61,98 @@ export interface NewApiKey {
   readonly prefix: string;
   /** From then on the key is refused (Unix milliseconds); never when absent. */
   readonly expiresAtMs?: number;
+  /** As contracts `limitChangesSchema` takes it; none when absent. */
+  readonly limits?: unknown;
+}
+
+/** An API key without its hash. Times are Unix milliseconds. */
+export interface ApiKey {
+  readonly apiKeyId: string;
+  readonly name: string;
+  readonly prefix: string;
+  /** As the operator wrote them; `{}` when there are none. */
+  readonly limits: unknown;
+  /** The same as a request would meet them; undefined when they cannot be read (such a key is refused with 503). */
+  readonly keyLimits: LimitChanges | undefined;
+  /** The broker's user whose jobs are attributed to this key. */
+  readonly producer: string | undefined;
+  readonly createdAtMs: number;
+  readonly expiresAtMs: number | undefined;
+  readonly revokedAtMs: number | undefined;
 }
 
 export interface Accounts {
   /**
-   * Creates a tenant or changes its plan and time zone.
+   * Creates a tenant or changes it. What it was before is kept in `tenant_versions`.
    *
-   * @throws ServiceError `invalid_request` for a time zone that does not exist.
+   * @throws ServiceError `invalid_request` for a time zone that does not exist and for overrides that cannot be read.
    */
-  upsertTenant(tenant: Tenant): Promise<void>;
-  /** @throws ServiceError `tenant_not_found`. */
+  upsertTenant(tenant: NewTenant): Promise<void>;
+  findTenant(tenantId: string): Promise<Tenant | undefined>;
+  /** A page of tenants in the order of their ids. */
+  listTenants(page: TenantPage): Promise<readonly Tenant[]>;
+  /** @throws ServiceError `tenant_not_found`, or `invalid_request` for limits that cannot be read. */
   createApiKey(key: NewApiKey): Promise<{ readonly apiKeyId: string }>;
-  /** True when the key was valid until now. */
+  /** All keys of a tenant, oldest first: also revoked and expired ones, and those of producers. */
+  listApiKeys(tenantId: string): Promise<readonly ApiKey[]>;
+  /** True when the key was valid until now. Revoking a producer's key ends its right to submit. */
   revokeApiKey(apiKeyId: string): Promise<boolean>;
-  /** Undefined when the key is unknown, revoked or expired. */
+  /**
+   * Undefined when the key is unknown, revoked or expired.
+   *
+   * @throws ServiceError `quota_unavailable` when stored overrides or limits cannot be read (see own-limits.ts).
+   */
   findPrincipal(keyHash: Buffer): Promise<Principal | undefined>;
 }
 
 const statements = {
   upsertTenant: loadStatement('upsert-tenant'),
+  findTenant: loadStatement('find-tenant'),
+  listTenants: loadStatement('list-tenants'),
   createApiKey: loadStatement('create-api-key'),
+  listApiKeys: loadStatement('list-api-keys'),
   revokeApiKey: loadStatement('revoke-api-key'),
   findPrincipal: loadStatement('find-principal'),
 };
 
 export function createAccounts(database: Database): Accounts {
   return {
-    async upsertTenant({ tenantId, plan, timeZone }) {
+    async upsertTenant({ tenantId, plan, timeZone, overrides }) {
       requireTimeZone(timeZone);
-      await database.run(statements.upsertTenant, [tenantId, plan, timeZone]);
+      if (overrides !== undefined) requireReadable(overridesSchema, 'overrides', overrides);
+      const values = [tenantId, plan, timeZone, overrides === undefined ? null : JSON.stringify(overrides)];
+      await database.run(statements.upsertTenant, values);
     },
 
-    async createApiKey({ tenantId, name, keyHash, prefix, expiresAtMs }) {
-      const values = [tenantId, name, keyHash, prefix, expiresAtMs ?? null];
+    async findTenant(tenantId) {
+      const [row] = await database.run<TenantRow>(statements.findTenant, [tenantId]);
+      return row && tenantOf(row);
+    },
+
+    async listTenants({ after = '', limit }) {
+      return (await database.run<TenantRow>(statements.listTenants, [after, limit])).map(tenantOf);
+    },
+
+    async createApiKey({ tenantId, name, keyHash, prefix, expiresAtMs, limits = {} }) {
+      requireReadable(limitChangesSchema, 'limits', limits);
+      const values = [tenantId, name, keyHash, prefix, expiresAtMs ?? null, JSON.stringify(limits)];
       const [row] = await database.run<{ api_key_id: string }>(statements.createApiKey, values);
       if (row === undefined) throw new ServiceError('tenant_not_found', `There is no tenant "${tenantId}".`);
       return { apiKeyId: row.api_key_id };
     },
 
+    async listApiKeys(tenantId) {
+      return (await database.run<ApiKeyRow>(statements.listApiKeys, [tenantId])).map(apiKeyOf);
+    },
+
     async revokeApiKey(apiKeyId) {
+      if (!isUuid(apiKeyId)) return false;
       return (await database.run(statements.revokeApiKey, [apiKeyId])).length > 0;
     },
 
     async findPrincipal(keyHash) {
-      const [row] = await database.run<Record<'tenant_id' | 'api_key_id' | 'plan' | 'time_zone', string>>(
-        statements.findPrincipal,
-        [keyHash],
-      );
-      return row && { tenantId: row.tenant_id, apiKeyId: row.api_key_id, plan: row.plan, timeZone: row.time_zone };
+      const [row] = await database.run<PrincipalRow>(statements.findPrincipal, [keyHash]);
+      return row && principalOf(row);
     },
   };
 }

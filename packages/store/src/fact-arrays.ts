@@ -17,6 +17,11 @@ export function factArrays(accepted: readonly AcceptedFact[], completed: readonl
     plain(accepted, (fact) => fact.reservedTokens),
     plain(accepted, (fact) => fact.expiresAtMs),
     quoted(accepted, (fact) => json(fact.metadata)),
+    plain(accepted, (fact) => fact.reservedNanoUsd),
+    quoted(accepted, (fact) => fact.idempotency && storableText(fact.idempotency.keyHash)),
+    quoted(accepted, (fact) => fact.idempotency && storableText(fact.idempotency.fingerprint)),
+    plain(accepted, (fact) => fact.replay?.of),
+    plain(accepted, (fact) => fact.replay?.epoch ?? 0),
 
     plain(completed, (fact) => fact.jobId),
     quoted(completed, (fact) => storableText(fact.tenantId)),
@@ -32,6 +37,8 @@ export function factArrays(accepted: readonly AcceptedFact[], completed: readonl
     quoted(completed, (fact) => fact.modelVersion && storableText(fact.modelVersion)),
     quoted(completed, (fact) => json(fact.error)),
     quoted(completed, (fact) => json(fact.output)),
+    plain(completed, (fact) => fact.reservedTokens),
+    plain(completed, (fact) => fact.reservedNanoUsd),
   ];
 }
 

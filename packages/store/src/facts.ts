@@ -3,6 +3,7 @@ import {
   type CompletedMessage,
   isJobId,
   isUuid,
+  MAX_BUDGET_USD,
   MAX_TOKENS_PER_JOB,
   type Usage,
 } from '@sluice/contracts';
@@ -20,8 +21,8 @@ export type Fact =
 export interface RecordOutcome {
   /** Jobs whose reserve entry was inserted. */
   readonly newlyAccepted: ReadonlySet<string>;
-  /** Jobs whose terminal entry was inserted. */
-  readonly newlyCompleted: ReadonlySet<string>;
+  /** Jobs whose terminal entry was inserted, and what each is billed in nano-USD. */
+  readonly newlyCompleted: ReadonlyMap<string, bigint>;
 }
 
 export interface FactFailure {
@@ -50,6 +51,8 @@ export class RecordError extends Error {
 
 const MAX_EPOCH_MS = 8_640_000_000_000_000;
 const MAX_ATTEMPT = 1_000;
+const MAX_EPOCH = 1_000;
+const MAX_NANO_USD = MAX_BUDGET_USD * 1e9;
 
 /**
  * Why a fact cannot be recorded, or undefined. Only what would make PostgreSQL refuse the whole statement is looked
@@ -64,11 +67,17 @@ export function problemOf({ type, message }: Fact): string | undefined {
 function problemOfAccepted(message: AcceptedFact): string | undefined {
   const counts = [message.inputTokens, message.maxOutputTokens, message.reservedTokens];
   if (!counts.every(isCount)) return 'a number of tokens is out of range';
+  if (!isWithin(message.reservedNanoUsd, MAX_NANO_USD)) return 'reservedNanoUsd is out of range';
+  const { replay } = message;
+  if (replay && !(isJobId(replay.of) && isWithin(replay.epoch, MAX_EPOCH))) return 'replay is out of range';
   return isTime(message.expiresAtMs) ? undefined : 'expiresAtMs is out of range';
 }
 
-function problemOfCompleted({ usage, attempt, startedAtMs, finishedAtMs }: CompletedFact): string | undefined {
+function problemOfCompleted(message: CompletedFact): string | undefined {
+  const { usage, attempt, startedAtMs, finishedAtMs, reservedTokens = 0, reservedNanoUsd = 0 } = message;
   if (!isUsage(usage)) return 'usage is out of range';
+  if (!isCount(reservedTokens)) return 'reservedTokens is out of range';
+  if (!isWithin(reservedNanoUsd, MAX_NANO_USD)) return 'reservedNanoUsd is out of range';
   if (!isWithin(attempt, MAX_ATTEMPT)) return 'attempt is out of range';
   return isTime(finishedAtMs) && isTime(startedAtMs ?? 0) ? undefined : 'a time is out of range';
 }

@@ -1,12 +1,24 @@
-export type { Accounts, NewApiKey, Principal, Tenant } from './accounts.js';
+export type { Accounts, ApiKey, NewApiKey, NewTenant, Principal, Tenant, TenantPage } from './accounts.js';
 export type { DeadLetter, DeadLetters } from './dead-letters.js';
 export { RecordError } from './facts.js';
 export type { AcceptedFact, CompletedFact, Fact, FactFailure, RecordOutcome } from './facts.js';
+export type { FenceMember, FenceMembers, RegisteredFenceMember } from './fence-members.js';
 export type { ExpiredHold, Holds } from './holds.js';
-export type { JobRecord, JobRecords, TerminalFact } from './job-records.js';
+export type { JobKey, JobRecord, JobRecords, TerminalFact } from './job-records.js';
 export { migrate, MigrationError, type MigrateOptions } from './migrations.js';
-export { syncPrices, type SyncPricesOptions } from './prices.js';
-export type { OpenHold, QuotaFacts, QuotaFactsQuery, QuotaFactsReader, TimeWindow } from './quota-facts.js';
+export { syncPlans, type SyncPlansOptions } from './plans.js';
+export type { PriceVersion } from './price-plan.js';
+export { type Prices, syncPrices, type SyncPricesOptions } from './prices.js';
+export type { Producer, Producers } from './producers.js';
+export type {
+  Measure,
+  MeasuredAmount,
+  OpenHold,
+  QuotaFacts,
+  QuotaFactsQuery,
+  QuotaFactsReader,
+  TimeWindow,
+} from './quota-facts.js';
 export type { Recorder } from './recorder.js';
 export { createStore, type Store, type StoreOptions } from './store.js';
 export type { UsageGroup, UsageQuery, UsageReports, UsageRow } from './usage.js';

@@ -23,8 +23,14 @@ export interface JobRecord {
   readonly inputTokens: number;
   readonly maxOutputTokens: number;
   readonly reservedTokens: number;
+  /** What the held tokens cost, rounded up. */
+  readonly reservedNanoUsd: number;
   readonly expiresAtMs: number;
   readonly metadata: Metadata | undefined;
+  /** The dead job that this one runs again, and how often that was done: 1 for the first replay. */
+  readonly replay: { readonly of: string; readonly epoch: number } | undefined;
+  /** The newest job that runs this one again. */
+  readonly replayedAs: string | undefined;
   /** This and the following are undefined while the job is queued. */
   readonly usage: Usage | undefined;
   readonly amountNanoUsd: bigint | undefined;
@@ -37,7 +43,16 @@ export interface JobRecord {
 }
 
 /** The end of a job as the ledger has it, or `open` for a job that was accepted and has not ended. */
-export type TerminalFact = { readonly state: TerminalState; readonly usage: Usage } | 'open';
+export type TerminalFact =
+  { readonly state: TerminalState; readonly usage: Usage; readonly amountNanoUsd: bigint } | 'open';
+
+export interface JobKey {
+  readonly tenantId: string;
+  /** Hash of an Idempotency-Key, as the accepted message carried it. */
+  readonly keyHash: string;
+  /** Only jobs accepted at or after this (Unix milliseconds). */
+  readonly sinceMs: number;
+}
 
 export interface JobRecords {
   /**
@@ -45,11 +60,17 @@ export interface JobRecords {
    * yet, even when its completed fact is.
    */
   findJob(tenantId: string, jobId: string): Promise<JobRecord | undefined>;
+  /** The newest job that was accepted under a key, and the fingerprint of its request. */
+  findJobByKey(key: JobKey): Promise<{ readonly jobId: string; readonly fingerprint: string } | undefined>;
   /** What the ledger knows of each job; jobs it does not know are absent. */
   terminalFacts(jobIds: readonly string[]): Promise<ReadonlyMap<string, TerminalFact>>;
 }
 
-const statements = { findJob: loadStatement('find-job'), terminalFacts: loadStatement('terminal-facts') };
+const statements = {
+  findJob: loadStatement('find-job'),
+  findJobByKey: loadStatement('find-job-by-key'),
+  terminalFacts: loadStatement('terminal-facts'),
+};
 
 interface JobRow {
   readonly tenant_id: string;
@@ -60,8 +81,12 @@ interface JobRow {
   readonly input_tokens: number;
   readonly max_output_tokens: number;
   readonly reserved_tokens: number;
+  readonly reserved_nano_usd: bigint;
   readonly expires_at_ms: string;
   readonly metadata: Metadata | null;
+  readonly replay_of: string | null;
+  readonly epoch: number;
+  readonly replayed_as: string | null;
   readonly used_input_tokens: number | null;
   readonly used_output_tokens: number | null;
   readonly used_cached_tokens: number | null;
@@ -80,6 +105,7 @@ interface TerminalRow {
   readonly input_tokens: number;
   readonly output_tokens: number;
   readonly cached_tokens: number;
+  readonly amount_nano_usd: bigint;
 }
 
 export function createJobRecords(database: Database): JobRecords {
@@ -88,6 +114,12 @@ export function createJobRecords(database: Database): JobRecords {
       if (!isJobId(jobId)) return undefined;
       const [row] = await database.run<JobRow & Record<string, unknown>>(statements.findJob, [tenantId, jobId]);
       return row && toRecord(jobId, row);
+    },
+
+    async findJobByKey({ tenantId, keyHash, sinceMs }) {
+      const values = [tenantId, keyHash, sinceMs];
+      const [row] = await database.run<{ job_id: string; fingerprint: string }>(statements.findJobByKey, values);
+      return row && { jobId: row.job_id, fingerprint: row.fingerprint };
     },
 
     async terminalFacts(jobIds) {
@@ -110,8 +142,11 @@ function toRecord(jobId: string, row: JobRow): JobRecord {
     inputTokens: row.input_tokens,
     maxOutputTokens: row.max_output_tokens,
     reservedTokens: row.reserved_tokens,
+    reservedNanoUsd: Number(row.reserved_nano_usd),
     expiresAtMs: Number(row.expires_at_ms),
     metadata: row.metadata ?? undefined,
+    replay: row.replay_of === null ? undefined : { of: row.replay_of, epoch: row.epoch },
+    replayedAs: row.replayed_as ?? undefined,
     usage: usageOf(row),
     amountNanoUsd: row.amount_nano_usd ?? undefined,
     modelVersion: row.model_version ?? undefined,
@@ -132,7 +167,7 @@ function usageOf(row: JobRow): Usage | undefined {
 function toTerminalFact(row: TerminalRow): TerminalFact {
   if (row.state === null) return 'open';
   const usage = { inputTokens: row.input_tokens, outputTokens: row.output_tokens, cachedTokens: row.cached_tokens };
-  return { state: row.state, usage };
+  return { state: row.state, usage, amountNanoUsd: row.amount_nano_usd };
 }
 
 function optionalNumber(text: string | null): number | undefined {

@@ -1,7 +1,7 @@
 import type { Meter, Price } from '@sluice/contracts';
 import { ConfigError, type Logger } from '@sluice/runtime';
 import { Client } from 'pg';
-import { exactTypes } from './database.js';
+import { type Database, exactTypes } from './database.js';
 import { sqlState, toStoreError } from './postgres-errors.js';
 import { planPrices, type PricePlan, type PriceVersion } from './price-plan.js';
 import { loadStatement } from './statements.js';
@@ -13,7 +13,14 @@ export interface SyncPricesOptions {
   readonly logger: Logger;
 }
 
+/** Reads the prices that jobs are billed at. */
+export interface Prices {
+  /** All versions that are or will be in force, and those that ended within the last day. */
+  findPrices(): Promise<readonly PriceVersion[]>;
+}
+
 const statements = {
+  find: loadStatement('find-prices'),
   lock: loadStatement('lock-prices'),
   time: loadStatement('server-time'),
   list: loadStatement('list-prices'),
@@ -56,6 +63,14 @@ export async function syncPrices({ url, prices, logger }: SyncPricesOptions): Pr
   } finally {
     await client.end();
   }
+}
+
+export function createPrices(database: Database): Prices {
+  return {
+    async findPrices() {
+      return (await database.run<PriceRow & Record<string, unknown>>(statements.find)).map(toVersion);
+    },
+  };
 }
 
 async function planWith(client: Client, prices: readonly Price[]): Promise<PricePlan> {

@@ -29,11 +29,13 @@ const recordFactsStatement = loadStatement('record-facts');
 interface RecordedRow {
   readonly accepted: readonly string[] | null;
   readonly completed: readonly string[] | null;
+  /** Decimal numbers, one for each of `completed`. */
+  readonly amounts: readonly string[] | null;
 }
 
 interface Progress {
   readonly newlyAccepted: Set<string>;
-  readonly newlyCompleted: Set<string>;
+  readonly newlyCompleted: Map<string, bigint>;
   readonly failures: FactFailure[];
 }
 
@@ -59,7 +61,9 @@ export function createRecorder(database: Database): Recorder {
     try {
       const row = await recordAll(facts);
       row?.accepted?.forEach((jobId) => progress.newlyAccepted.add(jobId));
-      row?.completed?.forEach((jobId) => progress.newlyCompleted.add(jobId));
+      row?.completed?.forEach((jobId, index) => {
+        progress.newlyCompleted.set(jobId, BigInt(row.amounts?.[index] ?? 0));
+      });
     } catch (error) {
       if (errorKind(error) !== 'data') throw error;
       if (facts.length === 1) {
@@ -74,7 +78,7 @@ export function createRecorder(database: Database): Recorder {
 
   return {
     async recordFacts(facts) {
-      const progress: Progress = { newlyAccepted: new Set(), newlyCompleted: new Set(), failures: [] };
+      const progress: Progress = { newlyAccepted: new Set(), newlyCompleted: new Map(), failures: [] };
       await recordOrBisect(distinctValid(facts, progress.failures), progress);
       const { failures, ...outcome } = progress;
       if (failures.length > 0) throw new RecordError(failures, outcome);

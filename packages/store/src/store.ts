@@ -3,7 +3,10 @@ import { type Accounts, createAccounts } from './accounts.js';
 import { createDatabase, type DatabaseOptions } from './database.js';
 import { createDeadLetters, type DeadLetters } from './dead-letters.js';
 import { createHolds, type Holds } from './holds.js';
+import { createFenceMembers, type FenceMembers } from './fence-members.js';
 import { createJobRecords, type JobRecords } from './job-records.js';
+import { createPrices, type Prices } from './prices.js';
+import { createProducers, type Producers } from './producers.js';
 import { createQuotaFactsReader, type QuotaFactsReader } from './quota-facts.js';
 import { createRecorder, type Recorder } from './recorder.js';
 import { loadStatement } from './statements.js';
@@ -17,7 +20,18 @@ export type StoreOptions = DatabaseOptions;
  * Every method rejects with ServiceError `store_unavailable` when the database cannot serve.
  */
 export interface Store
-  extends Service, Accounts, Recorder, JobRecords, UsageReports, Holds, QuotaFactsReader, DeadLetters {
+  extends
+    Service,
+    Accounts,
+    Producers,
+    Prices,
+    Recorder,
+    JobRecords,
+    UsageReports,
+    Holds,
+    QuotaFactsReader,
+    FenceMembers,
+    DeadLetters {
   /** Resolves when the database answers and is migrated. */
   ping(): Promise<void>;
   /** Makes the monthly partitions of the next three months; cheap when nothing is missing. */
@@ -36,11 +50,14 @@ export function createStore(options: StoreOptions): Store {
     },
     ensurePartitions: () => database.call(statements.ensurePartitions),
     ...createAccounts(database),
+    ...createProducers(database),
+    ...createPrices(database),
     ...createRecorder(database),
     ...createJobRecords(database),
     ...createUsageReports(database),
     ...createHolds(database),
     ...createQuotaFactsReader(database),
+    ...createFenceMembers(database),
     ...createDeadLetters(database),
   };
 }

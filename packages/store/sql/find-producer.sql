@@ -1,0 +1,7 @@
+-- For whom a user of the broker submits; no row when it is unknown or its key was revoked.
+--   $1 text user id
+SELECT p.tenant_id, p.api_key_id, t.plan, t.time_zone, t.overrides, k.limits
+FROM producers p
+JOIN tenants t USING (tenant_id)
+JOIN api_keys k USING (api_key_id)
+WHERE p.user_id = $1 AND k.revoked_at IS NULL;
