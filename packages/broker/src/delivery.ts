@@ -20,6 +20,8 @@ export interface Delivery {
   readonly replyTo: string;
   /** What the answer is to be known by; empty when absent. */
   readonly correlationId: string;
+  /** Media type of the body; empty when absent. */
+  readonly contentType: string;
   readonly routingKey: string;
   readonly exchange: string;
   readonly queue: string;
@@ -40,6 +42,7 @@ export function toDelivery(message: ConsumeMessage, queue: string): Delivery {
     userId: text(properties.userId),
     replyTo: text(properties.replyTo),
     correlationId: text(properties.correlationId),
+    contentType: text(properties.contentType),
     routingKey: fields.routingKey,
     exchange: fields.exchange,
     queue,

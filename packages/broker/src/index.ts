@@ -1,3 +1,4 @@
+export { UnroutableError } from './broker-errors.js';
 export { createBrokerConnection } from './connection.js';
 export type { BrokerConnection, BrokerConnectionOptions, ConnectionState, Declaration } from './connection.js';
 export { createBatchConsumer, createConsumer } from './consumer.js';
