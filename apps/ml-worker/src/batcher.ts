@@ -33,6 +33,8 @@ export interface Batcher<Item extends BatchItem> {
   add(item: Item): void;
   /** Takes the next batch out; empty when nothing waits or what waits may still wait for company. */
   take(nowMs: number): readonly Item[];
+  /** Takes out this very text, because nobody wants it any more. False when it does not wait. */
+  remove(item: Item): boolean;
 }
 
 /**
@@ -97,7 +99,18 @@ export function createBatcher<Item extends BatchItem>(options: BatcherOptions): 
       size -= batch.length;
       return batch;
     },
+    remove(item) {
+      const removed = item.alone ? removeFrom(suspects, item) : windowOf(item.model).remove(item);
+      if (removed) size -= 1;
+      return removed;
+    },
   };
+}
+
+function removeFrom<Item>(list: Item[], item: Item): boolean {
+  const at = list.indexOf(item);
+  if (at >= 0) list.splice(at, 1);
+  return at >= 0;
 }
 
 /** Grows a batch around its lead, each time by the neighbour in length that adds the least padding. */

@@ -43,10 +43,16 @@ export function expired(attempt: Attempt): CompletedMessage {
   return { ...terminal(attempt), state: 'expired', usage: NO_USAGE, error: { code: 'expired', detail } };
 }
 
+/** Somebody asked for the end. The texts that had run by then are billed; what they gave is thrown away. */
+export function canceled(attempt: Attempt, inputTokens: number): CompletedMessage {
+  return { ...terminal(attempt), state: 'canceled', usage: { ...NO_USAGE, inputTokens } };
+}
+
 function terminal({ message, attempt, modelVersion, startedAtMs, finishedAtMs }: Attempt) {
-  const { jobId, tenantId, apiKeyId, model } = message;
+  const { jobId, tenantId, apiKeyId, model, reservedTokens, reservedNanoUsd } = message;
   return {
     ...{ jobId, tenantId, apiKeyId, model, class: message.class },
+    ...{ reservedTokens, reservedNanoUsd },
     ...(modelVersion !== undefined && startedAtMs !== undefined && { modelVersion }),
     ...(startedAtMs !== undefined && { startedAtMs }),
     attempt,

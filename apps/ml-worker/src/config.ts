@@ -25,6 +25,8 @@ export const environmentSchema = z.object({
   SLUICE_BATCH_MAX_PADDING: z.coerce.number().min(0).max(0.99).default(0.15),
   /** How long a text of the classes standard and batch waits for company while a process is idle. */
   SLUICE_BATCH_MAX_DELAY: durationMs.default(2),
+  /** How long a run that only cancelled jobs are part of may go on before its process is ended. */
+  SLUICE_CANCEL_GRACE: durationMs.default(250),
   SLUICE_PUBLISH_DEADLINE: durationMs.default(10_000),
   /** A worker with jobs in hand that finishes none for this long is not live. */
   SLUICE_STALL_TIMEOUT: durationMs.default(300_000),
@@ -48,6 +50,7 @@ export interface WorkerConfig {
     /** Environment of the inference processes: this one without Sluice's variables, which hold secrets. */
     readonly environment: Readonly<NodeJS.ProcessEnv>;
   };
+  readonly cancelGraceMs: number;
   readonly publishTimeoutMs: number;
   readonly stallTimeoutMs: number;
   readonly drainTimeoutMs: number;
@@ -88,6 +91,7 @@ export async function loadConfig(environment: NodeJS.ProcessEnv): Promise<Worker
       timeoutMs: settings.SLUICE_INFERENCE_TIMEOUT,
       environment: withoutSluice(environment),
     },
+    cancelGraceMs: settings.SLUICE_CANCEL_GRACE,
     publishTimeoutMs: settings.SLUICE_PUBLISH_DEADLINE,
     stallTimeoutMs: settings.SLUICE_STALL_TIMEOUT,
     drainTimeoutMs: settings.SLUICE_DRAIN_TIMEOUT,

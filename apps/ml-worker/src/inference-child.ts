@@ -35,16 +35,19 @@ export interface InferenceChild {
   readonly state: 'warming' | 'idle' | 'busy' | 'gone';
   /** Resolves when runs may begin. Rejects with `model_unavailable` when the process ends first. */
   readonly warm: Promise<void>;
+  /** The process was killed because its run was not wanted any more. */
+  readonly stopped: boolean;
   /** Resolves when the process is gone. Never rejects. */
   readonly gone: Promise<void>;
   /**
-   * Runs texts of one model; only while idle.
+   * Runs texts of one model; only while idle. When `stop` aborts before the end, the process is killed and the reason
+   * of the abort is thrown.
    *
    * @returns float32 `[sequences, dimensions]`.
    * @throws ServiceError `inference_failed` (the process works on), `inference_crashed` or `inference_timeout` (the
    *   process is gone).
    */
-  run(model: string, sequences: readonly Int32Array[]): Promise<Float32Array>;
+  run(model: string, sequences: readonly Int32Array[], stop?: AbortSignal): Promise<Float32Array>;
   /** Ends the process: by itself when it is idle, else by SIGKILL. Resolves when it is gone. */
   stop(): Promise<void>;
 }
@@ -52,7 +55,8 @@ export interface InferenceChild {
 interface Run {
   readonly id: number;
   readonly resolve: (rows: Float32Array) => void;
-  readonly reject: (error: ServiceError) => void;
+  readonly reject: (error: unknown) => void;
+  readonly stop: AbortSignal | undefined;
 }
 
 /** Starts a process and lets it load the models. */
@@ -70,16 +74,19 @@ export function startInferenceChild(options: InferenceChildOptions): InferenceCh
   let runs = 0;
   let problem: string | undefined;
   let timedOut = false;
+  let stopped = false;
   let deadline: NodeJS.Timeout | undefined;
   const warming = deferred();
   const gone = endOf(child).then((how) => {
     state = 'gone';
     problem ??= `the inference process ended: ${how}`;
     warming.reject(new ServiceError('model_unavailable', 'The models could not be loaded.', { cause: problem }));
-    finish()?.reject(lossOf());
+    const run = finish();
+    run?.reject(lossOf(run));
   });
 
-  function lossOf(): ServiceError {
+  function lossOf({ stop }: Run): unknown {
+    if (stopped) return stop?.reason;
     return timedOut
       ? new ServiceError('inference_timeout', `Inference took longer than ${options.timeoutMs} ms.`)
       : new ServiceError('inference_crashed', 'The inference process ended during the run.', { cause: problem });
@@ -99,6 +106,13 @@ export function startInferenceChild(options: InferenceChildOptions): InferenceCh
       logger.error({ child: child.pid, timeoutMs, state }, 'an inference process overran its time and is killed');
       child.kill('SIGKILL');
     }, timeoutMs);
+  }
+
+  /** A run blocks its process: nothing gentler than the end of the process can stop it. */
+  function stopRun(id: number): void {
+    if (current?.id !== id) return;
+    stopped = true;
+    child.kill('SIGKILL');
   }
 
   function send(message: ToInferenceProcess): void {
@@ -123,7 +137,8 @@ export function startInferenceChild(options: InferenceChildOptions): InferenceCh
       case 'failed': {
         if (current?.id !== message.id) return;
         const run = finish();
-        state = 'idle';
+        // n.b. the answer may have crossed with the kill: then the process takes no other run.
+        if (!timedOut && !stopped) state = 'idle';
         if (message.type === 'result') run?.resolve(message.rows);
         else run?.reject(refusal(message.reason));
         return;
@@ -141,14 +156,18 @@ export function startInferenceChild(options: InferenceChildOptions): InferenceCh
     get state() {
       return state;
     },
+    get stopped() {
+      return stopped;
+    },
     warm: warming.promise,
     gone,
-    run(model, sequences) {
+    run(model, sequences, stop) {
       if (state !== 'idle') throw new Error(`the inference process is ${state}`);
       state = 'busy';
       const id = ++runs;
       return new Promise((resolve, reject) => {
-        current = { id, resolve, reject };
+        current = { id, resolve, reject, stop };
+        stop?.addEventListener('abort', () => stopRun(id), { once: true });
         killAfter(options.timeoutMs);
         send({ type: 'run', id, model, sequences });
       });

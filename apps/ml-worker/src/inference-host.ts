@@ -26,7 +26,7 @@ export interface InferenceHost extends Service {
   /** Called whenever a process becomes idle. */
   onIdle(listener: () => void): void;
   /** See `InferenceChild.run`; only while `idle` is above 0. */
-  run(model: string, sequences: readonly Int32Array[]): Promise<Float32Array>;
+  run(model: string, sequences: readonly Int32Array[], stop?: AbortSignal): Promise<Float32Array>;
 }
 
 export function createInferenceHost(options: InferenceHostOptions): InferenceHost {
@@ -50,6 +50,8 @@ export function createInferenceHost(options: InferenceHostOptions): InferenceHos
       await becomeIdle(child);
       await child.gone;
       if (stopping.signal.aborted) return;
+      // Not lost but given up: no sign of trouble, and not to be waited for.
+      if (child.stopped) continue;
       const delayMs = restartDelayMs(lossesInARow);
       lossesInARow += 1;
       logger.warn({ child: child.pid, delayMs }, 'an inference process was lost and will be replaced');
@@ -95,11 +97,11 @@ export function createInferenceHost(options: InferenceHostOptions): InferenceHos
       await Promise.all([...children].map((child) => child.stop()));
       await Promise.all(keepers);
     },
-    async run(model, sequences) {
+    async run(model, sequences, stop) {
       const child = [...children].find(({ state }) => state === 'idle');
       if (!child) throw new ServiceError('model_unavailable', 'No inference process is idle.');
       try {
-        const rows = await child.run(model, sequences);
+        const rows = await child.run(model, sequences, stop);
         lossesInARow = 0;
         return rows;
       } finally {

@@ -1,14 +1,15 @@
 import { describe, expect, it } from '@jest/globals';
-import { ack, dead, retry, type OutgoingMessage } from '@sluice/broker';
+import { ack, dead, retry, type Delivery, type OutgoingMessage } from '@sluice/broker';
 import { completedMessageSchema, ServiceError, type AcceptedMessage } from '@sluice/contracts';
 import { createLogger } from '@sluice/runtime';
 import { acceptedMessage, characterModel, deliveryOf } from '../test/fixtures.js';
+import { createCancellations } from './cancellations.js';
 import { createJobHandler } from './job-handler.js';
-import type { Work } from './scheduler.js';
+import type { Work, WorkOutcome } from './running-job.js';
 
 interface FixtureOptions {
   /** What inference comes to; the sum of each text's tokens when absent. */
-  readonly run?: (work: Work) => Promise<Float32Array>;
+  readonly run?: (work: Work) => Promise<Float32Array | WorkOutcome>;
   /** Publishes that are refused before one is confirmed. */
   readonly refusedPublishes?: number;
   readonly clock?: { nowMs: number };
@@ -18,25 +19,31 @@ function createFixture({ run, refusedPublishes = 0, clock = { nowMs: 1_000_000 }
   const works: Work[] = [];
   const published: OutgoingMessage[] = [];
   const stopping = new AbortController();
+  const cancellations = createCancellations({ limit: 10, now: () => clock.nowMs });
+  /** What was reported to have begun and ended, and which work was cancelled. */
+  const told = { begun: [] as string[], ended: [] as string[], canceled: [] as Work[] };
   let refusals = refusedPublishes;
   const handler = createJobHandler({
     models: new Map([['characters', characterModel({ maxInputTokens: 10 })]]),
     logger: createLogger({ app: 'test', level: 'silent' }),
     now: () => clock.nowMs,
     stopping: stopping.signal,
+    cancellations,
+    notices: {
+      begin: ({ jobId }) => void told.begun.push(jobId),
+      end: ({ jobId }) => void told.ended.push(jobId),
+      stop: () => undefined,
+    },
     scheduler: {
       waiting: 0,
       async run(work) {
         works.push(work);
-        if (run) return run(work);
-        work.onStart?.();
-        return Float32Array.from(work.sequences, (tokens) => tokens.reduce((a, b) => a + b, 0));
+        const result = run ? await run(work) : sumsOf(work);
+        return result instanceof Float32Array ? { state: 'ran', rows: result } : result;
       },
+      cancel: (work) => void told.canceled.push(work),
     },
     publisher: {
-      inFlight: 0,
-      start: async () => undefined,
-      stop: async () => undefined,
       async publish(message) {
         if (refusals-- > 0) throw new ServiceError('broker_unavailable', 'Not now.');
         published.push(message);
@@ -45,10 +52,17 @@ function createFixture({ run, refusedPublishes = 0, clock = { nowMs: 1_000_000 }
   });
   const handle = (message: unknown, attempt = 1, lost = new AbortController().signal) =>
     handler(deliveryOf(message, { attempt }), lost);
-  const handleAgain = (message: unknown) =>
-    handler(deliveryOf(message, { redelivered: true }), new AbortController().signal);
+  const handleAgain = (message: unknown, overrides: Partial<Delivery> = { redelivered: true }) =>
+    handler(deliveryOf(message, overrides), new AbortController().signal);
+  const cancel = ({ jobId, tenantId }: AcceptedMessage, expiresAtMs = 2_000_000) =>
+    cancellations.add({ jobId, tenantId, expiresAtMs });
   const completed = () => published.map(({ body }) => completedMessageSchema.parse(JSON.parse(body.toString())));
-  return { handle, handleAgain, works, published, completed, stopping };
+  return { handle, handleAgain, cancel, told, works, published, completed, stopping };
+}
+
+function sumsOf(work: Work): Float32Array {
+  work.onStart?.();
+  return Float32Array.from(work.sequences, (tokens) => tokens.reduce((a, b) => a + b, 0));
 }
 
 const job = (overrides: Partial<AcceptedMessage> = {}) => acceptedMessage({ expiresAtMs: 2_000_000, ...overrides });
@@ -64,7 +78,7 @@ describe('the job handler', () => {
     expect(completed()).toEqual([
       {
         ...{ jobId: message.jobId, tenantId: 'acme', apiKeyId: message.apiKeyId, model: 'characters' },
-        class: 'interactive',
+        ...{ class: 'interactive', reservedTokens: 5, reservedNanoUsd: 100 },
         state: 'succeeded',
         usage: { inputTokens: 3, outputTokens: 0, cachedTokens: 0 },
         modelVersion: '1',
@@ -114,9 +128,12 @@ describe('the job handler', () => {
     expect(completed()[0]).not.toHaveProperty('startedAtMs');
   });
 
-  it('leaves the end of a late job to the sweep when an earlier delivery may have succeeded', async () => {
+  it.each([
+    ['an earlier delivery', { redelivered: true }],
+    ['an earlier attempt', { attempt: 2 }],
+  ])('leaves the end of a late job to the sweep when %s may have succeeded', async (_, overrides) => {
     const { handleAgain, works, published } = createFixture();
-    expect(await handleAgain(job({ expiresAtMs: 999_999 }))).toBe(ack);
+    expect(await handleAgain(job({ expiresAtMs: 999_999 }), overrides)).toBe(ack);
     expect(works).toEqual([]);
     expect(published).toEqual([]);
   });
@@ -179,16 +196,84 @@ describe('the job handler', () => {
     ]);
   });
 
-  it.each(['inference_crashed', 'inference_timeout'] as const)(
-    'tries a job again after %s, then gives up',
-    async (code) => {
-      const { handle, published } = createFixture({ run: () => Promise.reject(new ServiceError(code, 'Gone.')) });
-      expect(await handle(job(), 1)).toEqual(retry(5_000));
-      expect(await handle(job(), 4)).toEqual(retry(5_000));
-      expect(await handle(job(), 5)).toEqual(dead(`${code}: Gone.`));
-      expect(published).toEqual([]);
-    },
-  );
+  it.each([
+    ['inference_crashed', 5],
+    ['inference_timeout', 3],
+  ] as const)('tries a job again after %s, then gives up', async (code, attempts) => {
+    const { handle, published } = createFixture({ run: () => Promise.reject(new ServiceError(code, 'Gone.')) });
+    expect(await handle(job(), 1)).toEqual(retry(5_000));
+    expect(await handle(job(), 2)).toEqual(retry(30_000));
+    expect(await handle(job(), attempts)).toEqual(dead(`${code}: Gone.`));
+    expect(published).toEqual([]);
+  });
+
+  it('leaves what it does not know to the consumer, which tries again', async () => {
+    const { handle } = createFixture({ run: () => Promise.reject(new RangeError('A mistake.')) });
+    await expect(handle(job())).rejects.toThrow('A mistake.');
+  });
+
+  describe('with a request to cancel', () => {
+    it('ends a job that comes later, without running or billing it', async () => {
+      const { handle, cancel, works, completed, told } = createFixture();
+      const message = job();
+      cancel(message);
+      expect(await handle(message)).toBe(ack);
+      expect(works).toEqual([]);
+      expect(completed()).toMatchObject([{ jobId: message.jobId, state: 'canceled', usage: { inputTokens: 0 } }]);
+      expect(completed()[0]).not.toHaveProperty('modelVersion');
+      expect(completed()[0]).not.toHaveProperty('error');
+      expect(told.begun).toEqual([]);
+    });
+
+    it('ends a job for a model that nobody serves', async () => {
+      const { handle, cancel, completed } = createFixture();
+      const message = job({ model: 'other' });
+      cancel(message);
+      expect(await handle(message, 2)).toBe(ack);
+      expect(completed()).toMatchObject([{ state: 'canceled', attempt: 2 }]);
+    });
+
+    it('runs a job of another tenant, whatever its id', async () => {
+      const { handle, cancel, completed } = createFixture();
+      const message = job();
+      cancel({ ...message, tenantId: 'other' });
+      await handle(message);
+      expect(completed()).toMatchObject([{ state: 'succeeded' }]);
+    });
+
+    it('cancels the texts of a job in hand and bills those that ran', async () => {
+      let cancelNow = (): void => undefined;
+      const run = async (work: Work): Promise<WorkOutcome> => {
+        work.onStart?.();
+        cancelNow();
+        return { state: 'canceled', ranTokens: 2 };
+      };
+      const { handle, cancel, completed, told, works } = createFixture({ run });
+      const message = job({ input: ['ab', 'cde'] });
+      cancelNow = () => cancel(message);
+      expect(await handle(message)).toBe(ack);
+      expect(told.canceled).toEqual(works);
+      expect(completed()).toMatchObject([
+        { state: 'canceled', usage: { inputTokens: 2, outputTokens: 0 }, modelVersion: '1', startedAtMs: 1_000_000 },
+      ]);
+      expect(completed()[0]).not.toHaveProperty('output');
+    });
+
+    it('takes no notice once the job has ended', async () => {
+      const { handle, cancel, told } = createFixture();
+      const message = job();
+      await handle(message);
+      cancel(message);
+      expect(told).toEqual({ begun: [message.jobId], ended: [message.jobId], canceled: [] });
+    });
+  });
+
+  it('reports the end of a job that could not be run', async () => {
+    const { handle, told } = createFixture({ run: () => Promise.reject(new ServiceError('internal', 'Gone.')) });
+    const message = job();
+    await handle(message);
+    expect(told.ended).toEqual([message.jobId]);
+  });
 
   it('runs the texts of a second attempt by themselves', async () => {
     const { handle, works } = createFixture();

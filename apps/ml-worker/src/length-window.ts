@@ -19,6 +19,8 @@ export interface LengthWindow<Item extends WindowItem> {
   neighbours(length: number): readonly number[];
   /** Takes out the text of this length that is due first; the length must be waiting. */
   take(length: number): Item;
+  /** Takes out this very text. False when it is not waiting. */
+  remove(item: Item): boolean;
 }
 
 /**
@@ -30,6 +32,14 @@ export function createLengthWindow<Item extends WindowItem>(): LengthWindow<Item
   /** Ascending; exactly the keys of `buckets`. */
   const lengths: number[] = [];
   let tokens = 0;
+
+  /** A text of this length has left its bucket. */
+  function leave(length: number): void {
+    tokens -= length;
+    if (buckets.get(length)?.first()) return;
+    buckets.delete(length);
+    lengths.splice(positionOf(lengths, length), 1);
+  }
 
   return {
     get tokens() {
@@ -60,12 +70,13 @@ export function createLengthWindow<Item extends WindowItem>(): LengthWindow<Item
     take(length) {
       const item = buckets.get(length)?.take();
       if (!item) throw new RangeError(`no text of ${length} tokens is waiting`);
-      if (!buckets.get(length)?.first()) {
-        buckets.delete(length);
-        lengths.splice(positionOf(lengths, length), 1);
-      }
-      tokens -= length;
+      leave(length);
       return item;
+    },
+    remove(item) {
+      if (!buckets.get(item.tokens)?.remove(item)) return false;
+      leave(item.tokens);
+      return true;
     },
   };
 }
@@ -75,6 +86,7 @@ interface Bucket<Item extends WindowItem> {
   add(item: Item): void;
   first(): Item | undefined;
   take(): Item | undefined;
+  remove(item: Item): boolean;
 }
 
 function createBucket<Item extends WindowItem>(): Bucket<Item> {
@@ -110,6 +122,12 @@ function createBucket<Item extends WindowItem>(): Bucket<Item> {
         lane.head = 0;
       }
       return item;
+    },
+    remove(item) {
+      const lane = lanes.get(item.lane);
+      const at = lane?.items.indexOf(item, lane.head) ?? -1;
+      if (at >= 0) lane?.items.splice(at, 1);
+      return at >= 0;
     },
   };
 }

@@ -4,17 +4,24 @@ import { createLogger } from '@sluice/runtime';
 import { characterModel } from '../test/fixtures.js';
 import { createBatcher } from './batcher.js';
 import type { InferenceHost } from './inference-host.js';
-import { createScheduler, type QueuedText, type Work } from './scheduler.js';
+import type { QueuedText, Work } from './running-job.js';
+import { createScheduler } from './scheduler.js';
 
 /** Token that the model refuses, and token that ends the process. */
 const REFUSED = 'x'.charCodeAt(0);
 const DEADLY = 'k'.charCodeAt(0);
+
+/** Token that keeps the process busy until the run is stopped, and one that does until `release` is called. */
+const ENDLESS = '~'.charCodeAt(0);
+const HELD = '}'.charCodeAt(0);
 
 /** A host in memory: one process, a row is the sum of a text's tokens; records the runs. */
 function createSummingHost() {
   const runs: number[] = [];
   let idle = 1;
   let onIdle: () => void = () => undefined;
+  const stops: number[] = [];
+  const held: (() => void)[] = [];
   const host: InferenceHost = {
     get idle() {
       return idle;
@@ -24,12 +31,17 @@ function createSummingHost() {
     onIdle: (listener) => void (onIdle = listener),
     start: async () => undefined,
     stop: async () => undefined,
-    async run(_model, sequences) {
+    async run(_model, sequences, stop) {
       idle -= 1;
       runs.push(sequences.length);
-      await new Promise(setImmediate);
+      const has = (token: number) => sequences.some((sequence) => sequence.includes(token));
+      if (has(HELD)) await new Promise<void>((resolve) => held.push(resolve));
+      else if (has(ENDLESS)) await new Promise((resolve) => stop?.addEventListener('abort', resolve));
+      else await new Promise(setImmediate);
       idle += 1;
       try {
+        if (stop?.aborted) stops.push(sequences.length);
+        stop?.throwIfAborted();
         if (sequences.some((sequence) => sequence.includes(DEADLY)))
           throw new ServiceError('inference_crashed', 'It ended.');
         if (sequences.some((sequence) => sequence.includes(REFUSED)))
@@ -40,24 +52,37 @@ function createSummingHost() {
       }
     },
   };
-  return { host, runs };
+  const release = (): void => held.splice(0).forEach((resolve) => resolve());
+  return { host, runs, stops, release };
 }
 
 function createFixture(maxDelayMs = 0) {
-  const { host, runs } = createSummingHost();
+  const { host, runs, stops, release } = createSummingHost();
   const logger = createLogger({ app: 'test', level: 'silent' });
   const batcher = createBatcher<QueuedText>({ maxTokens: 64, maxPadding: 0.5 });
-  const scheduler = createScheduler({ host, batcher, maxDelayMs, logger });
+  const scheduler = createScheduler({ host, batcher, maxDelayMs, cancelGraceMs: 5, logger });
   const served = characterModel();
-  const run = (texts: readonly string[], overrides: Partial<Work> = {}) =>
-    scheduler.run({
-      served,
-      class: 'standard',
-      sequences: texts.map((text) => served.tokenizer.encode(text)),
-      alone: false,
-      ...overrides,
-    });
-  return { run, runs, scheduler };
+  const workOf = (texts: readonly string[], overrides: Partial<Work> = {}): Work => ({
+    served,
+    class: 'standard',
+    sequences: texts.map((text) => served.tokenizer.encode(text)),
+    alone: false,
+    ...overrides,
+  });
+  /** The row of each text. */
+  const run = async (texts: readonly string[], overrides: Partial<Work> = {}) => {
+    const outcome = await scheduler.run(workOf(texts, overrides));
+    if (outcome.state !== 'ran') throw new Error('the work was cancelled');
+    return outcome.rows;
+  };
+  /** Begins work; `begun` resolves when its first text is about to run. */
+  const begin = (texts: readonly string[], overrides: Partial<Work> = {}) => {
+    let markBegun: () => void;
+    const begun = new Promise<void>((resolve) => (markBegun = resolve));
+    const work = workOf(texts, { onStart: () => markBegun(), ...overrides });
+    return { begun, outcome: scheduler.run(work), cancel: () => scheduler.cancel(work) };
+  };
+  return { run, begin, runs, stops, release, scheduler };
 }
 
 const sumOf = (text: string): number => [...text].reduce((sum, character) => sum + character.charCodeAt(0), 0);
@@ -150,5 +175,95 @@ describe('a scheduler', () => {
     let begun = 0;
     await run(['a', 'bbbbbbbbbbbbbbbbbbbbbbb'], { onStart: () => (begun += 1) });
     expect(begun).toBe(1);
+  });
+
+  describe('that is asked to cancel work', () => {
+    it('takes texts that wait out at once, while others go on', async () => {
+      const { run, begin, runs, release, scheduler } = createFixture();
+      const long = begin(['}']);
+      await long.begun;
+      const waiting = begin(['abc', 'def']);
+      const alone = begin(['ghi'], { alone: true });
+      const other = run(['jbl']);
+      expect(scheduler.waiting).toBe(4);
+      waiting.cancel();
+      alone.cancel();
+      expect(scheduler.waiting).toBe(1);
+      expect(await waiting.outcome).toEqual({ state: 'canceled', ranTokens: 0 });
+      expect(await alone.outcome).toEqual({ state: 'canceled', ranTokens: 0 });
+      release();
+      expect([...(await other)]).toEqual([sumOf('jbl')]);
+      expect(await long.outcome).toMatchObject({ state: 'ran' });
+      expect(runs).toEqual([1, 1]);
+    });
+
+    it('stops a run in which nothing else is left, and counts the texts that ran before', async () => {
+      const { run, begin, runs, stops, scheduler } = createFixture();
+      const work = begin(['abcd', '~'.repeat(60), 'e'.repeat(60)]);
+      await work.begun;
+      while (runs.length < 2) await new Promise(setImmediate);
+      work.cancel();
+      expect(await work.outcome).toEqual({ state: 'canceled', ranTokens: 4 });
+      expect([stops, scheduler.waiting]).toEqual([[1], 0]);
+      expect([...(await run(['a']))]).toEqual([97]);
+      expect(runs).toEqual([1, 1, 1]);
+    });
+
+    it('lets a run go on that other work shares, and counts what ran in it', async () => {
+      const { begin, runs, stops, release } = createFixture();
+      const work = begin(['ab', 'c'.repeat(64)]);
+      const other = begin(['d}']);
+      await other.begun;
+      work.cancel();
+      // Longer than the grace: were the run to be stopped, it would be by now.
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      release();
+      expect(await work.outcome).toEqual({ state: 'canceled', ranTokens: 2 });
+      expect(await other.outcome).toMatchObject({ state: 'ran' });
+      expect([runs, stops]).toEqual([[2], []]);
+    });
+
+    it('stops a run when the last of the jobs that share it is cancelled', async () => {
+      const { begin, runs, stops } = createFixture();
+      const [first, second] = [begin(['a~']), begin(['b~'])];
+      await second.begun;
+      first.cancel();
+      second.cancel();
+      expect(await first.outcome).toEqual({ state: 'canceled', ranTokens: 0 });
+      expect(await second.outcome).toEqual({ state: 'canceled', ranTokens: 0 });
+      expect([runs, stops]).toEqual([[2], [2]]);
+    });
+
+    it('gives the whole result when every text ran before the run could be stopped', async () => {
+      const { begin, release, stops } = createFixture();
+      const work = begin(['a}']);
+      await work.begun;
+      work.cancel();
+      release();
+      expect(await work.outcome).toEqual({ state: 'ran', rows: Float32Array.of(sumOf('a}')) });
+      expect(stops).toEqual([]);
+    });
+
+    it('does not run the texts of a batch that went wrong again', async () => {
+      const { begin, runs } = createFixture();
+      const work = begin(['ax', 'bc']);
+      await work.begun;
+      work.cancel();
+      expect(await work.outcome).toEqual({ state: 'canceled', ranTokens: 0 });
+      expect(runs).toEqual([2]);
+    });
+
+    it('does nothing when the work has ended, or is asked twice', async () => {
+      const { begin, scheduler } = createFixture();
+      const work = begin(['abc']);
+      const outcome = await work.outcome;
+      work.cancel();
+      expect(await work.outcome).toBe(outcome);
+      const waiting = begin(['abc']);
+      waiting.cancel();
+      waiting.cancel();
+      expect(await waiting.outcome).toEqual({ state: 'canceled', ranTokens: 0 });
+      expect(scheduler.waiting).toBe(0);
+    });
   });
 });

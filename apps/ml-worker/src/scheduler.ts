@@ -1,8 +1,19 @@
 import { isServiceError, ServiceError, type JobClass } from '@sluice/contracts';
 import type { Logger } from '@sluice/runtime';
-import type { Batcher, BatchItem } from './batcher.js';
+import type { Batcher } from './batcher.js';
 import type { InferenceHost } from './inference-host.js';
-import type { ServedModel } from './served-models.js';
+import {
+  beginText,
+  endIfDone,
+  fail,
+  isUnwanted,
+  newJob,
+  storeRow,
+  type QueuedText,
+  type RunningJob,
+  type Work,
+  type WorkOutcome,
+} from './running-job.js';
 
 /**
  * How much later than it came a text of a class counts as due. Urgent classes overtake, but only texts that came less
@@ -10,29 +21,22 @@ import type { ServedModel } from './served-models.js';
  */
 const DUE_AFTER_MS: Readonly<Record<JobClass, number>> = { interactive: 0, standard: 250, batch: 2_000 };
 
-/** The texts of one job, to be run by one model. */
-export interface Work {
-  readonly served: ServedModel;
-  readonly class: JobClass;
-  /** Token ids of each text. */
-  readonly sequences: readonly Int32Array[];
-  /** Run every text by itself from the start, because an earlier attempt went wrong. */
-  readonly alone: boolean;
-  /** Called once, when the first text of the job is about to run; what it throws ends the job instead. */
-  readonly onStart?: () => void;
-}
-
 export interface Scheduler {
   /** Texts that wait for a process. */
   readonly waiting: number;
   /**
-   * Runs all texts of a job, in as many batches as it takes, together with texts of other jobs.
+   * Runs all texts of a job, in as many batches as it takes, together with texts of other jobs, or as many of them as
+   * have begun when `cancel` is called.
    *
-   * @returns float32 `[sequences, dimensions]`, in the order of the texts.
    * @throws ServiceError `inference_failed`, `inference_crashed` or `inference_timeout` when one of the job's own texts
    *   was the cause: it is known because the text was alone in the run. Also what `onStart` throws.
    */
-  run(work: Work): Promise<Float32Array>;
+  run(work: Work): Promise<WorkOutcome>;
+  /**
+   * Begins no more texts of work that was given to `run`. Runs under way go on, except that one in which nothing but
+   * cancelled work is left is stopped when it lasts. Does nothing when the work has ended.
+   */
+  cancel(work: Work): void;
 }
 
 export interface SchedulerOptions {
@@ -40,41 +44,38 @@ export interface SchedulerOptions {
   readonly batcher: Batcher<QueuedText>;
   /** How long texts that are not interactive wait for company while a process is idle, in milliseconds. */
   readonly maxDelayMs: number;
+  /**
+   * How long a run that nobody waits for may still go on, in milliseconds: stopping it costs a process, and most runs
+   * are over before another has loaded its models.
+   */
+  readonly cancelGraceMs: number;
   readonly logger: Logger;
 }
 
-/** A text in the batcher, with the way back to its job. */
-export interface QueuedText extends BatchItem {
-  readonly job: RunningJob;
-  /** Position in the job. */
-  readonly index: number;
-}
-
-interface RunningJob {
-  readonly work: Work;
-  readonly rows: Float32Array;
-  unfinished: number;
-  started: boolean;
-  failed: boolean;
-  readonly resolve: (rows: Float32Array) => void;
-  readonly reject: (error: unknown) => void;
+/** A run under way. */
+interface Run {
+  readonly texts: readonly QueuedText[];
+  /** Ends the run together with its process. */
+  readonly stop: AbortController;
+  stopTimer?: NodeJS.Timeout;
 }
 
 /**
  * Feeds idle inference processes with batches. When a batch goes wrong, each of its texts is run again by itself, so
  * that only the text that is the cause fails.
  */
-export function createScheduler({ host, batcher, maxDelayMs, logger }: SchedulerOptions): Scheduler {
+export function createScheduler(options: SchedulerOptions): Scheduler {
+  const { host, batcher, maxDelayMs, cancelGraceMs, logger } = options;
+  const jobs = new Map<Work, RunningJob>();
+  const runs = new Set<Run>();
   let pumping = false;
   let timer: NodeJS.Timeout | undefined;
 
   function add(job: RunningJob, index: number, alone: boolean): void {
     const { served, class: jobClass, sequences } = job.work;
     const nowMs = performance.now();
-    batcher.add({
-      job,
-      index,
-      alone,
+    const text: QueuedText = {
+      ...{ job, index, alone },
       model: served.key,
       batchable: served.model.file.batchable,
       // A text without tokens still takes a column of the run.
@@ -82,7 +83,14 @@ export function createScheduler({ host, batcher, maxDelayMs, logger }: Scheduler
       lane: jobClass,
       dueAtMs: nowMs + DUE_AFTER_MS[jobClass],
       ripeAtMs: jobClass === 'interactive' ? nowMs : nowMs + maxDelayMs,
-    });
+    };
+    job.queued[index] = text;
+    batcher.add(text);
+  }
+
+  /** Takes the texts of a job that have not begun out of the batcher. */
+  function drop(job: RunningJob): void {
+    for (const text of job.queued.splice(0)) if (text) batcher.remove(text);
   }
 
   /** What arrives, and what a finished run brings about, in the same turn of the event loop is seen first. */
@@ -100,30 +108,51 @@ export function createScheduler({ host, batcher, maxDelayMs, logger }: Scheduler
     while (host.idle > 0) {
       const batch = batcher.take(performance.now());
       if (batch.length === 0) break;
-      const wanted = batch.filter(({ job }) => begin(job));
-      if (wanted.length > 0) void runBatch(wanted);
+      const texts = batch.filter(beginText);
+      if (texts.length > 0) void runBatch({ texts, stop: new AbortController() });
     }
     if (host.idle === 0 || batcher.ripeAtMs === undefined) return;
     timer = setTimeout(pump, Math.max(1, batcher.ripeAtMs - performance.now()));
   }
 
-  async function runBatch(batch: readonly QueuedText[]): Promise<void> {
+  async function runBatch(run: Run): Promise<void> {
+    const { texts, stop } = run;
+    runs.add(run);
     try {
-      const rows = await host.run(batch[0]?.model ?? '', batch.map(sequenceOf));
-      batch.forEach((text, position) => store(text, rows, position));
+      const rows = await host.run(texts[0]?.model ?? '', texts.map(sequenceOf), stop.signal);
+      texts.forEach((text, position) => storeRow(text, rows, position));
+      for (const { job } of texts) job.running -= 1;
     } catch (error) {
-      const problem = toServiceError(error);
-      logger.warn({ err: problem, model: batch[0]?.model, texts: batch.length }, 'a batch went wrong');
-      for (const text of batch) blame(text, batch.length, problem);
-      pumpSoon();
+      for (const { job } of texts) job.running -= 1;
+      if (!stop.signal.aborted) wentWrong(texts, toServiceError(error));
+    } finally {
+      runs.delete(run);
+      clearTimeout(run.stopTimer);
     }
+    for (const { job } of texts) endIfDone(job);
+  }
+
+  function wentWrong(texts: readonly QueuedText[], problem: ServiceError): void {
+    logger.warn({ err: problem, model: texts[0]?.model, texts: texts.length }, 'a batch went wrong');
+    for (const text of texts) if (!isUnwanted(text.job)) blame(text, texts.length, problem);
+    pumpSoon();
   }
 
   /** A text that cannot be the cause for certain runs again by itself; a certain one fails its job. */
   function blame(text: QueuedText, texts: number, problem: ServiceError): void {
     const repeatable = texts === 1 && problem.code === 'inference_failed';
-    if (text.alone || repeatable) fail(text.job, problem);
-    else add(text.job, text.index, true);
+    if (!text.alone && !repeatable) return add(text.job, text.index, true);
+    drop(text.job);
+    fail(text.job, problem);
+  }
+
+  /** n.b. texts of jobs that go on may share the run: then it runs to its end. */
+  function stopIfUnwanted(run: Run): void {
+    if (run.stopTimer || !run.texts.every(({ job }) => isUnwanted(job))) return;
+    run.stopTimer = setTimeout(() => {
+      logger.info({ model: run.texts[0]?.model, texts: run.texts.length }, 'a run of cancelled jobs is stopped');
+      run.stop.abort();
+    }, cancelGraceMs);
   }
 
   host.onIdle(pumpSoon);
@@ -133,14 +162,22 @@ export function createScheduler({ host, batcher, maxDelayMs, logger }: Scheduler
       return batcher.size;
     },
     run(work) {
-      const { sequences, served } = work;
-      if (sequences.length === 0) return Promise.resolve(new Float32Array(0));
-      return new Promise((resolve, reject) => {
-        const rows = new Float32Array(sequences.length * served.model.file.output.dimensions);
-        const job = { work, rows, unfinished: sequences.length, started: false, failed: false, resolve, reject };
-        for (const index of sequences.keys()) add(job, index, work.alone);
+      if (work.sequences.length === 0) return Promise.resolve({ state: 'ran', rows: new Float32Array(0) });
+      const finished = new Promise<WorkOutcome>((resolve, reject) => {
+        const job = newJob(work, resolve, reject);
+        jobs.set(work, job);
+        for (const index of work.sequences.keys()) add(job, index, work.alone);
         pumpSoon();
       });
+      return finished.finally(() => jobs.delete(work));
+    },
+    cancel(work) {
+      const job = jobs.get(work);
+      if (!job || isUnwanted(job)) return;
+      job.canceled = true;
+      drop(job);
+      endIfDone(job);
+      if (job.running > 0) for (const run of runs) if (run.texts.some((text) => text.job === job)) stopIfUnwanted(run);
     },
   };
 }
@@ -149,32 +186,6 @@ function sequenceOf({ job, index }: QueuedText): Int32Array {
   return job.work.sequences[index] ?? new Int32Array(0);
 }
 
-/** Whether a text of the job should run. */
-function begin(job: RunningJob): boolean {
-  if (job.failed || job.started) return !job.failed;
-  job.started = true;
-  try {
-    job.work.onStart?.();
-    return true;
-  } catch (error) {
-    fail(job, error);
-    return false;
-  }
-}
-
 function toServiceError(error: unknown): ServiceError {
   return isServiceError(error) ? error : new ServiceError('internal', 'Inference failed.', { cause: error });
-}
-
-/** Copies a text's row of a batch to its place in the job; the last one completes the job. */
-function store({ job, index }: QueuedText, rows: Float32Array, position: number): void {
-  const { dimensions } = job.work.served.model.file.output;
-  job.rows.set(rows.subarray(position * dimensions, (position + 1) * dimensions), index * dimensions);
-  job.unfinished -= 1;
-  if (job.unfinished === 0) job.resolve(job.rows);
-}
-
-function fail(job: RunningJob, problem: unknown): void {
-  job.failed = true;
-  job.reject(problem);
 }

@@ -8,12 +8,21 @@ import {
 import { workQueue, type JobClass } from '@sluice/contracts';
 import { createLifecycle, createOpsServer, type Lifecycle, type Logger } from '@sluice/runtime';
 import { createBatcher } from './batcher.js';
+import { createCancelInbox } from './cancel-inbox.js';
+import { createCancellations } from './cancellations.js';
 import type { WorkerConfig } from './config.js';
 import { createInferenceHost } from './inference-host.js';
 import { createJobHandler } from './job-handler.js';
 import { createProgressWatch } from './progress-watch.js';
-import { createScheduler, type QueuedText } from './scheduler.js';
+import type { QueuedText } from './running-job.js';
+import { createScheduler } from './scheduler.js';
 import { loadServedPool } from './served-models.js';
+import { createStartedNotices } from './started-notices.js';
+
+/** Requests to cancel that are remembered: some 20 MB. */
+const MOST_CANCELLATIONS = 100_000;
+/** Notices of started jobs that may be unanswered beside the results. */
+const SPARE_PUBLISHES = 16;
 
 export interface WorkerOptions {
   readonly config: WorkerConfig;
@@ -30,7 +39,7 @@ export interface Worker extends Lifecycle {
 /**
  * Puts a worker together.
  *
- * It starts in the order connections, topology, inference processes, consumers: a job is taken only when something
+ * It starts in the order connections, topology, inference processes, requests to cancel, consumers: a job is taken only when something
  * can run it. It stops in reverse: the consumers first stop taking jobs and finish those in hand (run, published,
  * confirmed, acknowledged), then the processes and the connections end.
  *
@@ -46,7 +55,11 @@ export async function createWorker({ config, logger, inferenceModulePath }: Work
     logger,
   });
   const batcher = createBatcher<QueuedText>(config.batch);
-  const scheduler = createScheduler({ host, batcher, maxDelayMs: config.batch.maxDelayMs, logger });
+  const scheduler = createScheduler({
+    ...{ host, batcher, logger },
+    maxDelayMs: config.batch.maxDelayMs,
+    cancelGraceMs: config.cancelGraceMs,
+  });
 
   const connect = (purpose: string) =>
     createBrokerConnection({ url: config.rabbitmqUrl, name: `ml-worker ${config.workerId} ${purpose}`, logger });
@@ -57,11 +70,14 @@ export async function createWorker({ config, logger, inferenceModulePath }: Work
     connection: publishing,
     logger,
     deadlineMs: config.publishTimeoutMs,
-    maxInFlight: sum(Object.values(config.prefetch)) * 2,
+    maxInFlight: sum(Object.values(config.prefetch)) * 2 + SPARE_PUBLISHES,
   });
+  const cancellations = createCancellations({ limit: MOST_CANCELLATIONS, now: Date.now });
+  const cancelInbox = createCancelInbox({ connection: consuming, cancellations, logger });
+  const notices = createStartedNotices({ publisher, logger, now: Date.now });
   const stopping = new AbortController();
   const handler = createJobHandler({
-    ...{ scheduler, publisher, logger },
+    ...{ scheduler, publisher, cancellations, notices, logger },
     models: served.models,
     now: Date.now,
     stopping: stopping.signal,
@@ -77,7 +93,7 @@ export async function createWorker({ config, logger, inferenceModulePath }: Work
       logger,
     });
   const consumers = served.classes.map(consumerOf);
-  const attached = (): boolean => consumers.every((consumer) => consumer.attached);
+  const attached = (): boolean => cancelInbox.attached && consumers.every((consumer) => consumer.attached);
   const connected = (): boolean => consuming.state === 'connected' && publishing.state === 'connected';
   const watch = createProgressWatch({ consumers, stallTimeoutMs: config.stallTimeoutMs, now: Date.now });
 
@@ -92,6 +108,7 @@ export async function createWorker({ config, logger, inferenceModulePath }: Work
       connections: { consuming: consuming.state, publishing: publishing.state },
       jobsInHand: sum(consumers.map(({ inFlight }) => inFlight)),
       waitingTexts: scheduler.waiting,
+      cancelRequests: cancellations.size,
       inferenceProcesses: { wanted: config.inference.processes, warm: host.warm, idle: host.idle, pids: host.pids },
     }),
     logger,
@@ -105,6 +122,9 @@ export async function createWorker({ config, logger, inferenceModulePath }: Work
       { name: 'topology', start: () => declareTopology(consuming, { pools: modelsFile.pools }) },
       part('publisher', publisher),
       part('inference processes', host),
+      { name: 'notices of started jobs', stop: async () => notices.stop() },
+      // Before the first job and until the last one: whatever is in hand can be cancelled.
+      part('requests to cancel', cancelInbox),
       {
         name: 'consumers',
         start: async () => void (await Promise.all(consumers.map((consumer) => consumer.start()))),

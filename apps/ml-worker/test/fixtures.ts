@@ -46,6 +46,7 @@ export function acceptedMessage(overrides: Partial<AcceptedMessage> = {}): Accep
     inputTokens: 5,
     maxOutputTokens: 0,
     reservedTokens: 5,
+    reservedNanoUsd: 100,
     expiresAtMs: Date.now() + 600_000,
     ...overrides,
   };
@@ -57,6 +58,7 @@ export function deliveryOf(body: unknown, overrides: Partial<Delivery> = {}): De
     body: Buffer.isBuffer(body) ? body : Buffer.from(JSON.stringify(body)),
     type: 'job.accepted.v1',
     messageId: 'message-1',
+    ...{ userId: '', replyTo: '', correlationId: '', contentType: 'application/json' },
     routingKey: 'text.interactive',
     attempt: 1,
     redelivered: false,

@@ -1,0 +1,163 @@
+import {
+  inputTexts,
+  isServiceError,
+  ServiceError,
+  type AcceptedMessage,
+  type CompletedMessage,
+  type ErrorCode,
+} from '@sluice/contracts';
+import { ack, type Settlement } from '@sluice/broker';
+import { decodeOutput } from '@sluice/models';
+import type { Logger } from '@sluice/runtime';
+import type { Cancellations } from './cancellations.js';
+import { canceled, expired, failed, succeeded, type Attempt } from './completion.js';
+import { retryRuleOf, settlementAfter } from './retry-policy.js';
+import type { Work } from './running-job.js';
+import type { Scheduler } from './scheduler.js';
+import type { ServedModel } from './served-models.js';
+import type { StartedNotices } from './started-notices.js';
+
+export interface JobAttemptOptions {
+  /** What is served, by public name. */
+  readonly models: ReadonlyMap<string, ServedModel>;
+  readonly scheduler: Scheduler;
+  readonly cancellations: Cancellations;
+  readonly notices: StartedNotices;
+  readonly logger: Logger;
+  /** Now, in Unix milliseconds. */
+  readonly now: () => number;
+}
+
+/** A job as it was delivered. */
+export interface DeliveredJob {
+  readonly message: AcceptedMessage;
+  /** From 1. */
+  readonly attempt: number;
+  readonly redelivered: boolean;
+  /** Aborts when the delivery cannot be acknowledged any more. */
+  readonly lost: AbortSignal;
+}
+
+/** What an attempt came to: a fact to publish, or a settlement without one. */
+export type AttemptOutcome = { readonly completed: CompletedMessage } | { readonly settlement: Settlement };
+
+/** An attempt under way. */
+interface Context extends JobAttemptOptions {
+  readonly job: DeliveredJob;
+  readonly served: ServedModel | undefined;
+  /** When inference began; undefined before. */
+  startedAtMs: number | undefined;
+}
+
+/**
+ * One attempt of a job, from its delivery to what came of it. The drawing is at `createJobHandler`.
+ *
+ * @throws what is not a `ServiceError`, and anything once the delivery is lost.
+ */
+export async function attemptJob(job: DeliveredJob, options: JobAttemptOptions): Promise<AttemptOutcome> {
+  const { message, attempt } = job;
+  const { logger } = options;
+  const served = options.models.get(message.model);
+  const context: Context = { ...options, job, served, startedAtMs: undefined };
+  if (isLate(context)) return tooLate(context);
+  if (options.cancellations.has(message)) return { completed: canceled(factsOf(context), 0) };
+  if (!served) {
+    logger.warn({ jobId: message.jobId, model: message.model, attempt }, 'this worker does not serve the model');
+    return failure(context, 'model_unavailable', 'no worker of the pool serves the model');
+  }
+  const sequences = tokenize(message, served, logger);
+  const tooLong = longerThan(served.model.file.maxInputTokens, sequences);
+  if (tooLong !== undefined) return failure(context, 'input_too_long', tooLong);
+  return runTexts(context, served, sequences);
+}
+
+async function runTexts(
+  context: Context,
+  served: ServedModel,
+  sequences: readonly Int32Array[],
+): Promise<AttemptOutcome> {
+  const { cancellations, scheduler, notices } = context;
+  const { message, attempt } = context.job;
+  const onStart = (): void => begin(context);
+  const work: Work = { served, sequences, class: message.class, alone: attempt > 1, onStart };
+  const unwatch = cancellations.watch(message, () => scheduler.cancel(work));
+  try {
+    const outcome = await scheduler.run(work);
+    if (outcome.state === 'canceled') return { completed: canceled(factsOf(context), outcome.ranTokens) };
+    const output = decodeOutput(served.model, outcome.rows, sequences.length);
+    return { completed: succeeded(factsOf(context), tokensOf(sequences), output) };
+  } catch (error) {
+    return afterError(context, error);
+  } finally {
+    unwatch();
+    notices.end(message);
+  }
+}
+
+/** The job's turn has come. Its deadline is looked at again, because it may have waited for a process. */
+function begin(context: Context): void {
+  if (isLate(context)) throw new ServiceError('expired', 'The job did not start before its deadline.');
+  // The broker has given the job to somebody else by now.
+  context.job.lost.throwIfAborted();
+  context.startedAtMs = context.now();
+  context.notices.begin(context.job.message);
+}
+
+function afterError(context: Context, error: unknown): AttemptOutcome {
+  const { message, attempt, lost } = context.job;
+  if (lost.aborted || !isServiceError(error)) throw error;
+  context.logger.warn({ err: error, jobId: message.jobId, attempt, code: error.code }, 'a job could not be run');
+  return error.code === 'expired' ? tooLate(context) : failure(context, error.code, error.message);
+}
+
+function isLate({ job, now }: Context): boolean {
+  return job.message.expiresAtMs < now();
+}
+
+/**
+ * n.b. whoever had a redelivered job, or an earlier attempt, may have published its success and died before the broker
+ * knew that the job was done: a retry may be a copy of which the original ran again. That fact may still wait to be
+ * recorded, and `expired` could beat it; the sweep comes late enough not to.
+ */
+function tooLate(context: Context): AttemptOutcome {
+  const { message, attempt, redelivered } = context.job;
+  if (!redelivered && attempt === 1) return { completed: expired(factsOf(context)) };
+  const facts = { jobId: message.jobId, attempt };
+  context.logger.warn(facts, 'a job that was delivered before is past its deadline, it is left to the sweep');
+  return { settlement: ack };
+}
+
+/** An error that would come again ends the job; any other is tried again by its rule. */
+function failure(context: Context, code: ErrorCode, detail: string): AttemptOutcome {
+  const { message, attempt } = context.job;
+  if (retryRuleOf(code).attempts === 1) return { completed: failed(factsOf(context), code, detail) };
+  const remainingMs = message.expiresAtMs - context.now();
+  return { settlement: settlementAfter({ code, detail, attempt, remainingMs }) };
+}
+
+function factsOf({ job, served, startedAtMs, now }: Context): Attempt {
+  const { message, attempt } = job;
+  return { message, attempt, modelVersion: served?.model.version, startedAtMs, finishedAtMs: now() };
+}
+
+function tokenize(message: AcceptedMessage, served: ServedModel, logger: Logger): readonly Int32Array[] {
+  const sequences = inputTexts(message.input).map((text) => served.tokenizer.encode(text));
+  const inputTokens = tokensOf(sequences);
+  if (inputTokens !== message.inputTokens) {
+    const counts = { inputTokens, acceptedInputTokens: message.inputTokens };
+    logger.error({ jobId: message.jobId, ...counts }, 'the job was accepted with another token count than it has');
+  }
+  return sequences;
+}
+
+function tokensOf(sequences: readonly Int32Array[]): number {
+  return sequences.reduce((sum, sequence) => sum + sequence.length, 0);
+}
+
+/** Why the texts cannot be run. Admission refuses them; a job that was published around it may still hold one. */
+function longerThan(maxInputTokens: number, sequences: readonly Int32Array[]): string | undefined {
+  const index = sequences.findIndex(({ length }) => length > maxInputTokens);
+  return index < 0
+    ? undefined
+    : `Text ${index} has ${sequences[index]?.length} tokens, the model takes ${maxInputTokens}.`;
+}
