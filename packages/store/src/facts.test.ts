@@ -9,7 +9,7 @@ const base = {
   model: 'm',
   class: 'standard' as const,
 };
-const accepted = { ...base, inputTokens: 1, maxOutputTokens: 1, reservedTokens: 2, expiresAtMs: 1 };
+const accepted = { ...base, inputTokens: 1, maxOutputTokens: 1, reservedTokens: 2, reservedNanoUsd: 3, expiresAtMs: 1 };
 const completed = {
   ...base,
   state: 'succeeded' as const,
@@ -42,14 +42,27 @@ describe('problemOf', () => {
     [{ reservedTokens: MAX_TOKENS_PER_JOB + 1, usage: { inputTokens: 1, outputTokens: 0, cachedTokens: 2 } }],
     [{ expiresAtMs: Number.NaN, finishedAtMs: Number.POSITIVE_INFINITY }],
     [{ maxOutputTokens: undefined, startedAtMs: -1 }],
+    [{ reservedNanoUsd: 2 ** 53 }],
+    [{ reservedNanoUsd: 0.5 }],
+    [{ reservedTokens: -1 }],
   ])('refuses %j in facts of both types', (changes) => {
     for (const fact of facts(changes)) expect(problemOf(fact)).toEqual(expect.any(String));
   });
 });
 
+describe('problemOf an accepted fact', () => {
+  it.each([[{ of: 'nonsense', epoch: 1 }], [{ of: newJobId(), epoch: 1001 }], [{ of: newJobId(), epoch: 0.5 }]])(
+    'refuses the replay %j',
+    (replay) => {
+      const [fact] = facts({ replay });
+      expect(fact && problemOf(fact)).toBe('replay is out of range');
+    },
+  );
+});
+
 describe('RecordError', () => {
   it('names what failed by job and keeps what was recorded', () => {
-    const outcome = { newlyAccepted: new Set(['a']), newlyCompleted: new Set<string>() };
+    const outcome = { newlyAccepted: new Set(['a']), newlyCompleted: new Map<string, bigint>() };
     const error = new RecordError([{ type: 'completed', jobId: 'b', cause: 'why' }], outcome);
     expect(error.failed).toEqual(new Map([['b', 'why']]));
     expect(error.outcome).toBe(outcome);

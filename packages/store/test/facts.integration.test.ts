@@ -61,16 +61,16 @@ describe('recordFacts', () => {
     const jobId = newJobId();
     const facts = [accepted({ jobId }), completed({ jobId })];
     const first = await books.store.recordFacts(facts);
-    expect(first).toEqual({ newlyAccepted: new Set([jobId]), newlyCompleted: new Set([jobId]) });
+    expect(first).toEqual({ newlyAccepted: new Set([jobId]), newlyCompleted: new Map([[jobId, 0n]]) });
     const replay = await books.store.recordFacts([...facts, ...facts]);
-    expect(replay).toEqual({ newlyAccepted: new Set(), newlyCompleted: new Set() });
+    expect(replay).toEqual({ newlyAccepted: new Set(), newlyCompleted: new Map() });
     expect(await books.query('SELECT jobs, input_tokens FROM usage_15m')).toEqual([{ jobs: 1n, input_tokens: 100n }]);
     expect(await books.query('SELECT count(*) FROM job_results')).toEqual([{ count: 1n }]);
     await expectNoDrift();
   });
 
   it('records nothing for no facts', async () => {
-    expect(await books.store.recordFacts([])).toEqual({ newlyAccepted: new Set(), newlyCompleted: new Set() });
+    expect(await books.store.recordFacts([])).toEqual({ newlyAccepted: new Set(), newlyCompleted: new Map() });
   });
 
   it('takes a completed fact before its accepted fact', async () => {
@@ -79,7 +79,7 @@ describe('recordFacts', () => {
     expect(await books.store.findJob('acme', jobId)).toBeUndefined();
     await books.store.recordFacts([accepted({ jobId })]);
     expect(await books.store.findJob('acme', jobId)).toMatchObject({ state: 'succeeded', inputTokens: 100 });
-    expect((await books.store.quotaFacts({ tenantId: 'acme', windows: [] })).openHolds).toEqual([]);
+    expect((await books.store.quotaFacts({ tenantId: 'acme', measures: [] })).openHolds).toEqual([]);
   });
 
   it('keeps the first terminal fact and only its result', async () => {
@@ -96,7 +96,9 @@ describe('recordFacts', () => {
     const failed = completed({ jobId, state: 'failed', error: { code: 'inference_failed', detail: 'x' } });
     await books.store.recordFacts([failed, completed({ jobId })]);
     expect(await books.store.terminalFacts([jobId])).toEqual(
-      new Map([[jobId, { state: 'failed', usage: { inputTokens: 100, outputTokens: 20, cachedTokens: 0 } }]]),
+      new Map([
+        [jobId, { state: 'failed', usage: { inputTokens: 100, outputTokens: 20, cachedTokens: 0 }, amountNanoUsd: 0n }],
+      ]),
     );
   });
 
@@ -132,7 +134,7 @@ describe('recordFacts', () => {
     expect(error.failures).toHaveLength(3);
     expect([...error.failed.keys()].sort()).toEqual([jobIds[3], jobIds[11], outOfRange.message.jobId].sort());
     expect(error.outcome.newlyAccepted).toEqual(new Set(jobIds.filter((_, index) => index !== 3)));
-    expect(error.outcome.newlyCompleted).toEqual(new Set(jobIds.filter((_, index) => index !== 11)));
+    expect([...error.outcome.newlyCompleted.keys()]).toEqual(jobIds.filter((_, index) => index !== 11));
     await expectNoDrift();
   });
 
@@ -216,7 +218,7 @@ describe('recordFacts', () => {
             for (const batch of batches[index === 0 ? 0 : 1]) {
               const outcome = await store.recordFacts(batch);
               news.accepted.push(...outcome.newlyAccepted);
-              news.completed.push(...outcome.newlyCompleted);
+              news.completed.push(...outcome.newlyCompleted.keys());
             }
           }),
         );

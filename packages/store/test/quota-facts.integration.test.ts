@@ -1,7 +1,9 @@
 import { describe, expect, it } from '@jest/globals';
 import { newJobId } from '@sluice/contracts';
+import type { Measure, TimeWindow } from '../src/index.js';
+import { measureArrays } from '../src/quota-facts.js';
 import { loadStatement } from '../src/statements.js';
-import { accepted, completed, jobIdAt, useBooks } from './support.js';
+import { accepted, completed, jobIdAt, KEY_ID, useBooks } from './support.js';
 
 const books = useBooks();
 const MINUTE = 60_000;
@@ -10,33 +12,54 @@ const BUCKET = 15 * MINUTE;
 /** The beginning of a bucket that ended at least half an hour ago. */
 const pastBucket = (): number => Math.floor(Date.now() / BUCKET) * BUCKET - 4 * BUCKET;
 
+const tokensIn = (window: TimeWindow): Measure => ({
+  scope: 'tenant',
+  unit: 'tokens',
+  window: { kind: 'period', ...window },
+});
+
+/** Tokens of the tenant's settled jobs in each window, and its open jobs. */
+async function read(tenantId: string, windows: readonly TimeWindow[]) {
+  const { amounts, openHolds } = await books.store.quotaFacts({ tenantId, measures: windows.map(tokensIn) });
+  const posted = windows.map((_, index) => amounts.find(({ measure }) => measure === index)?.used ?? 0);
+  return { posted, openHolds };
+}
+
 describe('quotaFacts', () => {
   it('lists what a tenant has open', async () => {
     const now = Date.now();
     const [open, ended, other] = [jobIdAt(now), jobIdAt(now), jobIdAt(now)];
     await books.store.recordFacts([
-      accepted({ jobId: open, expiresAtMs: now + MINUTE }),
+      accepted({ jobId: open, expiresAtMs: now + MINUTE, reservedNanoUsd: 9_007_199_254_740 }),
       accepted({ jobId: ended }),
       completed({ jobId: ended }),
       accepted({ jobId: other, tenantId: 'other' }),
     ]);
-    expect(await books.store.quotaFacts({ tenantId: 'acme', windows: [] })).toEqual({
-      posted: [],
-      openHolds: [{ jobId: open, reservedTokens: 150, expiresAtMs: now + MINUTE, acceptedAtMs: now }],
+    expect(await books.store.quotaFacts({ tenantId: 'acme', measures: [] })).toEqual({
+      amounts: [],
+      openHolds: [
+        {
+          jobId: open,
+          apiKeyId: KEY_ID,
+          model: 'embedder',
+          reservedTokens: 150,
+          reservedNanoUsd: 9_007_199_254_740,
+          expiresAtMs: now + MINUTE,
+          acceptedAtMs: now,
+        },
+      ],
     });
-    const { openHolds } = await books.store.quotaFacts({ tenantId: 'other', windows: [] });
+    const { openHolds } = await books.store.quotaFacts({ tenantId: 'other', measures: [] });
     expect(openHolds.map(({ jobId }) => jobId)).toEqual([other]);
-    expect(await books.store.quotaFacts({ tenantId: 'nobody', windows: [{ fromMs: 0, toMs: now }] })).toEqual({
-      posted: [0],
-      openHolds: [],
-    });
+    const measures = [tokensIn({ fromMs: 0, toMs: now })];
+    expect(await books.store.quotaFacts({ tenantId: 'nobody', measures })).toEqual({ amounts: [], openHolds: [] });
   });
 
   it('lists open jobs oldest first, with times to the millisecond', async () => {
     const now = Date.now();
     const jobs = [3, 1, 2].map((ago) => ({ jobId: jobIdAt(now - ago), expiresAtMs: now + MINUTE + ago }));
     await books.store.recordFacts(jobs.map(accepted));
-    const { openHolds } = await books.store.quotaFacts({ tenantId: 'acme', windows: [] });
+    const { openHolds } = await read('acme', []);
     expect(openHolds.map(({ acceptedAtMs, expiresAtMs }) => [acceptedAtMs - now, expiresAtMs - now - MINUTE])).toEqual([
       [-3, 3],
       [-2, 2],
@@ -58,10 +81,10 @@ describe('quotaFacts', () => {
     );
     const edges = [-1, 0, 1, 2, 7 * MINUTE, 14 * MINUTE, BUCKET - 1, BUCKET, BUCKET + 1, 31 * MINUTE, 50 * MINUTE];
     const spans = edges.flatMap((from) => edges.map((to) => ({ from, to })));
-    const { posted } = await books.store.quotaFacts({
-      tenantId: 'acme',
-      windows: spans.map(({ from, to }) => ({ fromMs: bucket + from, toMs: bucket + to })),
-    });
+    const { posted } = await read(
+      'acme',
+      spans.map(({ from, to }) => ({ fromMs: bucket + from, toMs: bucket + to })),
+    );
     const expected = spans.map(({ from, to }) =>
       offsets.reduce((sum, at, index) => (at >= from && at < to ? sum + tokensAt(index) : sum), 0),
     );
@@ -77,7 +100,7 @@ describe('quotaFacts', () => {
       { fromMs: now, toMs: now + 1 },
       { fromMs: now - MINUTE, toMs: now },
     ];
-    expect(await books.store.quotaFacts({ tenantId: 'acme', windows })).toEqual({ posted: [120, 0], openHolds: [] });
+    expect(await read('acme', windows)).toEqual({ posted: [120, 0], openHolds: [] });
   });
 
   it('sees each job either open or ended while another store records how jobs end', async () => {
@@ -108,51 +131,61 @@ describe('quotaFacts', () => {
     ];
     const sums = new Set<number>();
     const holds = new Set<number>();
-    async function read(): Promise<void> {
-      const { posted, openHolds } = await books.store.quotaFacts({ tenantId: 'acme', windows });
+    async function look(): Promise<void> {
+      const { posted, openHolds } = await read('acme', windows);
       const held = openHolds.reduce((sum, { reservedTokens }) => sum + reservedTokens, 0);
       posted.forEach((tokens) => sums.add(tokens + held));
       holds.add(held);
     }
-    while (isSettling) await read();
+    while (isSettling) await look();
     await settled;
-    await read();
+    await look();
     expect(sums).toEqual(new Set([total]));
     // It did look in between, and at the end everything has ended.
     expect(holds.size).toBeGreaterThan(2);
     expect(holds.has(0)).toBe(true);
   });
 
-  it('reads the ledger only where a window cuts a bucket in which the tenant was billed', async () => {
+  it('reads the ledger only for rates and where a window cuts a bucket, if the tenant was billed then', async () => {
     const bucket = pastBucket();
-    const jobId = jobIdAt(bucket + MINUTE);
-    await books.store.recordFacts([accepted({ jobId }), completed({ jobId })]);
+    const jobs = [jobIdAt(bucket + MINUTE), jobIdAt(Date.now())];
+    await books.store.recordFacts(jobs.flatMap((jobId) => [accepted({ jobId }), completed({ jobId })]));
     await books.query('SET plan_cache_mode = force_generic_plan');
     const { text } = loadStatement('quota-facts');
-    await books.query(`PREPARE quota_facts (text, bigint[], bigint[], bigint[], bigint[]) AS ${text}`);
-    // Offsets of from, begin, end and to from the bucket.
-    async function ledgerScans(tenantId: string, offsets: readonly number[]): Promise<number> {
-      const values = offsets.map((offset) => `ARRAY[${bucket + offset}]`).join(', ');
+    const types = 'text, bigint[], bigint[], bigint[], bigint[], text[], text[], int[], bigint[], bigint[]';
+    await books.query(`PREPARE quota_facts (${types}) AS ${text}`);
+    async function ledgerScans(tenantId: string, window: Measure['window']): Promise<string[]> {
+      const measures = (['tenant', 'apiKey', 'model'] as const).map((scope): Measure => ({
+        scope,
+        unit: 'tokens',
+        window,
+      }));
+      const values = measureArrays(measures).map((list) => `'{${list.map((value) => value ?? 'NULL').join()}}'`);
       const plan = await books.query<{ 'QUERY PLAN': string }>(
-        `EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) EXECUTE quota_facts ('${tenantId}', ${values})`,
+        `EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) EXECUTE quota_facts ('${tenantId}', ${values.join(', ')})`,
       );
       // The look-up of the terminal entry of each open job is called l and the rest ledger.
-      const isScan = /Scan .*on ledger_\w+ ledger(_\d+)? \(actual/;
-      return plan.filter((line) => isScan.test(line['QUERY PLAN'])).length;
+      const isScan = /Scan .*on (ledger_\w+) ledger(_\d+)? \(actual/;
+      return plan.flatMap((line) => isScan.exec(line['QUERY PLAN'])?.[1] ?? []);
     }
-    const minute = [MINUTE, 2 * MINUTE, 2 * MINUTE, 2 * MINUTE];
-    const month = [0, 0, 96 * BUCKET, 96 * BUCKET];
-    expect(await ledgerScans('acme', month)).toBe(0);
-    expect(await ledgerScans('acme', minute)).toBe(1);
-    expect(await ledgerScans('other', minute)).toBe(0);
+    const minute = { kind: 'period', fromMs: bucket + MINUTE, toMs: bucket + 2 * MINUTE } as const;
+    const month = { kind: 'period', fromMs: bucket, toMs: bucket + 96 * BUCKET } as const;
+    const rate = { kind: 'rate', max: 100, windowMs: MINUTE } as const;
+    expect(await ledgerScans('acme', month)).toEqual([]);
+    expect(await ledgerScans('acme', minute)).toHaveLength(1);
+    expect(await ledgerScans('other', minute)).toEqual([]);
+    expect(await ledgerScans('acme', rate)).toContain(
+      `ledger_${new Date().toISOString().slice(0, 7).replace('-', '_')}`,
+    );
+    expect(await ledgerScans('other', rate)).toEqual([]);
   });
 
   it('is in the books at once: a job that has just ended is posted, not held', async () => {
     const jobId = newJobId();
-    const query = { tenantId: 'acme', windows: [{ fromMs: Date.now() - MINUTE, toMs: Date.now() + MINUTE }] };
+    const windows = [{ fromMs: Date.now() - MINUTE, toMs: Date.now() + MINUTE }];
     await books.store.recordFacts([accepted({ jobId })]);
-    expect(await books.store.quotaFacts(query)).toMatchObject({ posted: [0], openHolds: [{ jobId }] });
+    expect(await read('acme', windows)).toMatchObject({ posted: [0], openHolds: [{ jobId }] });
     await books.store.recordFacts([completed({ jobId })]);
-    expect(await books.store.quotaFacts(query)).toEqual({ posted: [120], openHolds: [] });
+    expect(await read('acme', windows)).toEqual({ posted: [120], openHolds: [] });
   });
 });

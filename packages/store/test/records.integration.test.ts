@@ -16,7 +16,8 @@ describe('accounts', () => {
     const key = { tenantId: 'acme', name: 'ci', prefix: 'sk_1' };
     const { apiKeyId } = await store.createApiKey({ ...key, keyHash });
     await store.createApiKey({ ...key, keyHash: expired, expiresAtMs: Date.now() - 1 });
-    const principal = { tenantId: 'acme', apiKeyId, plan: 'free', timeZone: 'Europe/Berlin' };
+    const own = { overrides: {}, keyLimits: {} };
+    const principal = { tenantId: 'acme', apiKeyId, plan: 'free', timeZone: 'Europe/Berlin', ...own };
     expect(await store.findPrincipal(keyHash)).toEqual(principal);
     expect(await store.findPrincipal(expired)).toBeUndefined();
     expect(await store.findPrincipal(unknown)).toBeUndefined();
@@ -55,6 +56,7 @@ describe('findJob', () => {
       inputTokens: 100,
       maxOutputTokens: 50,
       reservedTokens: 150,
+      reservedNanoUsd: 0,
       expiresAtMs,
       metadata: { a: 1 },
     };
@@ -87,8 +89,12 @@ describe('findJob', () => {
     );
     const lines = plan.map((line) => line['QUERY PLAN']);
     for (const table of ['jobs', 'ledger', 'job_results']) {
-      expect(lines.filter((line) => new RegExp(` on ${table}_(\\d{4}_\\d\\d|default)`).test(line))).toHaveLength(1);
+      const scans = lines.filter((line) => new RegExp(` on ${table}_(\\d{4}_\\d\\d|default)`).test(line));
+      expect(scans.filter((line) => !line.includes('newer'))).toHaveLength(1);
     }
+    // Replays are looked for in the index that holds nothing else.
+    const replays = lines.filter((line) => line.includes(' newer'));
+    expect(replays.filter((line) => /Seq Scan/.test(line))).toEqual([]);
   });
 });
 
@@ -100,7 +106,7 @@ describe('terminalFacts', () => {
     const facts = await books.store.terminalFacts([ended, open, unknown, 'nonsense']);
     expect(facts).toEqual(
       new Map<string, unknown>([
-        [ended, { state: 'canceled', usage }],
+        [ended, { state: 'canceled', usage, amountNanoUsd: 0n }],
         [open, 'open'],
       ]),
     );
@@ -110,7 +116,7 @@ describe('terminalFacts', () => {
 
 describe('holds', () => {
   const holdIds = async (): Promise<string[]> =>
-    (await books.store.quotaFacts({ tenantId: 'acme', windows: [] })).openHolds.map(({ jobId }) => jobId);
+    (await books.store.quotaFacts({ tenantId: 'acme', measures: [] })).openHolds.map(({ jobId }) => jobId);
   const expiredIds = async (limit = 100): Promise<string[]> =>
     (await books.store.expiredOpenHolds(limit)).map(({ jobId }) => jobId);
 

@@ -89,6 +89,7 @@ export function accepted(overrides: Overrides<AcceptedFact>): Fact {
     inputTokens: 100,
     maxOutputTokens: 50,
     reservedTokens: 150,
+    reservedNanoUsd: 0,
     expiresAtMs: Date.now() + 600_000,
     ...overrides,
   };
