@@ -1,35 +1,36 @@
-import {
-  EXCHANGES,
-  inputTexts,
-  MESSAGE_TYPES,
-  newJobId,
-  routingKey,
-  ServiceError,
-  type AcceptedMessage,
-  type JobInput,
-} from '@sluice/contracts';
-import type { BrokerConnection, Publisher } from '@sluice/broker';
-import type { JobSnapshot, Limit, LimitStatus, Quota, Reservation } from '@sluice/quota';
+import { EXCHANGES, MESSAGE_TYPES, routingKey, ServiceError, type AcceptedMessage } from '@sluice/contracts';
+import type { BrokerConnection, FenceMember, Publisher } from '@sluice/broker';
+import type { JobSnapshot, LimitStatus, Quota, Reservation, ReserveOutcome, ScopedLimits } from '@sluice/quota';
 import { delay, type Logger } from '@sluice/runtime';
 import type { Principal, Store } from '@sluice/store';
 import type { AbandonedHolds } from './abandoned-holds.js';
-import type { Catalogue, PublicModel } from './catalogue.js';
-import { invalidRequest } from './field-errors.js';
-import { factsOf, jobFromRecord, queuedJob, readFacts, type JobView, type SubmissionFacts } from './job-view.js';
+import type { Catalogue } from './catalogue.js';
+import type { Flights } from './flights.js';
+import type { JobClock } from './job-clock.js';
+import { countSubmission, type CountedSubmission, type JobMessages } from './job-message.js';
+import { factsOf, jobFromRecord, openJob, readFacts, type JobView, type SubmissionFacts } from './job-view.js';
+import type { LearnedEstimates } from './learned-estimates.js';
 import { refusal } from './refusal.js';
 import { fingerprint, sha256, type Submission } from './submission.js';
 import type { TenantLimits } from './tenant-limits.js';
+import type { TenantLoader } from './tenant-loader.js';
 
 export interface AdmissionOptions {
   readonly catalogue: Catalogue;
-  readonly tenantLimits: TenantLimits;
+  readonly messages: JobMessages;
+  readonly tenantLimits: Pick<TenantLimits, 'of' | 'estimateOf'>;
+  readonly loader: TenantLoader;
+  readonly estimates: Pick<LearnedEstimates, 'observe'>;
+  readonly clock: Pick<JobClock, 'now' | 'observe'>;
   readonly quota: Pick<Quota, 'reserve' | 'confirm' | 'snapshot'>;
-  readonly store: Pick<Store, 'findJob'>;
-  readonly connection: Pick<BrokerConnection, 'state'>;
+  readonly store: Pick<Store, 'findJob' | 'findJobByKey'>;
+  readonly connection: Pick<BrokerConnection, 'state' | 'generation'>;
   readonly publisher: Pick<Publisher, 'publish'>;
+  /** Nothing is reserved before the fence can ask this process. */
+  readonly member: Pick<FenceMember, 'ready'>;
+  readonly flights: Pick<Flights, 'track'>;
   /** Takes holds that must be given back although Redis may be away. */
   readonly abandoned: Pick<AbandonedHolds, 'add'>;
-  readonly jobTtlMs: number;
   readonly idempotencyTtlMs: number;
   readonly logger: Logger;
 }
@@ -37,12 +38,20 @@ export interface AdmissionOptions {
 export interface AdmissionRequest {
   readonly principal: Principal;
   readonly submission: Submission;
+  /**
+   * Within the tenant, the same key means the same job. n.b. a key from a client's header holds no space, so keys of the
+   * suite's own, with a space in them, are never a client's.
+   */
   readonly idempotencyKey: string | undefined;
+  /** The dead job that this one runs again. */
+  readonly replay?: NonNullable<AcceptedMessage['replay']>;
 }
 
 export interface Admitted {
   readonly job: JobView;
-  /** State of each limit after the reservation. */
+  /** The limits that applied. */
+  readonly scopes: readonly ScopedLimits[];
+  /** State of each limit after the reservation; empty for a job that only its record knows. */
   readonly limits: readonly LimitStatus[];
 }
 
@@ -54,64 +63,69 @@ const HOLD_MARGIN_MS = 300_000;
 const CONFIRM_WAIT_MS = 1_000;
 const CONFIRM_POLL_MS = 50;
 
+type Exists = Extract<ReserveOutcome, { outcome: 'exists' }>;
+/** What a flight came to: an answer, or what has to be done before another one. */
+type Flight = Admitted | 'not_loaded' | { readonly exists: Exists; readonly scopes: readonly ScopedLimits[] };
+
 /**
- * Admits a job: reserve, publish, answer. Every way in (HTTP now, AMQP later) goes through this one function.
+ * Admits a job: reserve, publish, answer. Every way in (HTTP, AMQP, replays) goes through this one function.
  *
  * ```
- * reserve ─refused─▶ 429, nothing consumed
- *    │ reserved
- * publish ─certainly not queued─▶ release, 503
- *    │    └─outcome unknown─────▶ the hold stays (the job may run), 503; the same Idempotency-Key finds out
- *    ▼ confirmed
- *   202
+ * flight: reserve ─refused─▶ 429, nothing consumed
+ *            │ └─not loaded─▶ load the tenant, then a new flight
+ *            │ └─key unknown─▶ look in the records: that job, or reserve again
+ *            │ reserved
+ *         publish ─certainly not queued─▶ release, 503
+ *            │    └─outcome unknown─────▶ the hold stays (the job may run), 503; the same Idempotency-Key finds out
+ *            ▼ confirmed
+ *           202
  * ```
+ *
+ * A fence waits for the flights that are under way, so between a flight's beginning and its end no load can take place
+ * that does not know of it; and a flight publishes only on the connection on which it began. What waits for a load must
+ * therefore never be in a flight.
  *
  * @throws ServiceError with the code of what went wrong.
  */
 export function createAdmission(options: AdmissionOptions): Admission {
-  const { catalogue, tenantLimits, quota, store, connection, publisher, abandoned, logger } = options;
+  const { catalogue, tenantLimits, loader, clock, quota, store, connection, publisher, flights, abandoned } = options;
 
-  async function reserve(principal: Principal, message: AcceptedMessage, rest: ReserveRest) {
-    const { tenantId } = principal;
-    const request = {
-      tenantId,
-      jobId: message.jobId,
-      // The id minted for this very request; the job may turn out to be an earlier one's.
-      owner: message.jobId,
-      cost: message.reservedTokens,
-      holdTtlMs: options.jobTtlMs + HOLD_MARGIN_MS,
-      facts: factsOf(message),
-      ...rest,
-    };
-    const outcome = await reserveOnce(request);
-    if (outcome.outcome !== 'not_loaded') return outcome;
-    await tenantLimits.load(principal);
-    return reserveOnce(request);
-  }
-
-  async function reserveOnce(request: Reservation) {
+  async function reserve(reservation: Reservation): Promise<ReserveOutcome> {
+    const sentAtMs = performance.now();
     try {
-      return await quota.reserve(request);
+      const outcome = await quota.reserve(reservation);
+      if ('nowMs' in outcome) clock.observe(outcome.nowMs, sentAtMs);
+      if ('learned' in outcome && outcome.learned) {
+        options.estimates.observe(reservation.tenantId, reservation.model, outcome.learned);
+      }
+      return outcome;
     } catch (error) {
       // The script may have run although its answer was lost.
-      abandoned.add(request);
+      abandoned.add(reservation);
       throw error;
     }
   }
 
-  async function publish(message: AcceptedMessage, pool: string): Promise<void> {
-    await publisher.publish({
+  /** The connection that everything of a flight has to go out on. */
+  function connectedGeneration(): number {
+    if (connection.state === 'connected' && options.member.ready) return connection.generation;
+    throw brokerDown();
+  }
+
+  async function publish(message: AcceptedMessage, pool: string, generation: number): Promise<void> {
+    const outgoing = {
       exchange: EXCHANGES.submissions,
       routingKey: routingKey(pool, message.class),
       body: Buffer.from(JSON.stringify(message)),
       type: MESSAGE_TYPES.accepted,
       messageId: message.jobId,
-    });
+    };
+    await publisher.publish(outgoing, { generation });
   }
 
-  async function publishFirst(message: AcceptedMessage, pool: string): Promise<void> {
+  async function publishFirst(message: AcceptedMessage, pool: string, generation: number): Promise<void> {
     try {
-      await publish(message, pool);
+      await publish(message, pool, generation);
     } catch (error) {
       const unknown = error instanceof ServiceError && error.code === 'publish_unconfirmed';
       if (!unknown) abandoned.add({ tenantId: message.tenantId, jobId: message.jobId, owner: message.jobId });
@@ -122,13 +136,92 @@ export function createAdmission(options: AdmissionOptions): Admission {
   /** Only a request with an Idempotency-Key can be repeated, so only its job needs the mark. */
   function confirm({ tenantId, jobId }: AcceptedMessage): void {
     quota.confirm({ tenantId, jobId }).catch((error: unknown) => {
-      logger.debug({ err: error, jobId }, 'a confirm was not noted; a repeated request publishes the job again');
+      options.logger.debug(
+        { err: error, jobId },
+        'a confirm was not noted; a repeated request publishes the job again',
+      );
     });
   }
 
-  async function known(tenantId: string, facts: SubmissionFacts): Promise<JobView> {
-    const record = await store.findJob(tenantId, facts.jobId);
-    return record ? jobFromRecord(record) : queuedJob(facts);
+  /** The job that the records have under a key which Redis may have lost. */
+  async function recorded(message: AcceptedMessage): Promise<JobView | undefined> {
+    const { tenantId, idempotency } = message;
+    if (!idempotency) return undefined;
+    const sinceMs = clock.now() - options.idempotencyTtlMs;
+    const found = await store.findJobByKey({ tenantId, keyHash: idempotency.keyHash, sinceMs });
+    if (!found) return undefined;
+    if (found.fingerprint !== idempotency.fingerprint) throw keyReused();
+    const record = await store.findJob(tenantId, found.jobId);
+    return record && jobFromRecord(record);
+  }
+
+  async function fly(counted: CountedSubmission, given: GivenFacts): Promise<Flight> {
+    const generation = connectedGeneration();
+    const { principal, model } = counted;
+    const message: AcceptedMessage = { ...options.messages(counted), ...given };
+    const scopes = tenantLimits.of(principal, model.name);
+    const reservation = reservationOf(message, scopes, counted);
+    let outcome = await reserve(reservation);
+    if (outcome.outcome === 'key_unknown') {
+      const job = await recorded(message);
+      if (job) return { job, scopes, limits: [] };
+      // Nobody can have used the key meanwhile without Redis knowing of it: a load in between ends in `not_loaded`.
+      outcome = await reserve(withCheckedKey(reservation));
+    }
+    switch (outcome.outcome) {
+      case 'reserved':
+        await publishFirst(message, model.pool, generation);
+        if (given.idempotency) confirm(message);
+        return { job: openJob(message, 'queued'), scopes, limits: outcome.limits };
+      case 'exists':
+        return { exists: outcome, scopes };
+      case 'refused':
+        throw refusal(outcome, message, scopes);
+      case 'conflict':
+        throw keyReused();
+      case 'not_loaded':
+      case 'key_unknown':
+        return 'not_loaded';
+      default:
+        return outcome satisfies never;
+    }
+  }
+
+  function reservationOf(
+    message: AcceptedMessage,
+    scopes: readonly ScopedLimits[],
+    { principal, maxOutputTokens }: CountedSubmission,
+  ): Reservation {
+    const { tenantId, jobId, apiKeyId, model, idempotency } = message;
+    const estimate = tenantLimits.estimateOf(principal);
+    return {
+      tenantId,
+      jobId,
+      // The id minted for this very request; the job may turn out to be an earlier one's.
+      owner: jobId,
+      apiKeyId,
+      model,
+      amounts: { tokens: message.reservedTokens, nanoUsd: message.reservedNanoUsd },
+      scopes,
+      holdTtlMs: message.expiresAtMs - clock.now() + HOLD_MARGIN_MS,
+      facts: factsOf(message),
+      learn: maxOutputTokens > 0,
+      ...(maxOutputTokens > 0 && estimate !== 'exact' && { quantile: estimate.quantile }),
+      ...(idempotency && { idempotency: { ...idempotency, ttlMs: options.idempotencyTtlMs } }),
+    };
+  }
+
+  /** Waits until the job's publish was confirmed, or long enough to doubt it. */
+  async function settledState(
+    tenantId: string,
+    { snapshot, jobId }: Exists,
+  ): Promise<JobSnapshot['state'] | undefined> {
+    let state: JobSnapshot['state'] | undefined = snapshot.state;
+    for (let waitedMs = 0; state === 'reserved' && waitedMs < CONFIRM_WAIT_MS; waitedMs += CONFIRM_POLL_MS) {
+      await delay(CONFIRM_POLL_MS);
+      state = (await quota.snapshot(tenantId, jobId))?.state;
+    }
+    return state;
   }
 
   /**
@@ -136,119 +229,69 @@ export function createAdmission(options: AdmissionOptions): Admission {
    * again, under the same id: twice in the queue is harmless, not at all would be a lost job. A failure here never
    * releases the hold, because the earlier publish may have succeeded.
    */
-  async function resume(tenantId: string, snapshot: JobSnapshot, input: JobInput, pool: string): Promise<JobView> {
-    const facts = readFacts(snapshot.facts);
-    let state: JobSnapshot['state'] | undefined = snapshot.state;
-    for (let waitedMs = 0; state === 'reserved' && waitedMs < CONFIRM_WAIT_MS; waitedMs += CONFIRM_POLL_MS) {
-      await delay(CONFIRM_POLL_MS);
-      state = (await quota.snapshot(tenantId, facts.jobId))?.state;
-    }
-    // Released meanwhile: the first request's publish certainly failed.
-    if (state === undefined) throw brokerDown();
-    if (state === 'queued') return queuedJob(facts);
-    if (state !== 'reserved') return known(tenantId, facts);
-    const message = { ...facts, tenantId, input };
-    await publish(message, pool);
-    confirm(message);
-    return queuedJob(facts);
+  async function resume(counted: CountedSubmission, exists: Exists): Promise<JobView> {
+    const { tenantId } = counted.principal;
+    const facts = readFacts(exists.snapshot.facts);
+    const state = await settledState(tenantId, exists);
+    if (state !== 'reserved') return known(tenantId, facts, state);
+    return flights.track(async () => {
+      const generation = connectedGeneration();
+      // n.b. asked for once more within the flight: whoever is still reserved now is in no load that has been.
+      const latest = (await quota.snapshot(tenantId, facts.jobId))?.state;
+      if (latest !== 'reserved') return known(tenantId, facts, latest);
+      const message = { ...facts, tenantId, input: counted.submission.input };
+      await publish(message, counted.model.pool, generation);
+      confirm(message);
+      return openJob(facts, 'queued');
+    });
   }
 
-  return async function admit({ principal, submission, idempotencyKey }) {
-    if (connection.state !== 'connected') throw brokerDown();
-    const model = catalogue.find(submission.model);
-    const message = buildMessage(principal, submission, model, options.jobTtlMs);
-    const limits = tenantLimits.of(principal);
-    const outcome = await reserve(principal, message, {
-      limits,
-      ...(idempotencyKey !== undefined && {
-        idempotency: {
-          keyHash: sha256(idempotencyKey),
-          fingerprint: fingerprint(submission),
-          ttlMs: options.idempotencyTtlMs,
-        },
-      }),
-    });
+  async function known(tenantId: string, facts: SubmissionFacts, state: JobSnapshot['state'] | undefined) {
+    // Released meanwhile: the first request's publish certainly failed.
+    if (state === undefined) throw brokerDown();
+    if (state === 'queued' || state === 'running') return openJob(facts, state);
+    const record = await store.findJob(tenantId, facts.jobId);
+    return record ? jobFromRecord(record) : openJob(facts, 'queued');
+  }
 
-    switch (outcome.outcome) {
-      case 'reserved':
-        await publishFirst(message, model.pool);
-        if (idempotencyKey !== undefined) confirm(message);
-        return { job: queuedJob(message), limits: outcome.limits };
-      case 'exists': {
-        const job = await resume(principal.tenantId, outcome.snapshot, submission.input, model.pool);
-        return { job, limits: outcome.limits };
-      }
-      case 'conflict':
-        throw new ServiceError('idempotency_key_reused', 'This Idempotency-Key was used for a different request.', {
-          fields: [{ field: 'Idempotency-Key', reason: 'belongs to a request with another body' }],
-        });
-      case 'refused':
-        throw refusal(outcome, message.reservedTokens, limits);
-      case 'not_loaded':
-        throw new ServiceError('quota_unavailable', 'Usage so far is being read.', { retryAfterSeconds: 1 });
-      default:
-        return outcome satisfies never;
+  return async function admit({ principal, submission, idempotencyKey, replay }) {
+    connectedGeneration();
+    const counted = countSubmission(principal, submission, catalogue.find(submission.model));
+    const given: GivenFacts = {
+      ...(idempotencyKey !== undefined && {
+        idempotency: { keyHash: sha256(idempotencyKey), fingerprint: fingerprint(submission) },
+      }),
+      ...(replay && { replay }),
+    };
+    let flight = await flights.track(() => fly(counted, given));
+    if (flight === 'not_loaded') {
+      await loader.load(principal);
+      flight = await flights.track(() => fly(counted, given));
     }
+    if (flight === 'not_loaded') {
+      throw new ServiceError('quota_unavailable', 'Usage so far is being read.', { retryAfterSeconds: 1 });
+    }
+    if (!('exists' in flight)) return flight;
+    const { exists, scopes } = flight;
+    return { job: await resume(counted, exists), scopes, limits: exists.limits };
   };
 }
 
-interface ReserveRest {
-  readonly limits: readonly Limit[];
-  readonly idempotency?: { readonly keyHash: string; readonly fingerprint: string; readonly ttlMs: number };
+type GivenFacts = Pick<AcceptedMessage, 'idempotency' | 'replay'>;
+
+function withCheckedKey(reservation: Reservation): Reservation {
+  const { idempotency } = reservation;
+  return idempotency ? { ...reservation, idempotency: { ...idempotency, checked: true } } : reservation;
+}
+
+function keyReused(): ServiceError {
+  return new ServiceError('idempotency_key_reused', 'This Idempotency-Key was used for a different request.', {
+    fields: [{ field: 'Idempotency-Key', reason: 'belongs to a request with another body' }],
+  });
 }
 
 function brokerDown(): ServiceError {
   return new ServiceError('broker_unavailable', 'The queue cannot be reached; nothing was reserved.', {
     retryAfterSeconds: 1,
   });
-}
-
-function buildMessage(
-  principal: Principal,
-  submission: Submission,
-  model: PublicModel,
-  jobTtlMs: number,
-): AcceptedMessage {
-  if (!model.classes.includes(submission.class)) {
-    const reason = `the model serves ${model.classes.join(', ')}`;
-    throw invalidRequest([{ field: 'class', reason }]);
-  }
-  const texts = inputTexts(submission.input);
-  const inputTokens = countTokens(submission.input, model);
-  const perText = Math.min(submission.maxOutputTokens ?? model.facts.maxOutputTokens, model.facts.maxOutputTokens);
-  const maxOutputTokens = perText * texts.length;
-  return {
-    jobId: newJobId(),
-    tenantId: principal.tenantId,
-    apiKeyId: principal.apiKeyId,
-    model: model.name,
-    class: submission.class,
-    input: submission.input,
-    inputTokens,
-    maxOutputTokens,
-    reservedTokens: inputTokens + maxOutputTokens,
-    expiresAtMs: Date.now() + jobTtlMs,
-    ...(submission.metadata && { metadata: submission.metadata }),
-  };
-}
-
-/** @throws ServiceError `input_too_long` or `invalid_request`, naming the text. */
-function countTokens(input: JobInput, model: PublicModel): number {
-  const { maxInputTokens } = model.facts;
-  return inputTexts(input).reduce((total, text, index) => {
-    const field = typeof input === 'string' ? 'input' : `input.${index}`;
-    const tokens = model.tokenizer.count(text);
-    if (tokens === 0) throw invalidRequest([{ field, reason: 'has no tokens' }]);
-    if (tokens > maxInputTokens) {
-      throw new ServiceError(
-        'input_too_long',
-        `${field} has ${tokens} tokens; ${model.name} takes ${maxInputTokens}.`,
-        {
-          fields: [{ field, reason: `has ${tokens} tokens, at most ${maxInputTokens} are allowed` }],
-          extensions: { inputTokens: tokens, maxInputTokens },
-        },
-      );
-    }
-    return total + tokens;
-  }, 0);
 }

@@ -20,7 +20,17 @@ export interface JobView {
   readonly createdAt: string;
   readonly expiresAt: string;
   readonly metadata: Metadata;
-  readonly reservation: { readonly tokens: number; readonly inputTokens: number; readonly maxOutputTokens: number };
+  readonly reservation: {
+    readonly tokens: number;
+    readonly inputTokens: number;
+    readonly maxOutputTokens: number;
+    /** What the held tokens cost, rounded up: an integer of nano-US-dollars in text. */
+    readonly amountNanoUsd: string;
+  };
+  /** The dead job that this one runs again, and how often that was done: 1 for the first replay. */
+  readonly replay?: { readonly of: string; readonly epoch: number };
+  /** The newest job that runs this one again. */
+  readonly replayedAs?: string;
   readonly modelVersion?: string;
   readonly attempt?: number;
   readonly startedAt?: string;
@@ -48,14 +58,15 @@ export function readFacts(facts: string): SubmissionFacts {
   return JSON.parse(facts) as SubmissionFacts;
 }
 
-/** The view of a job of which PostgreSQL has no record yet. */
-export function queuedJob(facts: SubmissionFacts): JobView {
-  return submitted(facts, 'queued');
+/** The view of a job that has not ended, from what Redis knows of it. */
+export function openJob(facts: SubmissionFacts, state: 'queued' | 'running'): JobView {
+  return submitted(facts, state);
 }
 
 export function jobFromRecord(record: JobRecord): JobView {
   return {
     ...submitted(record, record.state),
+    ...(record.replayedAs !== undefined && { replayedAs: record.replayedAs }),
     ...(record.modelVersion !== undefined && { modelVersion: record.modelVersion }),
     ...(record.attempt !== undefined && { attempt: record.attempt }),
     ...(record.startedAtMs !== undefined && { startedAt: iso(record.startedAtMs) }),
@@ -74,6 +85,8 @@ interface Submitted {
   readonly inputTokens: number;
   readonly maxOutputTokens: number;
   readonly reservedTokens: number;
+  readonly reservedNanoUsd: number;
+  readonly replay?: { readonly of: string; readonly epoch: number } | undefined;
   readonly expiresAtMs: number;
   readonly metadata?: Metadata | undefined;
 }
@@ -92,7 +105,9 @@ function submitted(job: Submitted, state: JobState): JobView {
       tokens: job.reservedTokens,
       inputTokens: job.inputTokens,
       maxOutputTokens: job.maxOutputTokens,
+      amountNanoUsd: String(job.reservedNanoUsd),
     },
+    ...(job.replay && { replay: job.replay }),
   };
 }
 

@@ -1,19 +1,36 @@
-import { createBrokerConnection, createPublisher, declareTopology } from '@sluice/broker';
+import { randomUUID } from 'node:crypto';
+import {
+  createBrokerConnection,
+  createFence,
+  createFenceMember,
+  createPublisher,
+  declareTopology,
+  type FenceRegistry,
+} from '@sluice/broker';
 import { closeRedis, connectRedis, createJobWaiter, createQuota, redisReady } from '@sluice/quota';
-import { createLifecycle, createLogger, exitOnConfigError, runApp } from '@sluice/runtime';
+import { createLifecycle, createLogger, exitOnConfigError, runApp, withDeadline } from '@sluice/runtime';
 import { createStore } from '@sluice/store';
 import { createAbandonedHolds } from './abandoned-holds.js';
 import { createAdmission } from './admission.js';
 import { createAuthentication } from './authentication.js';
 import { loadCatalogue } from './catalogue.js';
 import { loadConfig } from './config.js';
+import { createFlights } from './flights.js';
+import { createJobClock } from './job-clock.js';
+import { createJobMessages } from './job-message.js';
+import { createLearnedEstimates } from './learned-estimates.js';
 import { createListener } from './listener.js';
+import { createPriceBook } from './price-book.js';
 import { createServer } from './server.js';
 import { createTenantLimits } from './tenant-limits.js';
+import { createTenantLoader } from './tenant-loader.js';
 
 const NAME = 'api-gateway';
 const STATEMENT_TIMEOUT_MS = 5_000;
 const REDIS_TIMEOUT_MS = 10_000;
+const FENCE_TIMEOUT_MS = 10_000;
+/** The gateway listens after this even if PostgreSQL, where fence members register, does not answer; it is not ready then. */
+const MEMBER_WAIT_MS = 5_000;
 
 const config = await loadConfig(process.env).catch(exitOnConfigError);
 const logger = createLogger({ app: NAME, level: config.logLevel });
@@ -39,17 +56,55 @@ const publisher = createPublisher({
 
 const draining = new AbortController();
 const authentication = createAuthentication({ store, pepper: config.apiKeyPepper, cacheTtlMs: config.keyCacheTtlMs });
-const tenantLimits = createTenantLimits({ plans: config.plans, quota, store, now: Date.now });
+const clock = createJobClock();
+const tenantLimits = createTenantLimits({ plans: config.plans, now: () => clock.now() });
+const estimates = createLearnedEstimates();
+const prices = createPriceBook({ store, refreshMs: config.priceRefreshMs, logger });
 const abandoned = createAbandonedHolds({ quota, logger });
+
+const flights = createFlights();
+const registry: FenceRegistry = {
+  register: (facts) => store.registerFenceMember(facts),
+  members: () => store.fenceMembers(),
+  forget: (memberId) => store.forgetFenceMember(memberId),
+};
+const member = createFenceMember({
+  connection,
+  publisher,
+  memberId: randomUUID(),
+  role: 'gateway',
+  registry,
+  async onDrain() {
+    await flights.drain();
+    await publisher.barrier();
+  },
+  logger,
+});
+const fence = createFence({ connection, publisher, registry, timeoutMs: FENCE_TIMEOUT_MS, logger });
+const loader = createTenantLoader({
+  tenantLimits,
+  models: catalogue.models.map(({ name }) => name),
+  quota,
+  store,
+  fence,
+  now: () => clock.now(),
+  waitMs: config.loadWaitMs,
+  logger,
+});
 const admission = createAdmission({
   catalogue,
+  messages: createJobMessages({ clock, prices, estimates, tenantLimits, jobTtlMs: config.jobTtlMs }),
   tenantLimits,
+  loader,
+  estimates,
+  clock,
   quota,
   store,
   connection,
   publisher,
+  member,
+  flights,
   abandoned,
-  jobTtlMs: config.jobTtlMs,
   idempotencyTtlMs: config.idempotencyTtlMs,
   logger,
 });
@@ -58,7 +113,6 @@ const server = createServer({
   jobs: {
     authentication,
     admission,
-    tenantLimits,
     quota,
     store,
     waiter,
@@ -68,10 +122,11 @@ const server = createServer({
     maxWaitingPolls: config.maxWaitingPolls,
     draining: draining.signal,
   },
-  account: { authentication, catalogue, tenantLimits, quota, store, now: Date.now },
+  account: { authentication, catalogue, tenantLimits, loader, quota, store, now: Date.now },
   admin: {
     store,
     plans: config.plans,
+    catalogue,
     adminKey: config.adminKey,
     pepper: config.apiKeyPepper,
     maxBodyBytes: config.maxBodyBytes,
@@ -81,6 +136,8 @@ const server = createServer({
     draining: draining.signal,
     checks: [
       { name: 'rabbitmq', required: true, check: () => connection.state === 'connected' },
+      // n.b. until its first registration nothing may be reserved.
+      { name: 'fence', required: true, check: () => member.ready },
       { name: 'redis', required: true, check: async () => (await redis.ping()) === 'PONG' },
       // n.b. without PostgreSQL tenants that are loaded are still admitted, so it does not decide readiness.
       { name: 'postgres', required: false, check: () => store.ping().then(() => true) },
@@ -105,7 +162,12 @@ await runApp({
       { name: 'store', start: () => store.start(), stop: () => store.stop() },
       {
         name: 'redis',
-        start: () => redisReady(redis, REDIS_TIMEOUT_MS),
+        async start() {
+          await redisReady(redis, REDIS_TIMEOUT_MS);
+          const sentAtMs = performance.now();
+          const [seconds, microseconds] = await redis.time();
+          clock.observe(Number(seconds) * 1000 + Number(microseconds) / 1000, sentAtMs);
+        },
         stop: () => closeRedis(redis),
       },
       { name: 'abandoned holds', stop: () => abandoned.stop() },
@@ -113,6 +175,19 @@ await runApp({
       { name: 'broker', start: () => connection.start(), stop: () => connection.stop() },
       { name: 'topology', start: () => declareTopology(connection, { pools: config.models.pools }) },
       { name: 'publisher', start: () => publisher.start(), stop: () => publisher.stop() },
+      { name: 'prices', start: () => prices.start(), stop: () => prices.stop() },
+      {
+        name: 'fence member',
+        async start() {
+          await member.start();
+          const late = new Error(`not registered within ${MEMBER_WAIT_MS} ms`);
+          await withDeadline(member.whenReady(), MEMBER_WAIT_MS, () => late).catch((error: unknown) => {
+            logger.warn({ err: error }, 'no job is admitted before this gateway is registered for fences');
+          });
+        },
+        stop: () => member.stop(),
+      },
+      { name: 'fence', start: () => fence.start(), stop: () => fence.stop() },
       { name: 'listener', start: () => listener.start(), stop: () => listener.stop() },
     ],
     logger,

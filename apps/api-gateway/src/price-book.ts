@@ -99,8 +99,8 @@ function costOf({ input, output, request }: Segment, inputTokens: number, output
 }
 
 function segmentsByModel(versions: readonly PriceVersion[]): ReadonlyMap<string, readonly Segment[]> {
-  const byModel = Map.groupBy(versions, ({ model }) => model);
-  return new Map([...byModel].map(([model, prices]) => [model, segmentsOf(prices)]));
+  const models = new Set(versions.map(({ model }) => model));
+  return new Map([...models].map((name) => [name, segmentsOf(versions.filter(({ model }) => model === name))]));
 }
 
 /** Between any two dates on which a meter of the model changes, all its prices stay the same. */

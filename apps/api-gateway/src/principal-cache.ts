@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { Principal } from '@sluice/store';
 import { LRUCache } from 'lru-cache';
 
@@ -48,7 +49,9 @@ export function createPrincipalCache({ lookUp, cacheTtlMs }: PrincipalCacheOptio
       if (known && performance.now() - known.confirmedAtMs < cacheTtlMs) return known.principal;
       if (unknown.has(key)) return undefined;
       try {
-        const principal = await lookUpOnce(key);
+        const found = await lookUpOnce(key);
+        // The same object while nothing has changed: the limits that follow from it are kept by it.
+        const principal = isDeepStrictEqual(found, known?.principal) ? known?.principal : found;
         if (principal) confirmed.set(key, { principal, confirmedAtMs: performance.now() });
         else confirmed.delete(key);
         if (!principal) unknown.set(key, true);

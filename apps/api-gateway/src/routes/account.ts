@@ -1,3 +1,4 @@
+import { ServiceError } from '@sluice/contracts';
 import type { LimitStatus, Quota } from '@sluice/quota';
 import type { Store, UsageRow } from '@sluice/store';
 import { Router } from 'express';
@@ -8,11 +9,13 @@ import { invalidRequest, validate } from '../field-errors.js';
 import { sendJson } from '../middleware/respond.js';
 import { rateLimitHeaders } from '../rate-limit-headers.js';
 import type { TenantLimits } from '../tenant-limits.js';
+import type { TenantLoader } from '../tenant-loader.js';
 
 export interface AccountRoutesOptions {
   readonly authentication: Authentication;
   readonly catalogue: Catalogue;
-  readonly tenantLimits: TenantLimits;
+  readonly tenantLimits: Pick<TenantLimits, 'ofModels'>;
+  readonly loader: TenantLoader;
   readonly quota: Pick<Quota, 'status'>;
   readonly store: Pick<Store, 'findUsage'>;
   readonly now: () => number;
@@ -31,9 +34,11 @@ const usageQuerySchema = z.strictObject({
   groupBy: z.enum(['hour', 'day', 'month', 'model', 'apiKey']).default('day'),
 });
 
+const quotaQuerySchema = z.strictObject({ model: z.string().min(1).max(63).optional() });
+
 /** What a tenant may ask about its own account: models, quota, usage. */
 export function accountRoutes(options: AccountRoutesOptions): Router {
-  const { authentication, catalogue, tenantLimits, quota, store, now } = options;
+  const { authentication, catalogue, tenantLimits, loader, quota, store, now } = options;
   const router = Router();
 
   router.get('/v1/models', async (request, response) => {
@@ -43,19 +48,18 @@ export function accountRoutes(options: AccountRoutesOptions): Router {
 
   router.get('/v1/quota', async (request, response) => {
     const principal = await authentication.authenticate(request.headers.authorization);
-    const limits = tenantLimits.of(principal);
-    let statuses = await quota.status(principal.tenantId, limits);
+    const { model } = validate(quotaQuerySchema, request.query);
+    const models = model === undefined ? catalogue.models.map(({ name }) => name) : [catalogue.find(model).name];
+    const scopes = tenantLimits.ofModels(principal, models);
+    let statuses = await quota.status(principal.tenantId, scopes);
     if (!statuses) {
-      await tenantLimits.load(principal);
-      statuses = (await quota.status(principal.tenantId, limits)) ?? [];
+      await loader.load(principal);
+      statuses = await quota.status(principal.tenantId, scopes);
     }
-    const body = {
-      object: 'quota',
-      plan: principal.plan,
-      timeZone: principal.timeZone,
-      limits: statuses.map(limitView),
-    };
-    sendJson(response, 200, body, rateLimitHeaders(limits, statuses));
+    if (!statuses) throw new ServiceError('quota_unavailable', 'Usage so far is being read.', { retryAfterSeconds: 1 });
+    const { plan, timeZone } = principal;
+    const body = { object: 'quota', plan, timeZone, apiKeyId: principal.apiKeyId, limits: statuses.map(limitView) };
+    sendJson(response, 200, body, model === undefined ? {} : rateLimitHeaders(scopes, statuses));
   });
 
   router.get('/v1/usage', async (request, response) => {
@@ -98,9 +102,14 @@ function modelView({ name, version, description, classes, facts }: PublicModel) 
   };
 }
 
+/** Money in nano-USD, as everywhere; such counts stay below 2^53. */
 function limitView(status: LimitStatus) {
-  const { name, kind, max, used, held, remaining, resetsInMs } = status;
-  return { name, kind, max, used, held, remaining, resetsInSeconds: Math.ceil(resetsInMs / 1000) };
+  const { name, scope, subject, kind, unit, max, soft, used, held, overage, remaining, resetsInMs } = status;
+  return {
+    ...{ name, scope, ...(subject !== '' && { subject }), kind, unit, soft },
+    ...{ max, used, held, overage, remaining },
+    ...(kind !== 'inFlight' && { resetsInSeconds: Math.ceil(resetsInMs / 1000) }),
+  };
 }
 
 function usageView({ amountNanoUsd, ...row }: UsageRow) {

@@ -6,17 +6,15 @@ import { z } from 'zod';
 import type { Admission } from '../admission.js';
 import type { Authentication } from '../authentication.js';
 import { validate } from '../field-errors.js';
-import { jobFromRecord, queuedJob, readFacts, type JobView } from '../job-view.js';
+import { jobFromRecord, openJob, readFacts, type JobView } from '../job-view.js';
 import { readJsonBody } from '../middleware/json-body.js';
 import { sendJson } from '../middleware/respond.js';
 import { rateLimitHeaders } from '../rate-limit-headers.js';
 import { parseIdempotencyKey, parseSubmission, type SubmissionBounds } from '../submission.js';
-import type { TenantLimits } from '../tenant-limits.js';
 
 export interface JobRoutesOptions {
   readonly authentication: Authentication;
   readonly admission: Admission;
-  readonly tenantLimits: TenantLimits;
   readonly quota: Pick<Quota, 'snapshot'>;
   readonly store: Pick<Store, 'findJob'>;
   readonly waiter: Pick<JobWaiter, 'wait' | 'channels'>;
@@ -34,17 +32,14 @@ const TRUST_SNAPSHOT_MS = 30_000;
 
 /** `POST /v1/jobs`: checks, reserves, queues; answers 202 with the job. */
 export function submitJob(options: JobRoutesOptions): RequestHandler {
-  const { authentication, admission, tenantLimits } = options;
+  const { authentication, admission } = options;
   return async function handleSubmit(request, response) {
     const principal = await authentication.authenticate(request.headers.authorization);
     const idempotencyKey = parseIdempotencyKey(request.headers['idempotency-key'] as string | undefined);
     const body = await readJsonBody(request, options.maxBodyBytes);
     const submission = parseSubmission(body, options.bounds);
-    const { job, limits } = await admission({ principal, submission, idempotencyKey });
-    sendJson(response, 202, job, {
-      location: `/v1/jobs/${job.id}`,
-      ...rateLimitHeaders(tenantLimits.of(principal), limits),
-    });
+    const { job, scopes, limits } = await admission({ principal, submission, idempotencyKey });
+    sendJson(response, 202, job, { location: `/v1/jobs/${job.id}`, ...rateLimitHeaders(scopes, limits) });
   };
 }
 
@@ -63,7 +58,7 @@ export function jobRoutes(options: JobRoutesOptions): Router {
   async function find(tenantId: string, jobId: string): Promise<JobView | undefined> {
     // n.b. without Redis the record alone answers, at most the collector's delay behind.
     const snapshot = await quota.snapshot(tenantId, jobId).catch(() => undefined);
-    const waiting = snapshot && queuedJob(readFacts(snapshot.facts));
+    const waiting = snapshot && openJob(readFacts(snapshot.facts), snapshot.state === 'running' ? 'running' : 'queued');
     const ended = snapshot !== undefined && snapshot.state !== 'reserved' && snapshot.state !== 'queued';
     const isNew = Date.now() - jobIdTimeMs(jobId) < TRUST_SNAPSHOT_MS;
     if (waiting && !ended && isNew) return waiting;

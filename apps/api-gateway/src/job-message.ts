@@ -1,0 +1,101 @@
+import { inputTexts, jobIdTimeMs, ServiceError, type AcceptedMessage, type JobInput } from '@sluice/contracts';
+import type { Principal } from '@sluice/store';
+import type { PublicModel } from './catalogue.js';
+import { invalidRequest } from './field-errors.js';
+import type { JobClock } from './job-clock.js';
+import type { LearnedEstimates } from './learned-estimates.js';
+import type { PriceBook } from './price-book.js';
+import type { Submission } from './submission.js';
+import type { TenantLimits } from './tenant-limits.js';
+
+export interface JobMessageOptions {
+  readonly clock: Pick<JobClock, 'newJobId'>;
+  readonly prices: Pick<PriceBook, 'ready' | 'amountNanoUsd'>;
+  readonly estimates: Pick<LearnedEstimates, 'outputTokens'>;
+  readonly tenantLimits: Pick<TenantLimits, 'estimateOf' | 'hasBudget'>;
+  /** From acceptance to deadline, unless the submission says less. */
+  readonly jobTtlMs: number;
+}
+
+/** A submission that was checked against its model and whose tokens were counted. */
+export interface CountedSubmission {
+  readonly principal: Principal;
+  readonly submission: Submission;
+  readonly model: PublicModel;
+  readonly inputTokens: number;
+  /** The most that the job can produce, over all its texts. */
+  readonly maxOutputTokens: number;
+}
+
+/** Makes the message of a job that is accepted now. */
+export type JobMessages = (counted: CountedSubmission) => AcceptedMessage;
+
+/**
+ * Counts the tokens of a submission.
+ *
+ * @throws ServiceError `input_too_long` or `invalid_request`, naming the text or the class.
+ */
+export function countSubmission(principal: Principal, submission: Submission, model: PublicModel): CountedSubmission {
+  if (!model.classes.includes(submission.class)) {
+    throw invalidRequest([{ field: 'class', reason: `the model serves ${model.classes.join(', ')}` }]);
+  }
+  const perText = Math.min(submission.maxOutputTokens ?? model.facts.maxOutputTokens, model.facts.maxOutputTokens);
+  const maxOutputTokens = perText * inputTexts(submission.input).length;
+  return { principal, submission, model, inputTokens: countTokens(submission.input, model), maxOutputTokens };
+}
+
+/**
+ * Makes the messages of jobs that are accepted now: id, deadline, and what is held for them. The time of the id is the
+ * job's one time: its period, its price and its deadline follow from it.
+ *
+ * @throws ServiceError `quota_unavailable` while a budget applies and no price is known, `exceeds_limit`.
+ */
+export function createJobMessages(options: JobMessageOptions): JobMessages {
+  const { clock, prices, estimates, tenantLimits, jobTtlMs } = options;
+  return function messageOf(counted) {
+    const { principal, submission, model, inputTokens, maxOutputTokens } = counted;
+    const { tenantId } = principal;
+    if (!prices.ready && tenantLimits.hasBudget(principal, model.name)) {
+      throw new ServiceError('quota_unavailable', 'Prices cannot be read yet.', { retryAfterSeconds: 1 });
+    }
+    const estimate = tenantLimits.estimateOf(principal);
+    const outputTokens = estimates.outputTokens({ tenantId, model: model.name, estimate, maxOutputTokens });
+    const jobId = clock.newJobId();
+    const atMs = jobIdTimeMs(jobId);
+    return {
+      jobId,
+      tenantId,
+      apiKeyId: principal.apiKeyId,
+      model: model.name,
+      class: submission.class,
+      input: submission.input,
+      inputTokens,
+      maxOutputTokens,
+      reservedTokens: inputTokens + outputTokens,
+      reservedNanoUsd: prices.amountNanoUsd({ model: model.name, inputTokens, outputTokens, atMs }),
+      expiresAtMs: atMs + (submission.expiresIn === undefined ? jobTtlMs : submission.expiresIn * 1000),
+      ...(submission.metadata && { metadata: submission.metadata }),
+    };
+  };
+}
+
+/** @throws ServiceError `input_too_long` or `invalid_request`, naming the text. */
+function countTokens(input: JobInput, model: PublicModel): number {
+  const { maxInputTokens } = model.facts;
+  return inputTexts(input).reduce((total, text, index) => {
+    const field = typeof input === 'string' ? 'input' : `input.${index}`;
+    const tokens = model.tokenizer.count(text);
+    if (tokens === 0) throw invalidRequest([{ field, reason: 'has no tokens' }]);
+    if (tokens > maxInputTokens) {
+      throw new ServiceError(
+        'input_too_long',
+        `${field} has ${tokens} tokens; ${model.name} takes ${maxInputTokens}.`,
+        {
+          fields: [{ field, reason: `has ${tokens} tokens, at most ${maxInputTokens} are allowed` }],
+          extensions: { inputTokens: tokens, maxInputTokens },
+        },
+      );
+    }
+    return total + tokens;
+  }, 0);
+}

@@ -1,0 +1,129 @@
+import { randomInt } from 'node:crypto';
+import { overridesSchema, ServiceError, type LimitSet, type Plan } from '@sluice/contracts';
+import type { Fence } from '@sluice/broker';
+import type { Quota } from '@sluice/quota';
+import { delay, withDeadline, type Logger } from '@sluice/runtime';
+import type { Principal, Store } from '@sluice/store';
+import { planLoad, type LoadPlan } from './load-plan.js';
+import type { TenantLimits } from './tenant-limits.js';
+
+export interface TenantLoader {
+  /**
+   * Waits until the use of the principal's tenant has been projected from PostgreSQL into Redis. Calls for one tenant
+   * share one load, which goes on when its callers have given up waiting.
+   *
+   * @throws ServiceError `quota_unavailable`.
+   */
+  load(principal: Principal): Promise<void>;
+}
+
+export interface TenantLoaderOptions {
+  readonly tenantLimits: Pick<TenantLimits, 'planOf' | 'ofModels'>;
+  /** Public names of all models. */
+  readonly models: readonly string[];
+  readonly quota: Pick<Quota, 'beginLoad' | 'load' | 'status'>;
+  readonly store: Pick<Store, 'quotaFacts' | 'findTenant' | 'listApiKeys'>;
+  readonly fence: Pick<Fence, 'pass'>;
+  /** Unix milliseconds. */
+  readonly now: () => number;
+  /** How long a caller waits at most. */
+  readonly waitMs: number;
+  readonly logger: Logger;
+}
+
+/** After so many loads were overtaken by others, the next request begins anew. */
+const MAX_ATTEMPTS = 6;
+/** Gateways that overtake each other wait for different times before they look again. */
+const BACKOFF_MS = 40;
+
+/**
+ * ```
+ * look whether it is loaded ─no─▶ beginLoad (marks it unloaded) ─▶ fence ─▶ one snapshot of PostgreSQL ─▶ load
+ *     ▲                                                                                                  │
+ *     └──────────────── wait a random time ◀── superseded: someone began later ◀─────────────────────────┘
+ * ```
+ *
+ * The fence comes before the snapshot: then every job whose hold was lost is either in it, or was never published.
+ */
+export function createTenantLoader(options: TenantLoaderOptions): TenantLoader {
+  const { tenantLimits, models, quota, store, fence, now, waitMs, logger } = options;
+  const loading = new Map<string, Promise<void>>();
+
+  /** n.b. while a change of limits spreads, gateways ask for different ones; a load by one of them serves all. */
+  async function widestPlan(principal: Principal): Promise<Plan> {
+    const known = tenantLimits.planOf(principal);
+    const tenant = await store.findTenant(principal.tenantId);
+    const overrides = overridesSchema.safeParse(tenant?.overrides);
+    if (!tenant || !overrides.success) return known;
+    return unionOf(known, tenantLimits.planOf({ plan: tenant.plan, overrides: overrides.data }));
+  }
+
+  async function planFor(principal: Principal): Promise<LoadPlan> {
+    const { tenantId, timeZone } = principal;
+    const [plan, apiKeys] = await Promise.all([widestPlan(principal), store.listApiKeys(tenantId)]);
+    const keyLimits = new Map(
+      apiKeys.flatMap(({ apiKeyId, keyLimits: own = {} }) => (Object.keys(own).length > 0 ? [[apiKeyId, own]] : [])),
+    );
+    return planLoad({ plan, timeZone, keyLimits, models, nowMs: now() });
+  }
+
+  async function loadOnce(principal: Principal): Promise<'loaded' | 'superseded'> {
+    const { tenantId } = principal;
+    const ticket = await quota.beginLoad(tenantId);
+    await fence.pass();
+    const { measures, cover, statesOf } = await planFor(principal);
+    const facts = await store.quotaFacts({ tenantId, measures });
+    return quota.load({ ticket, cover, ...statesOf(facts) });
+  }
+
+  async function loadUntilDone(principal: Principal): Promise<void> {
+    const beganMs = performance.now();
+    for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt++) {
+      // Another gateway may have loaded it meanwhile; to begin would undo that.
+      if (await quota.status(principal.tenantId, tenantLimits.ofModels(principal, models))) return;
+      if ((await loadOnce(principal)) === 'loaded') {
+        logger.debug({ tenantId: principal.tenantId, attempt, ms: performance.now() - beganMs }, 'loaded a tenant');
+        return;
+      }
+      await delay(randomInt(BACKOFF_MS * 2 ** attempt));
+    }
+    throw new Error(`the load of tenant ${principal.tenantId} was overtaken ${MAX_ATTEMPTS} times`);
+  }
+
+  function begin(principal: Principal): Promise<void> {
+    const load = loadUntilDone(principal)
+      .catch((cause: unknown) => {
+        logger.warn({ err: cause, tenantId: principal.tenantId }, 'a tenant could not be loaded');
+        throw unavailable('Usage so far cannot be read now.', cause);
+      })
+      .finally(() => loading.delete(principal.tenantId));
+    load.catch(() => undefined); // It was logged; by now nobody may be waiting.
+    loading.set(principal.tenantId, load);
+    return load;
+  }
+
+  return {
+    load(principal) {
+      const load = loading.get(principal.tenantId) ?? begin(principal);
+      return withDeadline(load, waitMs, () => unavailable('Usage so far is being read.'));
+    },
+  };
+}
+
+function unavailable(detail: string, cause?: unknown): ServiceError {
+  return new ServiceError('quota_unavailable', detail, { retryAfterSeconds: 1, cause });
+}
+
+/** Every limit of either plan; where both have it, as the second says. */
+function unionOf(first: Plan, second: Plan): Plan {
+  const models = new Set([...Object.keys(first.perModel), ...Object.keys(second.perModel)]);
+  const ofModel = ({ perModel }: Plan, model: string): LimitSet => perModel[model] ?? perModel['*'] ?? {};
+  return {
+    limits: { ...first.limits, ...second.limits },
+    perApiKey: { ...first.perApiKey, ...second.perApiKey },
+    perModel: Object.fromEntries(
+      [...models].map((name) => [name, { ...ofModel(first, name), ...ofModel(second, name) }]),
+    ),
+    estimate: second.estimate,
+  };
+}
