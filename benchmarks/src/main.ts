@@ -1,10 +1,16 @@
 import { fileURLToPath } from 'node:url';
 import { parseCommandLine, USAGE, type BenchmarkName, type CommandLine } from './command-line.js';
+import type { BenchmarkOptions } from './harness/benchmark.js';
 import { formatResult, writeResult, type BenchmarkResult } from './harness/report.js';
-import { runPipeline, type PipelineOptions } from './pipeline/pipeline.js';
+import { recordBenchmark } from './micro/record.js';
+import { reserveBenchmark } from './micro/reserve.js';
+import { runMicro } from './micro/micro.js';
+import { runPipeline } from './pipeline/pipeline.js';
 
-const RUN: Readonly<Record<BenchmarkName, (options: PipelineOptions) => Promise<BenchmarkResult>>> = {
+const RUN: Readonly<Record<BenchmarkName, (options: BenchmarkOptions) => Promise<BenchmarkResult>>> = {
   pipeline: runPipeline,
+  reserve: (options) => runMicro(reserveBenchmark, options),
+  record: (options) => runMicro(recordBenchmark, options),
 };
 
 async function main({ names, quick, rounds, json }: CommandLine, args: readonly string[]): Promise<void> {

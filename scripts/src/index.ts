@@ -1,4 +1,5 @@
 export * from './app-process.js';
 export * from './client.js';
+export * from './database.js';
 export * from './paths.js';
 export * from './suite.js';

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { startLocalServices, type LocalServices } from '@sluice/local-services';
 import { buildModels } from '@sluice/models';
 import { LOCAL, MODEL_DIR } from '@sluice/scripts';
+import type { BenchmarkOptions } from '../harness/benchmark.js';
 import { compare } from '../harness/comparison.js';
 import { pipelineMetrics } from '../harness/figures.js';
 import { describeConditions } from '../harness/conditions.js';
@@ -15,19 +16,6 @@ import { startFloorSide } from './floor-side.js';
 import { measureRound, type Case } from './measurement.js';
 import { SIDE_NAMES, type Side } from './side.js';
 import { startSluiceSide } from './sluice-side.js';
-
-export interface PipelineOptions {
-  /** A few seconds in all: shows that everything works; the figures mean little. */
-  readonly quick: boolean;
-  /** Counted rounds of each case; default 5, quick 1. */
-  readonly rounds?: number | undefined;
-  /** For the conditions. */
-  readonly command: string;
-  /** Told what happens, for people who wait. */
-  readonly report: (line: string) => void;
-  /** Ends the run early, with an error, after everything is taken down. */
-  readonly signal: AbortSignal;
-}
 
 const CASES: readonly Case[] = [
   { name: '256 connections', pace: { kind: 'closed', connections: 256 }, requests: 20_000 },
@@ -46,7 +34,7 @@ const NOTES = [
 ];
 
 /** Submit → billed of the suite beside a no-frills pipeline on the same private servers, in turns. */
-export async function runPipeline(options: PipelineOptions): Promise<BenchmarkResult> {
+export async function runPipeline(options: BenchmarkOptions): Promise<BenchmarkResult> {
   const directory = join(LOCAL, 'benchmarks');
   await mkdir(directory, { recursive: true });
   await buildModels({ directory: MODEL_DIR, report: options.report });
@@ -70,7 +58,7 @@ export async function runPipeline(options: PipelineOptions): Promise<BenchmarkRe
   }
 }
 
-async function runOn(services: LocalServices, directory: string, options: PipelineOptions): Promise<BenchmarkResult> {
+async function runOn(services: LocalServices, directory: string, options: BenchmarkOptions): Promise<BenchmarkResult> {
   const committed = await trackCommitTimes(services.servers.postgres);
   const versions = await serverVersions(services.environment);
   const sides: Side[] = [];
@@ -95,7 +83,7 @@ async function runCase(
   item: Case,
   sides: readonly Side[],
   servers: Roles,
-  { quick, rounds = quick ? 1 : 5, report, signal }: PipelineOptions,
+  { quick, rounds = quick ? 1 : 5, report, signal }: BenchmarkOptions,
 ): Promise<CaseResult> {
   const figures = await runRounds({
     sides,
