@@ -1,6 +1,7 @@
 import type { Logger, Service } from '@sluice/runtime';
 import { Pool, type QueryResultRow, TypeOverrides } from 'pg';
 import { errorKind, toStoreError } from './postgres-errors.js';
+import { runSession, type SessionOptions, type SessionQuery } from './session.js';
 import { loadStatement, type Statement } from './statements.js';
 
 export interface DatabaseOptions {
@@ -26,6 +27,8 @@ export interface Database extends Service {
   run<Row extends QueryResultRow>(statement: Statement, values?: readonly unknown[]): Promise<readonly Row[]>;
   /** Runs a statement unprepared and outside any transaction, as procedures that commit need it. */
   call(statement: Statement): Promise<void>;
+  /** Does `work` in one transaction of its own, with a time limit of its own; see `runSession`. */
+  session<T>(options: SessionOptions, work: (run: SessionQuery) => Promise<T>): Promise<T>;
 }
 
 /** Losing against another transaction this often means that something is wrong. */
@@ -81,6 +84,7 @@ export function createDatabase(options: DatabaseOptions): Database {
         throw toStoreError(error);
       });
     },
+    session: (sessionOptions, work) => runSession(pool, sessionOptions, work),
     async start() {
       await run(ping);
     },

@@ -72,7 +72,7 @@ const statements = {
   terminalFacts: loadStatement('terminal-facts'),
 };
 
-interface JobRow {
+export interface JobRow {
   readonly tenant_id: string;
   readonly api_key_id: string;
   readonly model: string;
@@ -131,7 +131,7 @@ export function createJobRecords(database: Database): JobRecords {
   };
 }
 
-function toRecord(jobId: string, row: JobRow): JobRecord {
+export function toRecord(jobId: string, row: JobRow): JobRecord {
   return {
     jobId,
     tenantId: row.tenant_id,

@@ -2,12 +2,17 @@ import type { Service } from '@sluice/runtime';
 import { type Accounts, createAccounts } from './accounts.js';
 import { createDatabase, type DatabaseOptions } from './database.js';
 import { createDeadLetters, type DeadLetters } from './dead-letters.js';
+import { createEstimateReports, type EstimateReports } from './estimate-errors.js';
 import { createHolds, type Holds } from './holds.js';
 import { createFenceMembers, type FenceMembers } from './fence-members.js';
+import { createJobLists, type JobLists } from './job-list.js';
 import { createJobRecords, type JobRecords } from './job-records.js';
+import { createLimitAlerts, type LimitAlerts } from './limit-alerts.js';
+import { createPartitions, type Partitions } from './partitions.js';
 import { createPrices, type Prices } from './prices.js';
 import { createProducers, type Producers } from './producers.js';
 import { createQuotaFactsReader, type QuotaFactsReader } from './quota-facts.js';
+import { createReconciler, type Reconciler } from './reconciliation.js';
 import { createRecorder, type Recorder } from './recorder.js';
 import { loadStatement } from './statements.js';
 import { createUsageReports, type UsageReports } from './usage.js';
@@ -31,7 +36,12 @@ export interface Store
     Holds,
     QuotaFactsReader,
     FenceMembers,
-    DeadLetters {
+    DeadLetters,
+    JobLists,
+    LimitAlerts,
+    Reconciler,
+    EstimateReports,
+    Partitions {
   /** Resolves when the database answers and is migrated. */
   ping(): Promise<void>;
   /** Makes the monthly partitions of the next three months; cheap when nothing is missing. */
@@ -59,5 +69,10 @@ export function createStore(options: StoreOptions): Store {
     ...createQuotaFactsReader(database),
     ...createFenceMembers(database),
     ...createDeadLetters(database),
+    ...createJobLists(database),
+    ...createLimitAlerts(database),
+    ...createReconciler(database),
+    ...createEstimateReports(database),
+    ...createPartitions(database),
   };
 }

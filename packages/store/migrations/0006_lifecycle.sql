@@ -1,0 +1,519 @@
+-- Dead letters that can be replayed, alerts on quotas, reports on limits and estimates, reconciliation, and retention.
+
+-- Dead letters: whose they are, and what became of them. The payload is kept whole now, as far as the collector gives it.
+ALTER TABLE dead_letters
+  ADD COLUMN tenant_id   text,
+  ADD COLUMN replayed_at timestamptz,
+  ADD COLUMN replay_note text,
+  -- The job that runs the dead one again; absent when the letter was not a job.
+  ADD COLUMN replayed_as uuid,
+  ADD CONSTRAINT dead_letters_replay CHECK (replayed_at IS NOT NULL OR (replay_note IS NULL AND replayed_as IS NULL));
+CREATE INDEX dead_letters_open ON dead_letters (dead_letter_id) WHERE replayed_at IS NULL;
+CREATE INDEX dead_letters_tenant ON dead_letters (tenant_id, dead_letter_id) WHERE tenant_id IS NOT NULL;
+CREATE INDEX dead_letters_recorded ON dead_letters (recorded_at);
+
+-- Limits as SQL reads them. Plans, overrides and keys hold them as contracts/config.ts defines them; these functions say
+-- the same as limitsWith, planWith, modelLimits, rulesOf and LIMITS there (a test compares). They read no tables, so
+-- that the role `reporter` may run them inside views.
+
+-- A set of limits with changes made to it. A limit that is removed stays as null, which limit_rules skips.
+CREATE FUNCTION limits_with(limits jsonb, changes jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN coalesce(limits, '{}') || coalesce(changes, '{}');
+
+-- The limits on a tenant's use of a model, from the tenant's plan and overrides; `*` is the model that nobody named.
+CREATE FUNCTION model_limits(plan jsonb, overrides jsonb, model text) RETURNS jsonb LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+  WHEN coalesce(plan -> 'perModel' ? model, false) OR coalesce(overrides -> 'perModel' ? model, false)
+    THEN limits_with(coalesce(plan #> ARRAY['perModel', model], plan #> '{perModel,*}'), overrides #> ARRAY['perModel', model])
+  ELSE limits_with(plan #> '{perModel,*}', overrides #> '{perModel,*}')
+END;
+
+-- A maximum as it is written: a number in the limit's unit, or US dollars in text, which become nano-USD.
+CREATE FUNCTION limit_amount(value jsonb) RETURNS numeric LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+  WHEN jsonb_typeof(value) = 'number' THEN (value #>> '{}')::numeric
+  WHEN jsonb_typeof(value) = 'string' AND value #>> '{}' ~ '^\d{1,7}(\.\d{1,9})?$'
+    THEN trim_scale((value #>> '{}')::numeric * 1000000000)
+END;
+
+-- The rules of a set; what is null, or is no limit at all, gives none.
+CREATE FUNCTION limit_rules(scope text, limits jsonb)
+RETURNS TABLE (name text, kind text, unit text, period text, max numeric, soft boolean, alert_at_percent integer[])
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+  SELECT
+    CASE scope WHEN 'apiKey' THEN 'api-key:' WHEN 'model' THEN 'model:' ELSE '' END || f.name,
+    f.kind,
+    f.unit,
+    f.period,
+    m.max,
+    coalesce(v.value -> 'soft' = 'true', false),
+    ARRAY(
+      SELECT (percent #>> '{}')::integer
+      FROM jsonb_path_query(v.value, '$.alertAtPercent[*] ? (@.type() == "number")') AS percent
+      ORDER BY 1
+    )
+  FROM (
+    VALUES
+      ('requestsPerMinute', 'requests-per-minute', 'rate', 'requests', NULL),
+      ('tokensPerMinute', 'tokens-per-minute', 'rate', 'tokens', NULL),
+      ('tokensPerDay', 'tokens-per-day', 'quota', 'tokens', 'day'),
+      ('tokensPerMonth', 'tokens-per-month', 'quota', 'tokens', 'month'),
+      ('concurrentJobs', 'concurrent-jobs', 'inFlight', 'requests', NULL),
+      ('tokensInFlight', 'tokens-in-flight', 'inFlight', 'tokens', NULL),
+      ('moneyPerMonth', 'money-per-month', 'quota', 'nanoUsd', 'month')
+  ) AS f (key, name, kind, unit, period)
+  CROSS JOIN LATERAL (SELECT limits -> f.key AS value) AS v
+  CROSS JOIN LATERAL (
+    SELECT coalesce(limit_amount(v.value), limit_amount(v.value -> 'max'), limit_amount(v.value -> 'usd')) AS max
+  ) AS m
+  WHERE m.max IS NOT NULL
+$$;
+
+CREATE VIEW v_tenant_limits AS
+SELECT t.tenant_id, s.scope, s.subject, r.*
+FROM tenants t
+JOIN plan_versions p ON p.plan = t.plan AND p.valid @> now()
+CROSS JOIN LATERAL (
+  SELECT 'tenant', '', limits_with(p.definition -> 'limits', t.overrides -> 'limits')
+  UNION ALL
+  SELECT
+    'apiKey', k.api_key_id::text,
+    limits_with(limits_with(p.definition -> 'perApiKey', t.overrides -> 'perApiKey'), k.limits)
+  FROM api_keys k
+  WHERE k.tenant_id = t.tenant_id AND k.revoked_at IS NULL
+  UNION ALL
+  SELECT 'model', m.model, model_limits(p.definition, t.overrides, m.model)
+  FROM (
+    SELECT jsonb_object_keys(p.definition -> 'perModel') UNION SELECT jsonb_object_keys(t.overrides -> 'perModel')
+  ) AS m (model)
+) AS s (scope, subject, limits)
+CROSS JOIN LATERAL limit_rules(s.scope, s.limits) AS r;
+COMMENT ON VIEW v_tenant_limits IS
+  'Limits in force now: plan, overrides and the key''s own. The subject is an API key, a model, * for every other model, or empty.';
+
+CREATE VIEW v_quota_use AS
+SELECT
+  t.tenant_id,
+  u.scope,
+  u.subject,
+  r.name,
+  r.unit,
+  r.period,
+  CASE r.period WHEN 'day' THEN c.day ELSE c.month END::date AS period_start,
+  q.used,
+  q.overage,
+  r.max,
+  r.soft,
+  r.alert_at_percent
+FROM tenants t
+JOIN plan_versions p ON p.plan = t.plan AND p.valid @> now()
+CROSS JOIN LATERAL (
+  SELECT date_trunc('day', now() AT TIME ZONE t.time_zone), date_trunc('month', now() AT TIME ZONE t.time_zone)
+) AS c (day, month)
+-- One look at the month for all scopes; the day is a part of it.
+CROSS JOIN LATERAL (
+  SELECT
+    CASE WHEN GROUPING(api_key_id) = 0 THEN 'apiKey' WHEN GROUPING(model) = 0 THEN 'model' ELSE 'tenant' END AS scope,
+    coalesce(api_key_id::text, model, '') AS subject,
+    api_key_id,
+    model,
+    coalesce(sum(input_tokens + output_tokens) FILTER (WHERE bucket >= c.day AT TIME ZONE t.time_zone), 0) AS day_tokens,
+    coalesce(sum(overage_tokens) FILTER (WHERE bucket >= c.day AT TIME ZONE t.time_zone), 0) AS day_overage_tokens,
+    sum(input_tokens + output_tokens) AS tokens,
+    sum(overage_tokens) AS overage_tokens,
+    sum(amount_nano_usd) AS nano_usd,
+    sum(overage_nano_usd) AS overage_nano_usd
+  FROM usage_15m
+  WHERE tenant_id = t.tenant_id
+    AND bucket >= c.month AT TIME ZONE t.time_zone
+    AND bucket < (c.month + interval '1 month') AT TIME ZONE t.time_zone
+  GROUP BY GROUPING SETS ((), (api_key_id), (model))
+  HAVING count(*) > 0
+) AS u
+LEFT JOIN api_keys k USING (api_key_id)
+CROSS JOIN LATERAL limit_rules(
+  u.scope,
+  CASE u.scope
+    WHEN 'tenant' THEN limits_with(p.definition -> 'limits', t.overrides -> 'limits')
+    WHEN 'apiKey' THEN limits_with(limits_with(p.definition -> 'perApiKey', t.overrides -> 'perApiKey'), k.limits)
+    WHEN 'model' THEN model_limits(p.definition, t.overrides, u.model)
+  END
+) AS r
+CROSS JOIN LATERAL (
+  SELECT
+    CASE WHEN r.unit = 'nanoUsd' THEN u.nano_usd WHEN r.period = 'day' THEN u.day_tokens ELSE u.tokens END,
+    CASE
+      WHEN r.unit = 'nanoUsd' THEN u.overage_nano_usd
+      WHEN r.period = 'day' THEN u.day_overage_tokens
+      ELSE u.overage_tokens
+    END
+) AS q (used, overage)
+WHERE r.kind = 'quota';
+COMMENT ON VIEW v_quota_use IS
+  'Settled use of each quota in the current day or month of the tenant''s zone; only tenants, keys and models with use this month.';
+
+-- That a quota was used to a percentage; once for each period, even if the limit is raised later.
+CREATE TABLE limit_alerts (
+  alert_id     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  tenant_id    text NOT NULL,
+  limit_name   text NOT NULL,
+  -- API key or model; empty for the tenant as a whole.
+  subject      text NOT NULL,
+  -- First day of the period in the tenant's time zone.
+  period_start date NOT NULL,
+  percent      integer NOT NULL,
+  -- When it was raised, in the limit's unit.
+  used         numeric NOT NULL,
+  max          numeric NOT NULL,
+  raised_at    timestamptz NOT NULL DEFAULT now(),
+  sent_at      timestamptz,
+  UNIQUE (tenant_id, limit_name, subject, period_start, percent)
+);
+CREATE INDEX limit_alerts_unsent ON limit_alerts (alert_id) WHERE sent_at IS NULL;
+
+CREATE VIEW v_estimate_error AS
+SELECT
+  l.tenant_id,
+  (l.job_at AT TIME ZONE t.time_zone)::date AS day,
+  l.model,
+  count(*) AS jobs,
+  sum(l.reserved_tokens) AS reserved_tokens,
+  sum(l.input_tokens + l.output_tokens) AS used_tokens,
+  sum(l.overage_tokens)::bigint AS overage_tokens,
+  count(*) FILTER (WHERE l.overage_tokens > 0) AS overage_jobs,
+  round(avg(greatest(l.reserved_tokens - l.input_tokens - l.output_tokens, 0) / greatest(l.input_tokens + l.output_tokens, 1)::numeric), 6)
+    AS mean_over_estimate
+FROM ledger l
+JOIN tenants t USING (tenant_id)
+WHERE l.phase = 2 AND l.state = 'succeeded' AND l.reserved_tokens > 0 AND l.job_at >= now() - interval '31 days'
+GROUP BY l.tenant_id, day, l.model;
+COMMENT ON VIEW v_estimate_error IS
+  'What was held beside what succeeded jobs used, last 31 days. mean_over_estimate: unused part of the hold relative to the use, mean of jobs.';
+
+-- Which months are gone, by whose export they were verified. Reconciliation does not expect their rows.
+CREATE TABLE dropped_partitions (
+  dropped_partition_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  parent     text NOT NULL,
+  name       text NOT NULL,
+  from_at    timestamptz NOT NULL,
+  to_at      timestamptz NOT NULL,
+  rows       bigint NOT NULL,
+  -- Hex, of the exported lines; null when the rows were dropped without an export.
+  sha256     text,
+  dropped_at timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE VIEW v_partitions AS
+SELECT
+  p.relname::text AS parent,
+  c.relname::text AS name,
+  substring(b.bound FROM $$FROM \('([^']+)'\)$$)::timestamptz AS from_at,
+  substring(b.bound FROM $$TO \('([^']+)'\)$$)::timestamptz AS to_at,
+  greatest(c.reltuples, 0)::bigint AS estimated_rows,
+  pg_total_relation_size(c.oid) AS bytes
+FROM pg_inherits i
+JOIN pg_class p ON p.oid = i.inhparent
+JOIN pg_class c ON c.oid = i.inhrelid
+CROSS JOIN LATERAL (SELECT pg_get_expr(c.relpartbound, c.oid)) AS b (bound)
+WHERE p.relkind = 'p' AND p.oid IN ('jobs'::regclass, 'ledger'::regclass, 'job_results'::regclass);
+COMMENT ON VIEW v_partitions IS
+  'Partitions of jobs, ledger and job_results with their months (UTC); the default ones have no bounds. Rows are the planner''s estimate.';
+
+-- Opens the cursor `partition_export` on a partition's rows as lines of JSON, in the order of the key. Call it in a
+-- transaction, then fetch_partition_export until it returns no rows.
+CREATE FUNCTION open_partition_export(partition_name text) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+  export refcursor := 'partition_export';
+BEGIN
+  IF NOT EXISTS (SELECT FROM v_partitions WHERE name = partition_name) THEN
+    RAISE EXCEPTION 'there is no partition %', partition_name USING ERRCODE = 'restrict_violation';
+  END IF;
+  -- Times are written as the cursor moves on, in the zone of the session; the same rows must give the same text.
+  PERFORM set_config('TimeZone', 'UTC', true);
+  OPEN export FOR EXECUTE format(
+    'SELECT row_to_json(p)::text FROM %I AS p ORDER BY job_id%s',
+    partition_name, CASE WHEN partition_name LIKE 'ledger\_%' THEN ', phase' END);
+END;
+$$;
+
+-- The next lines, as many as fill block_bytes and at least one; results may be large, so rows are no measure.
+CREATE FUNCTION fetch_partition_export(block_bytes integer, OUT row_count integer, OUT lines text) LANGUAGE plpgsql AS $$
+DECLARE
+  export refcursor := 'partition_export';
+  line   text;
+  block  text[] := '{}';
+  bytes  integer := 0;
+BEGIN
+  WHILE bytes < block_bytes LOOP
+    FETCH export INTO line;
+    EXIT WHEN NOT FOUND;
+    block := block || line;
+    bytes := bytes + octet_length(line) + 1;
+  END LOOP;
+  row_count := cardinality(block);
+  lines := array_to_string(block || ''::text, E'\n');
+END;
+$$;
+
+-- Drops a month for good, all or nothing. Refuses, with restrict_violation and the reason, what would lose something.
+CREATE FUNCTION drop_partition(partition_name text, expected_rows bigint, exported_sha256 text)
+RETURNS void LANGUAGE plpgsql SET lock_timeout = '5s' AS $$
+DECLARE
+  part   record;
+  reason text;
+  found_rows bigint;
+BEGIN
+  PERFORM pg_advisory_xact_lock(hashtext('sluice.ensure_partition'));
+  SELECT * INTO part FROM v_partitions WHERE name = partition_name;
+  IF NOT FOUND THEN
+    reason := 'there is no such partition';
+  ELSIF part.to_at IS NULL THEN
+    reason := 'it is the default partition';
+  ELSIF part.to_at > (date_trunc('month', now() AT TIME ZONE 'UTC') - interval '1 month') AT TIME ZONE 'UTC' THEN
+    reason := 'this month, the one before and months to come are kept';
+  ELSIF part.parent = 'ledger' AND EXISTS (SELECT FROM v_partitions WHERE parent = 'jobs' AND from_at = part.from_at) THEN
+    reason := 'the jobs of that month are still there, and need their ledger';
+  ELSIF EXISTS (
+    SELECT
+    FROM ledger r
+    WHERE r.phase = 1 AND r.job_at >= part.from_at AND r.job_at < part.to_at
+      AND NOT EXISTS (
+        SELECT FROM ledger t
+        WHERE t.job_id = r.job_id AND t.phase = 2 AND t.job_at = r.job_at
+          AND t.job_at >= part.from_at AND t.job_at < part.to_at
+      )
+  ) THEN
+    reason := 'some of its jobs have not ended';
+  ELSE
+    -- From here on nothing can be added; reading goes on.
+    EXECUTE format('LOCK TABLE %I IN SHARE MODE', partition_name);
+    EXECUTE format('SELECT count(*) FROM %I', partition_name) INTO found_rows;
+    IF found_rows <> expected_rows THEN
+      reason := format('it has %s rows and %s were expected', found_rows, expected_rows);
+    END IF;
+  END IF;
+  IF reason IS NOT NULL THEN
+    RAISE EXCEPTION '% is not dropped: %', partition_name, reason USING ERRCODE = 'restrict_violation';
+  END IF;
+  EXECUTE format('ALTER TABLE %I DETACH PARTITION %I', part.parent, partition_name);
+  EXECUTE format('DROP TABLE %I', partition_name);
+  INSERT INTO dropped_partitions (parent, name, from_at, to_at, rows, sha256)
+  VALUES (part.parent, part.name, part.from_at, part.to_at, found_rows, exported_sha256);
+END;
+$$;
+
+-- Reconciliation. A sweep ends what is past its deadline and hold_grace(); it runs several times in this time.
+CREATE FUNCTION recon_grace() RETURNS interval LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN 2 * hold_grace();
+
+CREATE OR REPLACE VIEW v_recon_missing_terminal AS
+SELECT j.job_id, j.tenant_id, j.model, j.class, j.reserved_tokens, j.expires_at, j.recorded_at, j.reserved_nano_usd
+FROM jobs j
+WHERE j.expires_at < now() - recon_grace()
+  AND NOT EXISTS (SELECT FROM ledger l WHERE l.job_id = j.job_id AND l.phase = 2 AND l.job_at = j.job_at)
+  AND NOT EXISTS (
+    SELECT FROM dropped_partitions d WHERE d.parent = 'ledger' AND j.job_at >= d.from_at AND j.job_at < d.to_at
+  );
+COMMENT ON VIEW v_recon_missing_terminal IS
+  'Jobs without a terminal entry although their deadline and twice the grace have passed. Reads all jobs. Zero rows when healthy.';
+
+CREATE VIEW v_recon_open_hold_past_expiry AS
+WITH held AS (
+  SELECT job_id, job_at
+  FROM jobs
+  WHERE expires_at >= (SELECT swept_until FROM hold_sweep) AND expires_at < now() - recon_grace()
+  UNION
+  SELECT job_id, job_at FROM overdue_jobs WHERE expires_at < now() - recon_grace()
+)
+SELECT
+  j.job_id, j.tenant_id, j.model, j.class, j.reserved_tokens, j.reserved_nano_usd, j.expires_at, j.recorded_at,
+  o.job_id IS NOT NULL AS swept
+FROM held h
+JOIN jobs j USING (job_id, job_at)
+LEFT JOIN overdue_jobs o USING (job_id)
+LEFT JOIN LATERAL (
+  SELECT true AS ended FROM ledger l WHERE l.job_id = h.job_id AND l.phase = 2 AND l.job_at = h.job_at LIMIT 1
+) AS terminal ON true
+WHERE terminal.ended IS NULL;
+COMMENT ON VIEW v_recon_open_hold_past_expiry IS
+  'Holds that a load would still count although they are overdue: the sweep does not run or cannot end them. Cheap. '
+  'A job that only v_recon_missing_terminal shows was lost by the sweep: it holds nothing and nobody will end it. Zero rows when healthy.';
+
+CREATE VIEW v_recon_double_terminal AS
+SELECT job_id, phase, count(*) AS entries, min(job_at) AS first_job_at, max(job_at) AS last_job_at, min(tenant_id) AS tenant_id
+FROM ledger
+WHERE phase <= 2
+GROUP BY job_id, phase
+HAVING count(*) > 1;
+COMMENT ON VIEW v_recon_double_terminal IS
+  'Jobs with more than one reserve or terminal entry, in any partitions. Zero rows when healthy.';
+
+DROP VIEW v_recon_rollup_drift;
+CREATE VIEW v_recon_rollup_drift AS
+WITH from_ledger AS (
+  SELECT
+    tenant_id,
+    usage_bucket(job_at) AS bucket,
+    model,
+    api_key_id,
+    count(*) FILTER (WHERE phase = 2) AS jobs,
+    count(*) FILTER (WHERE phase = 2 AND state <> 'succeeded') AS failed_jobs,
+    sum(input_tokens)::bigint AS input_tokens,
+    sum(output_tokens)::bigint AS output_tokens,
+    sum(cached_tokens)::bigint AS cached_tokens,
+    sum(amount_nano_usd)::bigint AS amount_nano_usd,
+    sum(reserved_tokens)::bigint AS reserved_tokens,
+    sum(overage_tokens)::bigint AS overage_tokens,
+    sum(overage_nano_usd)::bigint AS overage_nano_usd
+  FROM ledger
+  WHERE phase >= 2
+  GROUP BY 1, 2, 3, 4
+)
+SELECT
+  tenant_id,
+  bucket,
+  model,
+  api_key_id,
+  l.jobs AS ledger_jobs,
+  u.jobs AS rollup_jobs,
+  l.failed_jobs AS ledger_failed_jobs,
+  u.failed_jobs AS rollup_failed_jobs,
+  l.input_tokens AS ledger_input_tokens,
+  u.input_tokens AS rollup_input_tokens,
+  l.output_tokens AS ledger_output_tokens,
+  u.output_tokens AS rollup_output_tokens,
+  l.cached_tokens AS ledger_cached_tokens,
+  u.cached_tokens AS rollup_cached_tokens,
+  l.amount_nano_usd AS ledger_amount_nano_usd,
+  u.amount_nano_usd AS rollup_amount_nano_usd,
+  l.reserved_tokens AS ledger_reserved_tokens,
+  u.reserved_tokens AS rollup_reserved_tokens,
+  l.overage_tokens AS ledger_overage_tokens,
+  u.overage_tokens AS rollup_overage_tokens,
+  l.overage_nano_usd AS ledger_overage_nano_usd,
+  u.overage_nano_usd AS rollup_overage_nano_usd
+FROM from_ledger l
+FULL JOIN usage_15m u USING (tenant_id, bucket, model, api_key_id)
+WHERE (
+    l.jobs, l.failed_jobs, l.input_tokens, l.output_tokens, l.cached_tokens, l.amount_nano_usd, l.reserved_tokens,
+    l.overage_tokens, l.overage_nano_usd
+  ) IS DISTINCT FROM (
+    u.jobs, u.failed_jobs, u.input_tokens, u.output_tokens, u.cached_tokens, u.amount_nano_usd, u.reserved_tokens,
+    u.overage_tokens, u.overage_nano_usd
+  )
+  AND NOT EXISTS (
+    SELECT FROM dropped_partitions d WHERE d.parent = 'ledger' AND bucket >= d.from_at AND bucket < d.to_at
+  );
+COMMENT ON VIEW v_recon_rollup_drift IS
+  'Roll-up rows that differ from the sums of the ledger, as far back as the ledger is kept. Zero rows when healthy.';
+
+CREATE VIEW v_recon_over_limit AS
+WITH periods AS (
+  SELECT
+    t.tenant_id,
+    t.time_zone,
+    p.period,
+    s.began::date AS period_start,
+    s.began AT TIME ZONE t.time_zone AS from_at,
+    (s.began + p.length) AT TIME ZONE t.time_zone AS to_at
+  FROM tenants t
+  CROSS JOIN (
+    VALUES
+      ('day', interval '1 day', 0), ('day', interval '1 day', 1),
+      ('month', interval '1 month', 0), ('month', interval '1 month', 1)
+  ) AS p (period, length, ago)
+  CROSS JOIN LATERAL (SELECT date_trunc(p.period, now() AT TIME ZONE t.time_zone) - p.ago * p.length) AS s (began)
+),
+used AS (
+  SELECT p.*, u.*
+  FROM periods p
+  CROSS JOIN LATERAL (
+    SELECT
+      min(bucket) AS first_bucket,
+      sum(input_tokens + output_tokens) AS tokens,
+      sum(overage_tokens) AS overage_tokens,
+      sum(amount_nano_usd) AS nano_usd,
+      sum(overage_nano_usd) AS overage_nano_usd
+    FROM usage_15m
+    WHERE tenant_id = p.tenant_id AND bucket >= p.from_at AND bucket < p.to_at
+    HAVING count(*) > 0
+  ) AS u
+),
+-- The tenant's versions meet those of its plan; each pair is in force for a part of the period. n.b. a change counts
+-- a few minutes longer: programs keep what they have read for a while.
+in_force AS (
+  SELECT
+    u.tenant_id,
+    u.period,
+    u.period_start,
+    v.valid * d.valid * tstzrange(u.from_at, u.to_at) AS valid,
+    v.time_zone = u.time_zone AS same_zone,
+    limits_with(d.definition -> 'limits', v.overrides -> 'limits') AS limits
+  FROM used u
+  JOIN tenant_versions v ON v.tenant_id = u.tenant_id
+  CROSS JOIN LATERAL (SELECT tstzrange(lower(v.valid), upper(v.valid) + interval '5 minutes')) AS t (valid)
+  JOIN plan_versions d ON d.plan = v.plan
+    AND NOT isempty(
+      t.valid * tstzrange(lower(d.valid), upper(d.valid) + interval '5 minutes') * tstzrange(u.from_at, u.to_at)
+    )
+),
+-- A period counts when every part of it with use has a hard limit and the zone stayed the same.
+largest AS (
+  SELECT f.tenant_id, f.period, f.period_start, n.name, n.unit, max(r.max) AS max, range_agg(f.valid) AS known
+  FROM in_force f
+  CROSS JOIN LATERAL (
+    VALUES ('tokens-per-day', 'tokens', 'day'), ('tokens-per-month', 'tokens', 'month'), ('money-per-month', 'nanoUsd', 'month')
+  ) AS n (name, unit, period)
+  LEFT JOIN LATERAL limit_rules('tenant', f.limits) AS r ON r.name = n.name AND NOT r.soft
+  WHERE n.period = f.period
+  GROUP BY f.tenant_id, f.period, f.period_start, n.name, n.unit
+  HAVING bool_and(r.max IS NOT NULL AND f.same_zone)
+)
+SELECT u.tenant_id, l.name, l.unit, u.period, u.period_start, q.used, q.overage, l.max, q.used - q.overage - l.max AS excess
+FROM used u
+JOIN largest l USING (tenant_id, period, period_start)
+CROSS JOIN LATERAL (
+  SELECT
+    CASE l.unit WHEN 'nanoUsd' THEN u.nano_usd ELSE u.tokens END,
+    CASE l.unit WHEN 'nanoUsd' THEN u.overage_nano_usd ELSE u.overage_tokens END
+) AS q (used, overage)
+-- What the limits were before history began is not known. The first bucket may have begun before the tenant did.
+WHERE l.known @> tstzrange(
+    least(u.first_bucket + interval '15 minutes', now(), u.to_at), least(now(), u.to_at)
+  )
+  AND q.used - q.overage > l.max;
+COMMENT ON VIEW v_recon_over_limit IS
+  'Tenants whose settled use of this or the last day or month, without what was booked as overage, exceeds the largest hard limit '
+  'that was in force meanwhile. Zero rows when healthy.';
+
+-- Runs one view v_recon_…: how many rows it has and the first of them. Dynamic, so that a view that is added is run.
+CREATE FUNCTION run_reconciliation(view_name text, first_rows integer, OUT row_count bigint, OUT sample jsonb)
+LANGUAGE plpgsql AS $$
+BEGIN
+  IF view_name NOT LIKE 'v\_recon\_%' THEN
+    RAISE EXCEPTION '% is not a view of reconciliation', view_name USING ERRCODE = 'restrict_violation';
+  END IF;
+  EXECUTE format(
+    'WITH found AS MATERIALIZED (SELECT * FROM %I)
+     SELECT (SELECT count(*) FROM found),
+       (SELECT coalesce(jsonb_agg(to_jsonb(s)), ''[]'') FROM (SELECT * FROM found LIMIT $1) AS s)',
+    view_name) INTO row_count, sample USING first_rows;
+END;
+$$;
+
+REVOKE EXECUTE ON FUNCTION
+  open_partition_export(text),
+  fetch_partition_export(integer),
+  drop_partition(text, bigint, text),
+  run_reconciliation(text, integer)
+FROM PUBLIC;
+GRANT SELECT ON
+  v_tenant_limits,
+  v_quota_use,
+  v_estimate_error,
+  v_partitions,
+  v_recon_open_hold_past_expiry,
+  v_recon_double_terminal,
+  v_recon_rollup_drift,
+  v_recon_over_limit
+TO reporter;

@@ -1,0 +1,15 @@
+-- Removes old dead letters, oldest first, replayed or not.
+--   $1 bigint recorded before this, Unix ms, $2 int how many at most
+-- Returns one row: deleted int.
+WITH old AS (
+  SELECT dead_letter_id
+  FROM dead_letters
+  WHERE recorded_at < to_timestamp($1::bigint / 1000.0::float8)
+  ORDER BY recorded_at
+  LIMIT $2
+  FOR UPDATE SKIP LOCKED
+),
+gone AS (
+  DELETE FROM dead_letters USING old WHERE dead_letters.dead_letter_id = old.dead_letter_id RETURNING 1
+)
+SELECT count(*)::int AS deleted FROM gone;

@@ -1,0 +1,3 @@
+-- Drops a partition unless that would lose something.
+--   $1 text its name, $2 bigint how many rows it must have, $3 text SHA-256 of its export in hex, or null
+SELECT drop_partition($1, $2, $3);
