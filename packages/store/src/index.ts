@@ -35,6 +35,7 @@ export type {
   QuotaFacts,
   QuotaFactsQuery,
   QuotaFactsReader,
+  RateWindow,
   TimeWindow,
 } from './quota-facts.js';
 export type { Reconciler, Reconciliation } from './reconciliation.js';

@@ -109,7 +109,7 @@ export function createQuotaFactsReader(database: Database): QuotaFactsReader {
 }
 
 /** `$2` and on of quota-facts.sql. Measures of the same period share a window, which then is read once. */
-export function measureArrays(measures: readonly Measure[]): readonly (readonly unknown[])[] {
+export function measureArrays(measures: readonly Measure[]): readonly (readonly (string | number | null)[])[] {
   const windows = new Map<string, TimeWindow>();
   const positions = measures.map(({ window }) => {
     if (window.kind === 'rate') return null;
