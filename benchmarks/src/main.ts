@@ -6,11 +6,13 @@ import { recordBenchmark } from './micro/record.js';
 import { reserveBenchmark } from './micro/reserve.js';
 import { runMicro } from './micro/micro.js';
 import { runPipeline } from './pipeline/pipeline.js';
+import { runRecovery } from './recovery/recovery.js';
 
 const RUN: Readonly<Record<BenchmarkName, (options: BenchmarkOptions) => Promise<BenchmarkResult>>> = {
   pipeline: runPipeline,
   reserve: (options) => runMicro(reserveBenchmark, options),
   record: (options) => runMicro(recordBenchmark, options),
+  recovery: runRecovery,
 };
 
 async function main({ names, quick, rounds, json }: CommandLine, args: readonly string[]): Promise<void> {

@@ -1,10 +1,8 @@
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
-import { join } from 'node:path';
-import { startLocalServices, type LocalServices } from '@sluice/local-services';
-import { LOCAL } from '@sluice/scripts';
+import type { LocalServices } from '@sluice/local-services';
 import type { BenchmarkOptions } from '../harness/benchmark.js';
 import { compare } from '../harness/comparison.js';
 import { describeConditions } from '../harness/conditions.js';
+import { onPrivateServers } from '../harness/private-servers.js';
 import type { BenchmarkResult, CaseResult } from '../harness/report.js';
 import { runRounds } from '../harness/rounds.js';
 import { serverVersions } from '../harness/server-versions.js';
@@ -26,22 +24,14 @@ export interface MicroPlan {
 
 export interface MicroBenchmark {
   readonly name: string;
-  prepare(services: LocalServices, options: BenchmarkOptions): Promise<MicroPlan>;
+  readonly prepare: (services: LocalServices, options: BenchmarkOptions) => Promise<MicroPlan>;
 }
 
 const ROUNDS = 7;
 
 /** Runs a micro-benchmark on private servers of its own. */
 export async function runMicro({ name, prepare }: MicroBenchmark, options: BenchmarkOptions): Promise<BenchmarkResult> {
-  const directory = join(LOCAL, 'benchmarks');
-  await mkdir(directory, { recursive: true });
-  const own = await mkdtemp(join(directory, 'run-'));
-  const services = await startLocalServices({
-    directory: join(directory, 'services'),
-    environment: { PATH: process.env['PATH'] },
-    report: ({ server, message }) => options.report(`${server}: ${message}`),
-  });
-  try {
+  return onPrivateServers(options, async (services) => {
     const conditions = describeConditions(options.command, await serverVersions(services.environment));
     const plan = await prepare(services, options);
     try {
@@ -51,10 +41,7 @@ export async function runMicro({ name, prepare }: MicroBenchmark, options: Bench
     } finally {
       await plan.close();
     }
-  } finally {
-    await services.stop();
-    await rm(own, { recursive: true, force: true });
-  }
+  });
 }
 
 async function runCase(

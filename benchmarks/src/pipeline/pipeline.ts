@@ -1,13 +1,12 @@
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
-import { join } from 'node:path';
-import { startLocalServices, type LocalServices } from '@sluice/local-services';
+import type { LocalServices } from '@sluice/local-services';
 import { buildModels } from '@sluice/models';
-import { LOCAL, MODEL_DIR } from '@sluice/scripts';
+import { MODEL_DIR } from '@sluice/scripts';
 import type { BenchmarkOptions } from '../harness/benchmark.js';
 import { compare } from '../harness/comparison.js';
 import { pipelineMetrics } from '../harness/figures.js';
 import { describeConditions } from '../harness/conditions.js';
 import type { Roles } from '../harness/cpu.js';
+import { onPrivateServers } from '../harness/private-servers.js';
 import type { BenchmarkResult, CaseResult } from '../harness/report.js';
 import { runRounds } from '../harness/rounds.js';
 import { serverVersions } from '../harness/server-versions.js';
@@ -35,27 +34,8 @@ const NOTES = [
 
 /** Submit → billed of the suite beside a no-frills pipeline on the same private servers, in turns. */
 export async function runPipeline(options: BenchmarkOptions): Promise<BenchmarkResult> {
-  const directory = join(LOCAL, 'benchmarks');
-  await mkdir(directory, { recursive: true });
   await buildModels({ directory: MODEL_DIR, report: options.report });
-  const own = await mkdtemp(join(directory, 'run-'));
-  const services = await startLocalServices({
-    directory: join(directory, 'services'),
-    // Servers that are in use by others, or far away, would decide the figures: always private ones.
-    environment: { PATH: process.env['PATH'] },
-    report: ({ server, message }) => options.report(`${server}: ${message}`),
-  });
-  let failed = false;
-  try {
-    return await runOn(services, own, options);
-  } catch (error) {
-    options.signal.throwIfAborted();
-    failed = true;
-    throw new Error(`the run failed; logs are in ${own}`, { cause: error });
-  } finally {
-    await services.stop();
-    if (!failed) await rm(own, { recursive: true, force: true });
-  }
+  return onPrivateServers(options, (services, directory) => runOn(services, directory, options));
 }
 
 async function runOn(services: LocalServices, directory: string, options: BenchmarkOptions): Promise<BenchmarkResult> {
