@@ -28,7 +28,10 @@ export interface CancellationOptions {
 export interface CancelRequest {
   readonly tenantId: string;
   readonly jobId: string;
-  /** Aborts when nobody waits for the answer any more. */
+  /**
+   * Aborts when the gateway drains: the job is then left to the workers. n.b. a client that goes away must not shorten
+   * the wait for them, or a running job could be ended unbilled.
+   */
   readonly signal: AbortSignal;
 }
 
@@ -82,7 +85,7 @@ export function createCancellation(options: CancellationOptions): Cancellation {
     if (found.view.state === 'canceled') return found.view;
     await publisher.publish(cancelMessage(request.tenantId, found.account));
     const { view, account } = await findAfter(request, workerWaitMs);
-    if (view.state !== 'queued') return view;
+    if (view.state !== 'queued' || request.signal.aborted) return view;
     await publisher.publish(canceledFact(request.tenantId, account, now()));
     return (await findAfter(request, recordWaitMs)).view;
   };

@@ -32,6 +32,9 @@ export const environmentSchema = z.object({
   /** How long a request waits for its tenant to be loaded; the load itself goes on. */
   SLUICE_LOAD_WAIT: duration(1).default(3_000),
   SLUICE_PRICE_REFRESH: duration(1).default(30_000),
+  /** Whether this gateway takes submissions of other services from the queue `ingest`. */
+  SLUICE_INGEST: z.enum(['on', 'off']).default('on'),
+  SLUICE_INGEST_PREFETCH: wholeNumber(1, 1_000).default(32),
   SLUICE_DRAIN_TIMEOUT: duration(1).default(25_000),
   /** Time between "not ready" and closing the listener: load balancers notice, busy connections get their last answer. */
   SLUICE_SHUTDOWN_DELAY: duration().default(200),
@@ -59,6 +62,8 @@ export interface GatewayConfig {
   readonly keyCacheTtlMs: number;
   readonly loadWaitMs: number;
   readonly priceRefreshMs: number;
+  readonly ingest: boolean;
+  readonly ingestPrefetch: number;
   readonly drainTimeoutMs: number;
   readonly shutdownDelayMs: number;
   readonly poolSize: number;
@@ -98,6 +103,8 @@ export async function loadConfig(environment: NodeJS.ProcessEnv): Promise<Gatewa
     keyCacheTtlMs: settings.SLUICE_KEY_CACHE_TTL,
     loadWaitMs: settings.SLUICE_LOAD_WAIT,
     priceRefreshMs: settings.SLUICE_PRICE_REFRESH,
+    ingest: settings.SLUICE_INGEST === 'on',
+    ingestPrefetch: settings.SLUICE_INGEST_PREFETCH,
     drainTimeoutMs: settings.SLUICE_DRAIN_TIMEOUT,
     shutdownDelayMs: settings.SLUICE_SHUTDOWN_DELAY,
     poolSize: Math.max(4, availableParallelism()),

@@ -13,14 +13,18 @@ import { createStore } from '@sluice/store';
 import { createAbandonedHolds } from './abandoned-holds.js';
 import { createAdmission } from './admission.js';
 import { createAuthentication } from './authentication.js';
+import { createCancellation } from './cancellation.js';
 import { loadCatalogue } from './catalogue.js';
 import { loadConfig } from './config.js';
 import { createFlights } from './flights.js';
+import { createIngest } from './ingest.js';
 import { createJobClock } from './job-clock.js';
+import { createJobLookup } from './job-lookup.js';
 import { createJobMessages } from './job-message.js';
 import { createLearnedEstimates } from './learned-estimates.js';
 import { createListener } from './listener.js';
 import { createPriceBook } from './price-book.js';
+import { createProducers } from './producers.js';
 import { createServer } from './server.js';
 import { createTenantLimits } from './tenant-limits.js';
 import { createTenantLoader } from './tenant-loader.js';
@@ -109,19 +113,35 @@ const admission = createAdmission({
   logger,
 });
 
+const bounds = { maxTexts: config.maxTexts, jobTtlMs: config.jobTtlMs };
+const lookup = createJobLookup({ quota, store, now: () => clock.now() });
+const cancellation = createCancellation({ lookup, publisher, waiter, now: () => clock.now() });
+const ingestConnection = createBrokerConnection({ url: config.rabbitmqUrl, name: `${NAME} ingest`, logger });
+const ingest = createIngest({
+  connection: ingestConnection,
+  publisher,
+  producers: createProducers({ store, cacheTtlMs: config.keyCacheTtlMs }),
+  admission,
+  bounds,
+  maxBodyBytes: config.maxBodyBytes,
+  prefetch: config.ingestPrefetch,
+  logger,
+});
+
 const server = createServer({
   jobs: {
     authentication,
     admission,
-    quota,
-    store,
+    lookup,
+    cancellation,
     waiter,
     maxBodyBytes: config.maxBodyBytes,
-    bounds: { maxTexts: config.maxTexts, jobTtlMs: config.jobTtlMs },
+    bounds,
     maxWaitMs: config.maxWaitMs,
     maxWaitingPolls: config.maxWaitingPolls,
     draining: draining.signal,
   },
+  jobList: { authentication, store },
   account: { authentication, catalogue, tenantLimits, loader, quota, store, now: Date.now },
   admin: {
     store,
@@ -141,6 +161,7 @@ const server = createServer({
       { name: 'redis', required: true, check: async () => (await redis.ping()) === 'PONG' },
       // n.b. without PostgreSQL tenants that are loaded are still admitted, so it does not decide readiness.
       { name: 'postgres', required: false, check: () => store.ping().then(() => true) },
+      ...(config.ingest ? [{ name: 'ingest', required: false, check: () => ingest.attached }] : []),
     ],
   },
   logger,
@@ -188,6 +209,12 @@ await runApp({
         stop: () => member.stop(),
       },
       { name: 'fence', start: () => fence.start(), stop: () => fence.stop() },
+      ...(config.ingest
+        ? [
+            { name: 'ingest broker', start: () => ingestConnection.start(), stop: () => ingestConnection.stop() },
+            { name: 'ingest', start: () => ingest.start(), stop: () => ingest.stop() },
+          ]
+        : []),
       { name: 'listener', start: () => listener.start(), stop: () => listener.stop() },
     ],
     logger,

@@ -9,10 +9,12 @@ import { problems, sendProblem } from './middleware/respond.js';
 import { accountRoutes, type AccountRoutesOptions } from './routes/account.js';
 import { adminRoutes, type AdminRoutesOptions } from './routes/admin.js';
 import { healthRoutes, type HealthRoutesOptions } from './routes/health.js';
+import { jobListRoutes, type JobListRoutesOptions } from './routes/job-list.js';
 import { jobRoutes, submitJob, type JobRoutesOptions } from './routes/jobs.js';
 
 export interface ServerOptions {
   readonly jobs: JobRoutesOptions;
+  readonly jobList: JobListRoutesOptions;
   readonly account: AccountRoutesOptions;
   readonly admin: AdminRoutesOptions;
   readonly health: HealthRoutesOptions;
@@ -27,8 +29,8 @@ const REQUEST_TIMEOUT_MS = 60_000;
 
 /** Which methods each path has; another method on the same path is 405. */
 export const METHODS: readonly (readonly [path: string, allow: string])[] = [
-  ['/v1/jobs', 'POST'],
-  ['/v1/jobs/:id', 'GET, HEAD'],
+  ['/v1/jobs', 'GET, HEAD, POST'],
+  ['/v1/jobs/:id', 'GET, HEAD, DELETE'],
   ['/v1/models', 'GET, HEAD'],
   ['/v1/quota', 'GET, HEAD'],
   ['/v1/usage', 'GET, HEAD'],
@@ -75,7 +77,7 @@ export function createServer(options: ServerOptions): Server {
   return server;
 }
 
-function createApp({ jobs, account, admin, health, logger }: ServerOptions): Express {
+function createApp({ jobs, jobList, account, admin, health, logger }: ServerOptions): Express {
   const app = express();
   app.disable('x-powered-by');
   app.set('etag', false);
@@ -83,7 +85,7 @@ function createApp({ jobs, account, admin, health, logger }: ServerOptions): Exp
   // The hot route comes first: every route before it would be matched against each submission.
   app.post('/v1/jobs', submitJob(jobs));
   for (const [path, allow] of METHODS) app.options(path, answerOptions(allow));
-  app.use(jobRoutes(jobs), accountRoutes(account), healthRoutes(health), adminRoutes(admin));
+  app.use(jobRoutes(jobs), jobListRoutes(jobList), accountRoutes(account), healthRoutes(health), adminRoutes(admin));
   for (const [path, allow] of METHODS) app.all(path, methodNotAllowed(allow));
   app.use((request) => {
     throw new ServiceError('not_found', `No such path: ${request.path.slice(0, 200)}`);

@@ -1,12 +1,13 @@
-import { isJobId, isTerminal, jobIdTimeMs, ServiceError } from '@sluice/contracts';
-import type { JobWaiter, Quota } from '@sluice/quota';
-import type { Store } from '@sluice/store';
+import { isJobId, isTerminal } from '@sluice/contracts';
+import type { JobWaiter } from '@sluice/quota';
 import { Router, type Request, type RequestHandler } from 'express';
 import { z } from 'zod';
 import type { Admission } from '../admission.js';
 import type { Authentication } from '../authentication.js';
+import { noSuchJob, type Cancellation } from '../cancellation.js';
 import { validate } from '../field-errors.js';
-import { jobFromRecord, openJob, readFacts, type JobView } from '../job-view.js';
+import type { JobLookup } from '../job-lookup.js';
+import type { JobView } from '../job-view.js';
 import { readJsonBody } from '../middleware/json-body.js';
 import { sendJson } from '../middleware/respond.js';
 import { rateLimitHeaders } from '../rate-limit-headers.js';
@@ -15,8 +16,8 @@ import { parseIdempotencyKey, parseSubmission, type SubmissionBounds } from '../
 export interface JobRoutesOptions {
   readonly authentication: Authentication;
   readonly admission: Admission;
-  readonly quota: Pick<Quota, 'snapshot'>;
-  readonly store: Pick<Store, 'findJob'>;
+  readonly lookup: JobLookup;
+  readonly cancellation: Cancellation;
   readonly waiter: Pick<JobWaiter, 'wait' | 'channels'>;
   readonly maxBodyBytes: number;
   readonly bounds: SubmissionBounds;
@@ -27,8 +28,7 @@ export interface JobRoutesOptions {
   readonly draining: AbortSignal;
 }
 
-/** A snapshot may outlive the hold it belongs to when Redis loses memory; an older job is looked up as well. */
-const TRUST_SNAPSHOT_MS = 30_000;
+const noQuerySchema = z.strictObject({});
 
 /** `POST /v1/jobs`: checks, reserves, queues; answers 202 with the job. */
 export function submitJob(options: JobRoutesOptions): RequestHandler {
@@ -43,9 +43,12 @@ export function submitJob(options: JobRoutesOptions): RequestHandler {
   };
 }
 
-/** `GET /v1/jobs/:id?wait=<seconds>`: the tenant's own job; with `wait`, when it is terminal or the time is over. */
+/**
+ * `GET /v1/jobs/:id?wait=<seconds>`: the tenant's own job; with `wait`, when it is terminal or the time is over.
+ * `DELETE /v1/jobs/:id`: cancels it; 200 when it is canceled, 202 when that is under way.
+ */
 export function jobRoutes(options: JobRoutesOptions): Router {
-  const { authentication, quota, store, waiter } = options;
+  const { authentication, lookup, cancellation, waiter } = options;
   const querySchema = z.strictObject({
     wait: z
       .string()
@@ -56,18 +59,7 @@ export function jobRoutes(options: JobRoutesOptions): Router {
   });
 
   async function find(tenantId: string, jobId: string): Promise<JobView | undefined> {
-    // n.b. without Redis the record alone answers, at most the collector's delay behind.
-    const snapshot = await quota.snapshot(tenantId, jobId).catch(() => undefined);
-    const waiting = snapshot && openJob(readFacts(snapshot.facts), snapshot.state === 'running' ? 'running' : 'queued');
-    const ended = snapshot !== undefined && snapshot.state !== 'reserved' && snapshot.state !== 'queued';
-    const isNew = Date.now() - jobIdTimeMs(jobId) < TRUST_SNAPSHOT_MS;
-    if (waiting && !ended && isNew) return waiting;
-    const record = await store.findJob(tenantId, jobId).catch((error: unknown) => {
-      if (waiting && !ended) return undefined;
-      throw error;
-    });
-    // The end may be recorded a moment before the beginning: collectors compete. Until both are there it is queued.
-    return record ? jobFromRecord(record) : waiting;
+    return (await lookup(tenantId, jobId))?.view;
   }
 
   async function findWaiting(request: Request, tenantId: string, jobId: string, waitMs: number) {
@@ -94,6 +86,15 @@ export function jobRoutes(options: JobRoutesOptions): Router {
     if (!job) throw noSuchJob('names no job of this tenant');
     sendJson(response, 200, job);
   });
+
+  router.delete('/v1/jobs/:id', async (request, response) => {
+    const { tenantId } = await authentication.authenticate(request.headers.authorization);
+    validate(noQuerySchema, request.query);
+    const jobId = request.params.id;
+    if (!isJobId(jobId)) throw noSuchJob('is not a job id');
+    const job = await cancellation({ tenantId, jobId, signal: options.draining });
+    sendJson(response, job.state === 'canceled' ? 200 : 202, job);
+  });
   return router;
 }
 
@@ -102,8 +103,4 @@ function closed(request: Request): AbortSignal {
   if (request.destroyed || request.socket.destroyed) controller.abort();
   request.once('close', () => controller.abort());
   return controller.signal;
-}
-
-function noSuchJob(reason: string): ServiceError {
-  return new ServiceError('job_not_found', 'No such job.', { fields: [{ field: 'id', reason }] });
 }
