@@ -4,11 +4,18 @@ import type { ReserveOutcome } from '@sluice/quota';
 import { createLogger } from '@sluice/runtime';
 import { createAdmission } from './admission.js';
 import { createCatalogue } from './catalogue.js';
+import { createFlights } from './flights.js';
+import { createJobClock } from './job-clock.js';
+import { createJobMessages } from './job-message.js';
+import { createLearnedEstimates } from './learned-estimates.js';
 
 const facts = { maxInputTokens: 100, maxOutputTokens: 0, description: 'a model' } as ModelFile;
 const tokenizer = { encode: (text: string) => new Int32Array(text.length), count: (text: string) => text.length };
 const model = { name: 'm', version: '1', pool: 'p', description: '', classes: ['standard'], facts, tokenizer };
-const principal = { tenantId: 'acme', apiKeyId: '017f22e2-79b0-7cc3-98c4-dc0c0c07398f', plan: 'demo', timeZone: 'UTC' };
+const principal = {
+  ...{ tenantId: 'acme', apiKeyId: '017f22e2-79b0-7cc3-98c4-dc0c0c07398f', plan: 'demo', timeZone: 'UTC' },
+  ...{ overrides: {}, keyLimits: {} },
+};
 const earlier = {
   jobId: '017f22e2-79b0-7cc3-98c4-dc0c0c07398f',
   apiKeyId: principal.apiKeyId,
@@ -17,6 +24,7 @@ const earlier = {
   inputTokens: 5,
   maxOutputTokens: 0,
   reservedTokens: 5,
+  reservedNanoUsd: 0,
   expiresAtMs: 1_900_000_000_000,
 };
 const existing: ReserveOutcome = {
@@ -24,24 +32,35 @@ const existing: ReserveOutcome = {
   jobId: earlier.jobId,
   snapshot: { state: 'reserved', facts: JSON.stringify(earlier) },
   limits: [],
+  nowMs: 0,
 };
+const reserved: ReserveOutcome = { outcome: 'reserved', limits: [], nowMs: 0 };
 
 /** An admission whose publishes fail with `code`, and what it gave back. */
-function failing(code: 'broker_unavailable' | 'publish_unconfirmed', outcome: ReserveOutcome) {
+function failing(code: 'broker_unavailable' | 'publish_unconfirmed', outcome: ReserveOutcome, ready = true) {
   const released: string[] = [];
+  const clock = createJobClock();
+  const tenantLimits = { of: () => [], estimateOf: () => 'exact' as const, hasBudget: () => false };
+  const estimates = createLearnedEstimates();
+  const prices = { ready: true, amountNanoUsd: () => 0 };
   const admit = createAdmission({
     catalogue: createCatalogue([model]),
-    tenantLimits: { of: () => [], load: () => Promise.resolve() },
+    messages: createJobMessages({ clock, prices, estimates, tenantLimits, jobTtlMs: 1_000 }),
+    tenantLimits,
+    loader: { load: () => Promise.resolve() },
+    estimates,
+    clock,
     quota: {
       reserve: () => Promise.resolve(outcome),
       confirm: () => Promise.resolve(true),
       snapshot: () => Promise.resolve({ state: 'reserved' as const, facts: JSON.stringify(earlier) }),
     },
-    store: { findJob: () => Promise.resolve(undefined) },
-    connection: { state: 'connected' },
+    store: { findJob: () => Promise.resolve(undefined), findJobByKey: () => Promise.resolve(undefined) },
+    connection: { state: 'connected', generation: 1 },
     publisher: { publish: () => Promise.reject(new ServiceError(code, 'no')) },
+    member: { ready },
+    flights: createFlights(),
     abandoned: { add: ({ jobId }) => void released.push(jobId) },
-    jobTtlMs: 1_000,
     idempotencyTtlMs: 1_000,
     logger: createLogger({ app: 'test', level: 'silent' }),
   });
@@ -55,13 +74,13 @@ function failing(code: 'broker_unavailable' | 'publish_unconfirmed', outcome: Re
 
 describe('a publish that fails', () => {
   it('for certain gives the hold back', async () => {
-    const { released, outcome } = failing('broker_unavailable', { outcome: 'reserved', limits: [] });
+    const { released, outcome } = failing('broker_unavailable', reserved);
     expect(await outcome).toBe('broker_unavailable');
     expect(released).toHaveLength(1);
   });
 
   it('without a known outcome keeps the hold: the job may run', async () => {
-    const { released, outcome } = failing('publish_unconfirmed', { outcome: 'reserved', limits: [] });
+    const { released, outcome } = failing('publish_unconfirmed', reserved);
     expect(await outcome).toBe('publish_unconfirmed');
     expect(released).toEqual([]);
   });
@@ -71,4 +90,10 @@ describe('a publish that fails', () => {
     expect(await outcome).toBe('broker_unavailable');
     expect(released).toEqual([]);
   });
+});
+
+it('a gateway that no fence can ask yet reserves nothing', async () => {
+  const { released, outcome } = failing('publish_unconfirmed', reserved, false);
+  expect(await outcome).toBe('broker_unavailable');
+  expect(released).toEqual([]);
 });

@@ -3,7 +3,10 @@ import { ServiceError } from '@sluice/contracts';
 import type { Principal } from '@sluice/store';
 import { createAuthentication } from './authentication.js';
 
-const acme: Principal = { tenantId: 'acme', apiKeyId: 'k', plan: 'demo', timeZone: 'UTC' };
+const acme: Principal = {
+  ...{ tenantId: 'acme', apiKeyId: 'k', plan: 'demo', timeZone: 'UTC' },
+  ...{ overrides: {}, keyLimits: {} },
+};
 
 /** A store that knows the keys in `known`, counts lookups, and can be switched off. */
 function setUp(cacheTtlMs: number) {
@@ -15,7 +18,7 @@ function setUp(cacheTtlMs: number) {
       findPrincipal: async (hash) => {
         state.lookups += 1;
         if (state.away) throw new ServiceError('store_unavailable', 'away');
-        return state.revoked || hash.length !== 32 ? undefined : acme;
+        return state.revoked || hash.length !== 32 ? undefined : { ...acme };
       },
     },
   });
@@ -36,6 +39,11 @@ describe('authentication', () => {
     expect(await ask()).toEqual(acme);
     state.revoked = true;
     expect(await ask()).toBe('unauthenticated');
+  });
+
+  it('goes on with the same object while nothing has changed, since limits are kept by it', async () => {
+    const { ask } = setUp(0);
+    expect(await ask()).toBe(await ask());
   });
 
   it('believes an older answer only while PostgreSQL cannot be asked', async () => {
