@@ -1,6 +1,7 @@
 import type { Fact } from '@sluice/store';
+import type { Announcer } from './announcer.js';
 import type { Recorder } from './recorder.js';
-import type { Settler } from './settlement.js';
+import { settlementOf, type Settler } from './settlement.js';
 
 export interface Accounting {
   /**
@@ -13,21 +14,30 @@ export interface Accounting {
   book(facts: readonly Fact[], signal: AbortSignal): Promise<ReadonlyMap<string, string>>;
 }
 
+export interface AccountingOptions {
+  readonly recorder: Recorder;
+  readonly settler: Settler;
+  readonly announcer: Pick<Announcer, 'announce'>;
+}
+
 /**
  * The one way into the books, for results, dead jobs and expired jobs alike.
  *
  * ```
- * facts ─▶ ledger, roll-up, job (one transaction) ─▶ hold settled in Redis ─▶ the caller acknowledges
+ * facts ─▶ ledger, roll-up, job (one transaction) ─▶ hold settled in Redis ─▶ event ─▶ the caller acknowledges
  * ```
  *
  * A crash between two steps is healed by the redelivery: the insert and the settlement of something that is already
- * recorded or settled change nothing. Hence facts that are *not* new are settled too.
+ * recorded or settled change nothing, and an event may be told twice. Hence facts that are *not* new are settled and
+ * told too.
  */
-export function createAccounting({ recorder, settler }: { recorder: Recorder; settler: Settler }): Accounting {
+export function createAccounting({ recorder, settler, announcer }: AccountingOptions): Accounting {
   return {
     async book(facts, signal) {
-      const { settlements, refused } = await recorder.record(facts, signal);
+      const { refused, ...booked } = await recorder.record(facts, signal);
+      const settlements = booked.ended.map(({ fact, record }) => settlementOf(fact, record));
       await settler.settle(settlements, signal);
+      await announcer.announce(booked, signal);
       return refused;
     },
   };

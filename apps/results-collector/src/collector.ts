@@ -1,33 +1,42 @@
+import { randomUUID } from 'node:crypto';
 import {
   createBatchConsumer,
   createBrokerConnection,
   createConsumer,
+  createFence,
+  createFenceMember,
   createPublisher,
   declareTopology,
+  type FenceRegistry,
 } from '@sluice/broker';
-import { QUEUES } from '@sluice/contracts';
+import { EXCHANGES, MESSAGE_TYPES, QUEUES } from '@sluice/contracts';
 import { closeRedis, connectRedis, createQuota, redisReady } from '@sluice/quota';
 import {
   createLifecycle,
   createOpsServer,
+  withDeadline,
   type Lifecycle,
   type LifecyclePart,
   type Logger,
   type Service,
 } from '@sluice/runtime';
-import { createStore } from '@sluice/store';
-import { createAccounting, type Accounting } from './accounting.js';
+import { createStore, type CompletedFact, type Store } from '@sluice/store';
+import { createAccounting } from './accounting.js';
+import { createAlerts } from './alerts.js';
+import { createAnnouncer } from './announcer.js';
 import { createAttendance } from './attendance.js';
 import { createAvailability } from './availability.js';
-import { createBacklog } from './backlog.js';
 import type { Config } from './config.js';
 import { createResultsHandler } from './consumer.js';
 import { createDeadLetterHandler } from './dead-letters.js';
+import { createDriftCheck } from './drift-check.js';
 import { createMaintenance } from './maintenance.js';
+import { createCollectorMetrics } from './metrics.js';
 import { createMonitoring } from './monitoring.js';
 import { createPeriodic } from './periodic.js';
 import { createRecorder } from './recorder.js';
-import { createSettler, type Settler } from './settlement.js';
+import { createRetention } from './retention.js';
+import { createSettler } from './settlement.js';
 import { createSweeper } from './sweeper.js';
 
 const NAME = 'results-collector';
@@ -39,8 +48,13 @@ const REDIS_START_TIMEOUT_MS = 5_000;
 const ANSWERS_COUNT_FOR = 4;
 /** For dead letters, the sweep, partitions and health. */
 const FURTHER_POSTGRES_CONNECTIONS = 4;
-const DEAD_LETTERS_AT_ONCE = 16;
+/** Each may be as large as the broker lets a message be. */
+const DEAD_LETTERS_AT_ONCE = 4;
 const PREFETCHED_BATCHES = 4;
+/** More than the events of all batches in progress. */
+const EVENTS_IN_FLIGHT = 16_384;
+/** How long the start waits to be in the registry of the fence; then consuming begins when that has happened. */
+const REGISTER_TIMEOUT_MS = 5_000;
 /**
  * How long facts are kept for servers that are away. With an attempt that hangs at that moment it is less than the grace
  * of overdue jobs, so a collector that is not cut off records them before they could be swept.
@@ -75,24 +89,48 @@ export function createCollector(config: Config, logger: Logger): Collector {
   const maxAgeMs = config.healthIntervalMs * ANSWERS_COUNT_FOR;
   const postgresServer = createAvailability({ ping: () => store.ping(), maxAgeMs, now });
   const redisServer = createAvailability({ ping: () => redis.ping(), maxAgeMs, now });
-  const backlog = createBacklog({ maxBatch: config.maxBatch, now });
-  const onStoreFailure = (): void => {
-    postgresServer.failed();
-    backlog.disturbed();
-  };
+  const metrics = createCollectorMetrics();
+  const onStoreFailure = (): void => postgresServer.failed();
+  const onQuotaFailure = (): void => redisServer.failed();
 
-  const onQuotaFailure = (): void => {
-    redisServer.failed();
-    // The facts behind the batch that cannot be settled are not recorded either.
-    backlog.disturbed();
-  };
+  const registry = registryOf(store);
+  const member = createFenceMember({
+    connection: consuming,
+    publisher,
+    memberId: randomUUID(),
+    role: 'collector',
+    registry,
+    barrier: () => results.barrier(),
+    generation: () => results.generation,
+    attached: () => results.attached,
+    logger,
+  });
+  const fence = createFence({
+    connection: publishing,
+    publisher,
+    registry,
+    timeoutMs: config.fenceTimeoutMs,
+    logger,
+  });
 
-  function books(maxAttempts: number): { readonly accounting: Accounting; readonly settler: Settler } {
-    const recorder = createRecorder({ store, onFailure: onStoreFailure, maxAttempts, logger });
-    const settler = createSettler({ quota, onFailure: onQuotaFailure, maxAttempts, logger });
-    return { accounting: createAccounting({ recorder, settler }), settler };
-  }
-  const { accounting } = books(Infinity);
+  const eventPublisher = createPublisher({
+    connection: publishing,
+    deadlineMs: PUBLISH_DEADLINE_MS,
+    maxInFlight: EVENTS_IN_FLIGHT,
+    logger: logger.child({ part: 'events' }),
+  });
+  const announcer = createAnnouncer({
+    publisher: eventPublisher,
+    choice: config.events,
+    onPublished: metrics.published,
+    logger,
+  });
+  const settling = { quota, onFailure: onQuotaFailure, onOutcome: metrics.settled, logger };
+  const accounting = createAccounting({
+    recorder: createRecorder({ store, onFailure: onStoreFailure, onRecorded: metrics.recorded, logger }),
+    settler: createSettler(settling),
+    announcer,
+  });
 
   const source = { connection: consuming, publisher, logger };
   const serversUp = (): boolean => postgresServer.up && redisServer.up;
@@ -105,9 +143,16 @@ export function createCollector(config: Config, logger: Logger): Collector {
         maxBatch: config.maxBatch,
         lingerMs: config.lingerMs,
         concurrency: config.batchesInProgress,
-        handler: createResultsHandler({ accounting, backlog, signal: AbortSignal.any([signal, leaving]), now }),
+        handler: createResultsHandler({
+          accounting,
+          noteRunning: (jobs) => quota.running(jobs),
+          answerMarker: (marker) => member.received(marker),
+          signal: AbortSignal.any([signal, leaving]),
+          logger,
+        }),
       }),
     able: serversUp,
+    mayBegin: () => member.ready,
     patienceMs: GIVE_BACK_AFTER_MS,
     intervalMs: config.healthIntervalMs,
     now,
@@ -116,16 +161,22 @@ export function createCollector(config: Config, logger: Logger): Collector {
   const deadLetters = {
     ...source,
     prefetch: DEAD_LETTERS_AT_ONCE,
-    handler: createDeadLetterHandler({ accounting, store, signal, onFailure: onStoreFailure, now, logger }),
+    handler: createDeadLetterHandler({
+      ...{ accounting, store, signal, now, logger },
+      onFailure: onStoreFailure,
+      onKept: metrics.deadLetter,
+    }),
   };
   const dead = createConsumer({ ...deadLetters, queue: QUEUES.dead });
   const unrouted = createConsumer({ ...deadLetters, queue: QUEUES.unrouted });
 
   const sweeper = createSweeper({
-    ...books(1),
     store,
     quota,
-    mayGoOn: () => serversUp() && backlog.quietForMs() >= config.sweepGraceMs,
+    settler: createSettler({ ...settling, maxAttempts: 1 }),
+    report: (fact) => publisher.publish(reportOf(fact)),
+    passFence: () => fence.pass(),
+    mayGoOn: serversUp,
     redisNowMs: async () => Number((await redis.time())[0]) * 1_000,
     graceMs: config.sweepGraceMs,
     now,
@@ -135,8 +186,39 @@ export function createCollector(config: Config, logger: Logger): Collector {
     name: 'sweep',
     intervalMs: config.sweepIntervalMs,
     async run(halted) {
-      await sweeper.sweep(halted);
+      metrics.swept(await sweeper.sweep(halted));
     },
+    logger,
+  });
+  const driftCheck = createDriftCheck({
+    ...{ store, quota, now, logger },
+    onDrift: metrics.drift,
+    onRepair: metrics.repaired,
+  });
+  const drift = createPeriodic({
+    name: 'drift check',
+    intervalMs: config.driftIntervalMs,
+    run: async (halted) => (serversUp() ? driftCheck.check(halted) : undefined),
+    logger,
+  });
+  const alerting = createAlerts({ store, announcer, onSent: metrics.alertSent, logger });
+  const alerts = createPeriodic({
+    name: 'limit alerts',
+    intervalMs: config.alertIntervalMs,
+    run: (halted) => alerting.run(halted),
+    logger,
+  });
+
+  const retention = createRetention({
+    ...{ store, now, logger },
+    policy: config.retention,
+    exportDirectory: config.exportDirectory,
+    onDropped: metrics.dropped,
+  });
+  const clearing = createPeriodic({
+    name: 'retention',
+    intervalMs: config.maintenanceIntervalMs,
+    run: (halted) => retention.run(halted),
     logger,
   });
 
@@ -144,7 +226,7 @@ export function createCollector(config: Config, logger: Logger): Collector {
     postgres: postgresServer,
     redis: redisServer,
     consumers: { results, dead, unrouted },
-    backlog,
+    member,
     intervalMs: config.healthIntervalMs,
     now,
     logger,
@@ -155,6 +237,7 @@ export function createCollector(config: Config, logger: Logger): Collector {
     live: () => monitoring.live(),
     ready: () => lifecycle.state === 'running' && monitoring.ready(),
     detail: () => monitoring.detail(),
+    metrics: () => metrics.render(),
     logger,
   });
 
@@ -172,12 +255,27 @@ export function createCollector(config: Config, logger: Logger): Collector {
       part('consuming connection', consuming),
       { name: 'topology', start: () => declareTopology(consuming, { pools: {} }) },
       part('publisher', publisher),
+      part('event publisher', eventPublisher),
+      part('fence member', member),
+      part('fence', fence),
       part('partitions', createMaintenance({ store, intervalMs: config.maintenanceIntervalMs, logger })),
-      part('results', results),
+      {
+        name: 'results',
+        async start() {
+          await withDeadline(member.whenReady(), REGISTER_TIMEOUT_MS, () => new Error('not registered yet')).catch(
+            wait,
+          );
+          await results.start();
+        },
+        stop: () => results.stop(),
+      },
       part('dead letters', dead),
       part('unrouted jobs', unrouted),
       part('health', monitoring),
       part('sweep', sweeps),
+      part('drift check', drift),
+      part('limit alerts', alerts),
+      part('retention', clearing),
       // Stopped first: from here on nobody waits for a server that is away.
       { name: 'patience', stop: async () => patience.abort() },
     ],
@@ -194,4 +292,23 @@ export function createCollector(config: Config, logger: Logger): Collector {
 
 function part(name: string, service: Service): LifecyclePart {
   return { name, start: () => service.start(), stop: () => service.stop() };
+}
+
+/** Where the members of the fence are known: PostgreSQL, which every fence has to read anyway. */
+function registryOf(store: Store): FenceRegistry {
+  return {
+    register: (member) => store.registerFenceMember(member),
+    members: () => store.fenceMembers(),
+    forget: (memberId) => store.forgetFenceMember(memberId),
+  };
+}
+
+function reportOf(fact: CompletedFact) {
+  return {
+    exchange: EXCHANGES.results,
+    routingKey: MESSAGE_TYPES.completed,
+    type: MESSAGE_TYPES.completed,
+    messageId: fact.jobId,
+    body: Buffer.from(JSON.stringify(fact)),
+  };
 }

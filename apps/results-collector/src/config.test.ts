@@ -17,6 +17,26 @@ describe('readConfig', () => {
     expect(config).toMatchObject({ sweepIntervalMs: 120_000, drainTimeoutMs: 1_500 });
   });
 
+  it('keeps everything for ever unless it is told otherwise', () => {
+    const { retention, exportDirectory, events } = readConfig(servers);
+    expect([Object.values(retention), exportDirectory, events]).toEqual([
+      [undefined, undefined, undefined, undefined],
+      undefined,
+      'terminal',
+    ]);
+    expect(readConfig({ ...servers, SLUICE_RETENTION_RESULTS: '30d' }).retention.resultsMs).toBe(2_592_000_000);
+  });
+
+  it('drops no ledger without an export, and none before its jobs', () => {
+    const ledger = { ...servers, SLUICE_RETENTION_LEDGER: '400d' };
+    expect(() => readConfig(ledger)).toThrow(/SLUICE_EXPORT_DIR: is missing[^]*SLUICE_RETENTION_JOBS: is missing/);
+    const exported = { ...ledger, SLUICE_EXPORT_DIR: '/exports', SLUICE_RETENTION_JOBS: '500d' };
+    expect(() => readConfig(exported)).toThrow(
+      'SLUICE_RETENTION_JOBS: must not be longer than SLUICE_RETENTION_LEDGER',
+    );
+    expect(readConfig({ ...exported, SLUICE_RETENTION_JOBS: '400d' }).exportDirectory).toBe('/exports');
+  });
+
   it('reports every problem by the name of its variable', () => {
     const read = () => readConfig({ ...servers, SLUICE_POSTGRES_URL: '', SLUICE_BATCH_MAX: '0' });
     expect(read).toThrow(/SLUICE_POSTGRES_URL: is missing[^]*SLUICE_BATCH_MAX: /);

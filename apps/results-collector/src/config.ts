@@ -1,10 +1,9 @@
-import { durationMs, parseEnvironment, wholeNumber } from '@sluice/runtime';
+import { days, duration, durationMs, parseEnvironment, wholeNumber } from '@sluice/runtime';
 import { z } from 'zod';
 
 const HOUR_MS = 3_600_000;
 
-/** Settings of the collector by environment variable; durations are written like `15s` and become milliseconds. */
-export const environmentSchema = z.object({
+const variables = z.object({
   SLUICE_POSTGRES_URL: z.url(),
   SLUICE_REDIS_URL: z.url(),
   SLUICE_RABBITMQ_URL: z.url(),
@@ -21,15 +20,40 @@ export const environmentSchema = z.object({
   SLUICE_BATCH_LINGER: durationMs.default(5),
   SLUICE_BATCHES_IN_PROGRESS: wholeNumber(1, 16).default(2),
   SLUICE_SWEEP_INTERVAL: durationMs.default(15_000),
-  /**
-   * How long a hold in Redis must have been expired, and how long the results queue must have been flowing, before
-   * a sweep touches anything: facts that are on their way come first. Below 10 s a failure that is only tried again
-   * after the longest wait (5 s) could look like quiet.
-   */
+  /** How long a hold in Redis must have been expired before a sweep releases it. */
   SLUICE_SWEEP_GRACE: durationMs.default(60_000),
+  /** How long a sweep waits until facts that are on their way are recorded. */
+  SLUICE_FENCE_TIMEOUT: duration(100).default(10_000),
+  /** How often Redis is compared with the books. */
+  SLUICE_DRIFT_INTERVAL: duration(1).default(60_000),
+  /** How often quotas are compared with their alert thresholds. */
+  SLUICE_ALERT_INTERVAL: duration(1).default(30_000),
+  /** Which events are published. */
+  SLUICE_EVENTS: z.enum(['none', 'terminal', 'all']).default('terminal'),
   SLUICE_MAINTENANCE_INTERVAL: durationMs.default(HOUR_MS),
   /** How often PostgreSQL and Redis are asked whether they answer. */
   SLUICE_HEALTH_INTERVAL: durationMs.default(2_000),
+  /** How long outputs, jobs, ledger entries and dead letters are kept, such as `90d`; for ever when absent. */
+  SLUICE_RETENTION_RESULTS: days().optional(),
+  SLUICE_RETENTION_JOBS: days().optional(),
+  SLUICE_RETENTION_LEDGER: days().optional(),
+  SLUICE_RETENTION_DEAD_LETTERS: days().optional(),
+  /** Where months are exported to before they are dropped; nothing is exported when absent. */
+  SLUICE_EXPORT_DIR: z.string().optional(),
+});
+
+/**
+ * Settings of the collector by environment variable; durations are written like `15s` and become milliseconds. The
+ * ledger is never dropped without an export, nor before the jobs it tells of: they would look as if they were open.
+ */
+export const environmentSchema = variables.superRefine((env, context) => {
+  const { SLUICE_RETENTION_LEDGER: ledger, SLUICE_RETENTION_JOBS: jobs, SLUICE_EXPORT_DIR: directory } = env;
+  if (ledger === undefined) return;
+  const refuse = (variable: string, message: string): void =>
+    context.addIssue({ code: 'custom', path: [variable], message });
+  if (directory === undefined) refuse('SLUICE_EXPORT_DIR', 'is needed with SLUICE_RETENTION_LEDGER');
+  if (jobs === undefined) refuse('SLUICE_RETENTION_JOBS', 'is needed with SLUICE_RETENTION_LEDGER');
+  else if (jobs > ledger) refuse('SLUICE_RETENTION_JOBS', 'must not be longer than SLUICE_RETENTION_LEDGER');
 });
 
 export type Config = ReturnType<typeof readConfig>;
@@ -55,6 +79,17 @@ export function readConfig(environment: NodeJS.ProcessEnv) {
     batchesInProgress: env.SLUICE_BATCHES_IN_PROGRESS,
     sweepIntervalMs: env.SLUICE_SWEEP_INTERVAL,
     sweepGraceMs: env.SLUICE_SWEEP_GRACE,
+    fenceTimeoutMs: env.SLUICE_FENCE_TIMEOUT,
+    driftIntervalMs: env.SLUICE_DRIFT_INTERVAL,
+    alertIntervalMs: env.SLUICE_ALERT_INTERVAL,
+    events: env.SLUICE_EVENTS,
+    retention: {
+      resultsMs: env.SLUICE_RETENTION_RESULTS,
+      jobsMs: env.SLUICE_RETENTION_JOBS,
+      ledgerMs: env.SLUICE_RETENTION_LEDGER,
+      deadLettersMs: env.SLUICE_RETENTION_DEAD_LETTERS,
+    },
+    exportDirectory: env.SLUICE_EXPORT_DIR,
     maintenanceIntervalMs: env.SLUICE_MAINTENANCE_INTERVAL,
     healthIntervalMs: env.SLUICE_HEALTH_INTERVAL,
   });

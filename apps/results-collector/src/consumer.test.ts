@@ -1,35 +1,92 @@
 import { describe, expect, it } from '@jest/globals';
 import { ack, type Delivery } from '@sluice/broker';
-import { acceptedMessage, completedMessage, onTheWire } from '../test/messages.js';
-import { createBacklog } from './backlog.js';
-import { createResultsHandler } from './consumer.js';
+import { MESSAGE_TYPES, newJobId, type MarkerMessage } from '@sluice/contracts';
+import { createLogger } from '@sluice/runtime';
+import type { Fact } from '@sluice/store';
+import { acceptedMessage, completedMessage, delivered, onTheWire } from '../test/messages.js';
+import { createResultsHandler, giveBack } from './consumer.js';
+import { StoppedError } from './persistence.js';
 
-function delivered(message: Pick<Delivery, 'type' | 'body'>): Delivery {
-  return {
-    messageId: '',
-    routingKey: 'test',
-    exchange: 'results',
-    queue: 'results',
-    attempt: 1,
-    redelivered: false,
-    headers: {},
-    ...message,
-  };
+interface Servers {
+  readonly refused?: ReadonlyMap<string, string>;
+  readonly bookError?: Error;
+  readonly noticeError?: Error;
 }
 
+async function handle(deliveries: readonly Delivery[], { refused = new Map(), bookError, noticeError }: Servers = {}) {
+  const booked: Fact[] = [];
+  const running: string[] = [];
+  const markers: MarkerMessage[] = [];
+  const handler = createResultsHandler({
+    accounting: {
+      async book(facts) {
+        if (bookError) throw bookError;
+        booked.push(...facts);
+        return refused;
+      },
+    },
+    async noteRunning(jobs) {
+      if (noticeError) throw noticeError;
+      running.push(...jobs.map(({ jobId }) => jobId));
+    },
+    async answerMarker(marker) {
+      if (noticeError) throw noticeError;
+      markers.push(marker);
+    },
+    signal: new AbortController().signal,
+    logger: createLogger({ app: 'test', level: 'silent' }),
+  });
+  return { settlements: await handler(deliveries), booked, running, markers };
+}
+
+const job = acceptedMessage();
+const marker = { fenceId: 'a:1', replyTo: 'inbox.a' };
+const started = { jobs: [{ jobId: job.jobId, tenantId: job.tenantId }], startedAtMs: 1 };
+const notices = [
+  delivered({ type: MESSAGE_TYPES.marker, body: Buffer.from(JSON.stringify(marker)) }),
+  delivered({ type: MESSAGE_TYPES.started, body: Buffer.from(JSON.stringify(started)) }),
+];
+
 describe('the results handler', () => {
-  it('tells the backlog of every delivery, also of those that cannot be read', async () => {
-    let nowMs = Date.now();
-    const now = (): number => nowMs;
-    const backlog = createBacklog({ maxBatch: 2, now });
-    const accounting = { book: async () => new Map<string, string>() };
-    const handle = createResultsHandler({ accounting, backlog, signal: new AbortController().signal, now });
-    const old = onTheWire(completedMessage(acceptedMessage()));
-    nowMs += 60_000;
-    expect(await handle([delivered(old), delivered({ type: old.type, body: Buffer.from('{') })])).toEqual([
+  it('books facts, notes running jobs and answers markers, and settles each delivery by itself', async () => {
+    const broken = delivered({ type: MESSAGE_TYPES.completed, body: Buffer.from('{') });
+    const strange = delivered({ type: MESSAGE_TYPES.marker, body: Buffer.from('{"fenceId":""}') });
+    const { settlements, booked, running, markers } = await handle([
+      delivered(onTheWire(job)),
+      ...notices,
+      broken,
+      delivered(onTheWire(completedMessage(job))),
+      strange,
+    ]);
+    expect(booked.map(({ type }) => type)).toEqual(['accepted', 'completed']);
+    expect([running, markers]).toEqual([[job.jobId], [marker]]);
+    expect(settlements).toEqual([
+      ack,
+      ack,
       ack,
       { kind: 'dead', reason: 'malformed_message: body: is not valid JSON' },
+      ack,
+      { kind: 'dead', reason: expect.stringMatching(/^malformed_message: fenceId: /) },
     ]);
-    expect(backlog.quietForMs()).toBe(0);
+  });
+
+  it('moves a fact that can never be recorded to dead, with the reason', async () => {
+    const refused = new Map([[`accepted:${job.jobId}`, 'out of range']]);
+    const other = acceptedMessage({ jobId: newJobId() });
+    const { settlements } = await handle([delivered(onTheWire(job)), delivered(onTheWire(other))], { refused });
+    expect(settlements).toEqual([{ kind: 'dead', reason: 'unrecordable: out of range' }, ack]);
+  });
+
+  it('lets notices go that cannot be passed on, and books all the same', async () => {
+    const deliveries = [...notices, delivered(onTheWire(job))];
+    const { settlements, booked } = await handle(deliveries, { noticeError: new Error('away') });
+    expect([settlements, booked.length]).toEqual([[ack, ack, ack], 1]);
+  });
+
+  it('gives everything back when it is told to stop', async () => {
+    const { settlements } = await handle([delivered(onTheWire(job)), ...notices], {
+      bookError: new StoppedError(undefined),
+    });
+    expect(settlements).toEqual([giveBack, giveBack, giveBack]);
   });
 });

@@ -1,8 +1,10 @@
 import { ack, dead, retry, type Delivery, type Settlement } from '@sluice/broker';
+import type { MarkerMessage, StartedMessage } from '@sluice/contracts';
+import type { Logger } from '@sluice/runtime';
 import type { Accounting } from './accounting.js';
-import type { Backlog } from './backlog.js';
-import { decodeFact, factKey } from './facts.js';
+import { factKey } from './facts.js';
 import { StoppedError } from './persistence.js';
+import { decodeResult, type ResultMessage } from './result-message.js';
 
 /**
  * Answer of a handler that was told to stop. The consumer, which is stopping as well, does not call it again but
@@ -12,31 +14,52 @@ export const giveBack: Settlement = retry(200);
 
 export interface ResultsHandlerOptions {
   readonly accounting: Accounting;
-  readonly backlog: Backlog;
+  /** Notes in Redis that jobs are running. */
+  readonly noteRunning: (jobs: StartedMessage['jobs']) => Promise<void>;
+  /** Tells whoever passes a fence that its marker was received. */
+  readonly answerMarker: (marker: MarkerMessage) => Promise<void>;
   /** Aborts when the collector stops. */
   readonly signal: AbortSignal;
-  /** Unix milliseconds. */
-  readonly now: () => number;
+  readonly logger: Logger;
 }
 
 /**
  * Handles a batch of the `results` queue. What cannot be read or recorded goes to `dead` alone; the rest is booked and
  * acknowledged. It waits for the servers it needs, so a fact never burns an attempt; what is still waiting when the
- * collector stops goes back to the queue.
+ * collector stops goes back to the queue. Markers are answered at once: they say what was delivered, not what is booked.
  */
-export function createResultsHandler({ accounting, backlog, signal, now }: ResultsHandlerOptions) {
+export function createResultsHandler(options: ResultsHandlerOptions) {
+  const { accounting, noteRunning, answerMarker, signal, logger } = options;
+
+  /** Neither is worth a second try: a state that nobody needs, and an answer that its asker asks for again. */
+  async function advise(messages: readonly ResultMessage[]): Promise<void> {
+    const started = messages.flatMap((message) => (message.kind === 'started' ? message.jobs : []));
+    const markers = messages.flatMap((message) => (message.kind === 'marker' ? [message.marker] : []));
+    const outcomes = await Promise.allSettled([
+      ...markers.map(answerMarker),
+      ...(started.length === 0 ? [] : [noteRunning(started)]),
+    ]);
+    for (const outcome of outcomes) {
+      if (outcome.status === 'rejected') logger.warn({ err: outcome.reason }, 'a notice was not passed on');
+    }
+  }
+
+  async function book(messages: readonly ResultMessage[]): Promise<readonly Settlement[]> {
+    const facts = messages.flatMap((message) => (message.kind === 'fact' ? [message.fact] : []));
+    const refused = await accounting.book(facts, signal);
+    return messages.map((message) => {
+      if (message.kind === 'unreadable') return dead(message.problem);
+      if (message.kind !== 'fact') return ack;
+      const reason = refused.get(factKey(message.fact.type, message.fact.message.jobId));
+      return reason === undefined ? ack : dead(`unrecordable: ${reason}`);
+    });
+  }
+
   return async (deliveries: readonly Delivery[]): Promise<readonly Settlement[]> => {
-    const startedAtMs = now();
-    const decoded = deliveries.map(decodeFact);
-    const facts = decoded.flatMap(({ fact }) => (fact === undefined ? [] : [fact]));
+    const messages = deliveries.map(decodeResult);
     try {
-      const refused = await accounting.book(facts, signal);
-      backlog.handled({ deliveries: deliveries.length, facts, startedAtMs });
-      return decoded.map(({ fact, problem }) => {
-        if (fact === undefined) return dead(problem);
-        const reason = refused.get(factKey(fact.type, fact.message.jobId));
-        return reason === undefined ? ack : dead(`unrecordable: ${reason}`);
-      });
+      const [settlements] = await Promise.all([book(messages), advise(messages)]);
+      return settlements;
     } catch (error) {
       if (error instanceof StoppedError) return deliveries.map(() => giveBack);
       throw error;

@@ -1,4 +1,4 @@
-import { ack, type Delivery, type Settlement } from '@sluice/broker';
+import { ack, USER_ID_HEADER, type Delivery, type Settlement } from '@sluice/broker';
 import { isJobId, isServiceError, QUEUES } from '@sluice/contracts';
 import type { Logger } from '@sluice/runtime';
 import type { Fact, Store } from '@sluice/store';
@@ -8,17 +8,19 @@ import { deathOf, endOf, type Death } from './death.js';
 import { decodeFact, unusedCompletion } from './facts.js';
 import { persist, StoppedError } from './persistence.js';
 
-/** More of a dead message is not kept; its real size is. */
-export const MAX_PAYLOAD_BYTES = 64 * 1024;
+/** As large as the broker lets a message be; more of one is not kept, its real size is. */
+export const MAX_PAYLOAD_BYTES = 16 * 1024 * 1024;
 const MAX_HEADERS_LENGTH = 16 * 1024;
 
 export interface DeadLetterHandlerOptions {
   readonly accounting: Accounting;
-  readonly store: Pick<Store, 'recordDeadLetter'>;
+  readonly store: Pick<Store, 'recordDeadLetter' | 'findProducer'>;
   /** Aborts when the collector stops. */
   readonly signal: AbortSignal;
   /** Hears of every failed attempt to reach PostgreSQL. */
   readonly onFailure: (error: unknown) => void;
+  /** Hears of every letter that was kept, by the queue it was found in. */
+  readonly onKept: (queue: string) => void;
   /** Unix milliseconds. */
   readonly now: () => number;
   readonly logger: Logger;
@@ -26,42 +28,83 @@ export interface DeadLetterHandlerOptions {
 
 /**
  * Handles a message of the `dead` or `unrouted` queue: stores it for operators, and ends the job it stands for, so that
- * its hold is released. Nothing leads back into a queue from here; a message that cannot be stored at all is logged
- * and let go.
+ * its hold is released. A submission of another service (`ingest`) stands for no job yet. Nothing leads back into a
+ * queue from here; a message that cannot be stored at all is logged and let go.
  */
 export function createDeadLetterHandler(options: DeadLetterHandlerOptions) {
-  const { accounting, store, signal, onFailure, now, logger } = options;
+  const { accounting, store, signal, onFailure, onKept, now, logger } = options;
 
-  async function keep(delivery: Delivery, death: Death, jobId: string | undefined): Promise<void> {
-    const letter = letterOf(delivery, death, jobId);
-    await persist(() => store.recordDeadLetter(letter), {
+  function patiently<T>(operation: () => Promise<T>): Promise<T> {
+    return persist(operation, {
       signal,
-      mayHeal: isServiceError,
+      mayHeal: (error) => isServiceError(error) && error.code === 'store_unavailable',
       onFailure: (error, attempt, delayMs) => {
         onFailure(error);
         logger.warn({ err: error, attempt, delayMs }, 'PostgreSQL could not store a dead message, trying again');
       },
-    }).catch((error: unknown) => {
-      if (error instanceof StoppedError) throw error;
-      logger.error({ err: error, messageId: letter.messageId, jobId, reason: letter.reason }, 'a dead message is lost');
     });
+  }
+
+  /** What cannot be stored at all is given up; servers that are away are waited for. */
+  function unlessHopeless<T>(
+    operation: () => Promise<T>,
+    onHopeless: (error: unknown) => void,
+  ): Promise<T | undefined> {
+    return patiently(operation).catch((error: unknown) => {
+      if (error instanceof StoppedError) throw error;
+      onHopeless(error);
+      return undefined;
+    });
+  }
+
+  async function keep(letter: Letter): Promise<void> {
+    const { messageId, jobId, reason, queue } = letter;
+    const record = async (): Promise<void> => {
+      await store.recordDeadLetter(letter);
+      onKept(queue);
+    };
+    await unlessHopeless(record, (error) =>
+      logger.error({ err: error, messageId, jobId, reason }, 'a dead message is lost'),
+    );
+  }
+
+  /** The tenant of the producer that sent a message to `ingest`, by the user the broker vouches for. */
+  async function senderOf({ userId, headers }: Delivery): Promise<string | undefined> {
+    const noted = headers[USER_ID_HEADER];
+    const user = userId || (typeof noted === 'string' ? noted : '');
+    if (user === '') return undefined;
+    const producer = await unlessHopeless(
+      () => store.findProducer(user),
+      (error) => logger.warn({ err: error, user }, 'it is not known for whom a producer submits'),
+    );
+    return producer?.tenantId;
   }
 
   return async (delivery: Delivery): Promise<Settlement> => {
     const death = deathOf(delivery);
-    const { fact } = decodeFact(delivery);
-    const jobId = fact?.message.jobId ?? (isJobId(delivery.messageId) ? delivery.messageId : undefined);
+    const fact = death.source === QUEUES.ingest ? undefined : decodeFact(delivery).fact;
+    const jobId = jobIdOf(delivery, death, fact);
     try {
-      await keep(delivery, death, jobId);
+      const tenantId = fact?.message.tenantId ?? (await senderOf(delivery));
+      await keep({ ...letterOf(delivery, death), jobId, tenantId });
       const refused = await accounting.book(factsOf(fact, death, { attempt: delivery.attempt, nowMs: now() }), signal);
       for (const [key, reason] of refused) logger.error({ fact: key, reason }, 'a dead fact cannot be recorded');
-      logger.warn({ jobId, queue: delivery.queue, source: death.source, reason: death.reason }, 'a message died');
+      const { source, reason } = death;
+      logger.warn({ jobId, queue: delivery.queue, source, reason }, 'a message died');
       return ack;
     } catch (error) {
       if (error instanceof StoppedError) return giveBack;
       throw error;
     }
   };
+}
+
+type Letter = Parameters<Store['recordDeadLetter']>[0];
+
+/** n.b. the id of a submission is its sender's choice and names no job. */
+function jobIdOf({ messageId }: Delivery, { source }: Death, fact: Fact | undefined): string | undefined {
+  if (fact !== undefined) return fact.message.jobId;
+  return source !== QUEUES.ingest && isJobId(messageId) ? messageId : undefined;
 }
 
 /**
@@ -80,18 +123,13 @@ export function factsOf(
   return [fact, { type: 'completed', message: unusedCompletion(fact.message, end) }];
 }
 
-function letterOf(
-  delivery: Delivery,
-  death: Death,
-  jobId: string | undefined,
-): Parameters<Store['recordDeadLetter']>[0] {
+function letterOf(delivery: Delivery, death: Death): Omit<Letter, 'tenantId' | 'jobId'> {
   return {
     queue: delivery.queue,
     reason: death.reason,
     attempts: delivery.attempt,
     type: delivery.type,
     messageId: delivery.messageId,
-    jobId,
     headers: boundedHeaders(delivery.headers),
     payload: delivery.body.subarray(0, MAX_PAYLOAD_BYTES),
     payloadBytes: delivery.body.length,

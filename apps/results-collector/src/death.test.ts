@@ -25,6 +25,15 @@ describe('deathOf', () => {
     });
   });
 
+  it('knows a submission of another service by what the broker wrote, whatever it says of itself', () => {
+    const disguised = {
+      [HEADERS.source]: 'work.cpu.standard',
+      'x-death': [{ reason: 'delivery_limit', queue: 'ingest' }],
+    };
+    expect(deathOf({ queue: 'dead', headers: disguised }).source).toBe('ingest');
+    expect(deathOf({ queue: 'dead', headers: { [HEADERS.source]: 'ingest' } }).source).toBe('ingest');
+  });
+
   it('overlooks the retry tiers, in which every message expires', () => {
     expect(deathOf({ queue: 'dead', headers: { 'x-death': [RETRY, DELIVERY_LIMIT] } }).reason).toBe('delivery_limit');
   });

@@ -12,16 +12,30 @@ export interface Death {
 const MAX_REASON_LENGTH = 500;
 const MAX_DETAIL_LENGTH = 2_000;
 
-/** Reads the headers of ours, else those of the broker; anyone may have written either. */
+/** Reads the headers of ours, else those of the broker. */
 export function deathOf(delivery: Pick<Delivery, 'queue' | 'headers'>): Death {
   const { headers, queue } = delivery;
   const broker = lastDeath(headers);
+  const source = wasIngested(headers) ? QUEUES.ingest : (text(headers[HEADERS.source]) ?? broker?.queue);
   const reason =
     text(headers[HEADERS.reason]) ?? (queue === QUEUES.unrouted ? 'unroutable' : (broker?.reason ?? 'unknown'));
   return {
     reason: reason.slice(0, MAX_REASON_LENGTH),
-    source: text(headers[HEADERS.source]) ?? broker?.queue,
+    source,
   };
+}
+
+/**
+ * Whether another service sent it. The broker's own record comes first, because such a message may carry any header:
+ * one that names another source would pass for a job.
+ */
+function wasIngested(headers: Delivery['headers']): boolean {
+  const isIngest = (entry: unknown): boolean =>
+    typeof entry === 'object' && entry !== null && 'queue' in entry && entry.queue === QUEUES.ingest;
+  return (
+    (Array.isArray(headers['x-death']) && headers['x-death'].some(isIngest)) ||
+    headers[HEADERS.source] === QUEUES.ingest
+  );
 }
 
 /** How a job ends whose message died. */

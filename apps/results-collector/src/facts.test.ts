@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
-import { jobIdTimeMs, MESSAGE_TYPES } from '@sluice/contracts';
+import { MESSAGE_TYPES } from '@sluice/contracts';
 import { acceptedMessage, completedMessage, onTheWire } from '../test/messages.js';
-import { decodeFact, factKey, occurredAtMs } from './facts.js';
+import { decodeFact, factKey } from './facts.js';
 
 const accepted = acceptedMessage();
 const completed = completedMessage(accepted);
@@ -47,13 +47,6 @@ describe('decodeFact', () => {
 });
 
 describe('a fact', () => {
-  const [first, last] = [decodeFact(onTheWire(accepted)), decodeFact(onTheWire(completed))];
-
-  it('is dated by the job id when accepted and by the worker when completed', () => {
-    expect(first.fact && occurredAtMs(first.fact)).toBe(jobIdTimeMs(accepted.jobId));
-    expect(last.fact && occurredAtMs(last.fact)).toBe(completed.finishedAtMs);
-  });
-
   it('has a key of its own for each end of the job', () => {
     expect(factKey('accepted', accepted.jobId)).not.toBe(factKey('completed', accepted.jobId));
   });

@@ -1,4 +1,4 @@
-import { acceptedMessageSchema, completedMessageSchema, jobIdTimeMs, MESSAGE_TYPES, NO_USAGE } from '@sluice/contracts';
+import { acceptedMessageSchema, completedMessageSchema, MESSAGE_TYPES, NO_USAGE } from '@sluice/contracts';
 import type { CompletedFact, Fact } from '@sluice/store';
 import type { z } from 'zod';
 
@@ -28,11 +28,6 @@ export function factKey(type: Fact['type'], jobId: string): string {
   return `${type}:${jobId}`;
 }
 
-/** When the fact came about, in Unix milliseconds, by the clock of the program that reported it. */
-export function occurredAtMs(fact: Fact): number {
-  return fact.type === 'accepted' ? jobIdTimeMs(fact.message.jobId) : fact.message.finishedAtMs;
-}
-
 /** The terminal fact of a job that ended without having used anything. */
 export function unusedCompletion(
   job: Pick<CompletedFact, 'jobId' | 'tenantId' | 'apiKeyId' | 'model' | 'class'>,
@@ -54,7 +49,8 @@ function decodeCompleted(body: Buffer): Decoded {
   return 'problem' in parsed ? parsed : { fact: { type: 'completed', message: parsed.message } };
 }
 
-function parse<Schema extends z.ZodType>(
+/** Reads a body by a schema; a body that cannot be read gives a problem like `decodeFact` does. */
+export function parse<Schema extends z.ZodType>(
   body: Buffer,
   schema: Schema,
 ): { readonly message: z.output<Schema> } | { readonly problem: string } {

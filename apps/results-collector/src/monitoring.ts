@@ -1,7 +1,6 @@
-import type { Consumer } from '@sluice/broker';
+import type { Consumer, FenceMember } from '@sluice/broker';
 import type { Logger, Service } from '@sluice/runtime';
 import type { Availability } from './availability.js';
-import type { Backlog } from './backlog.js';
 import { createPeriodic } from './periodic.js';
 import { createProgressWatch } from './progress.js';
 
@@ -12,7 +11,8 @@ export interface MonitoringOptions {
   readonly postgres: Availability;
   readonly redis: Availability;
   readonly consumers: Readonly<Record<'results' | 'dead' | 'unrouted', Consumer>>;
-  readonly backlog: Backlog;
+  /** Others can ask this collector what it holds. */
+  readonly member: Pick<FenceMember, 'ready'>;
   /** Between two looks, in milliseconds. */
   readonly intervalMs: number;
   /** Unix milliseconds. */
@@ -31,7 +31,7 @@ export interface Monitoring extends Service {
 
 /** Looks regularly at the servers the collector needs and at its consumers. */
 export function createMonitoring(options: MonitoringOptions): Monitoring {
-  const { postgres, redis, backlog, intervalMs, now, logger } = options;
+  const { postgres, redis, member, intervalMs, now, logger } = options;
   const { results, dead, unrouted } = options.consumers;
   const consumers = [results, dead, unrouted];
   const attached = (): boolean => consumers.every((consumer) => consumer.attached);
@@ -40,7 +40,6 @@ export function createMonitoring(options: MonitoringOptions): Monitoring {
 
   async function look(): Promise<void> {
     await Promise.all([postgres.check(), redis.check()]);
-    if (!serversUp() || !results.attached) backlog.disturbed();
     progress.observe();
   }
 
@@ -53,7 +52,7 @@ export function createMonitoring(options: MonitoringOptions): Monitoring {
       redis: redis.up,
       attached: attached(),
       inFlight: { results: results.inFlight, dead: dead.inFlight, unrouted: unrouted.inFlight },
-      backlogQuietForMs: backlog.quietForMs(),
+      registered: member.ready,
     }),
   };
 }

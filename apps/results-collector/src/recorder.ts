@@ -1,30 +1,34 @@
-import type { Settlement } from '@sluice/quota';
 import type { Logger } from '@sluice/runtime';
-import { RecordError, type CompletedFact, type Fact, type Store } from '@sluice/store';
+import { RecordError, type AcceptedFact, type CompletedFact, type Fact, type Store } from '@sluice/store';
 import { factKey } from './facts.js';
 import { persist } from './persistence.js';
-import { settlementOf, type TerminalRecord } from './settlement.js';
+import type { TerminalRecord } from './settlement.js';
 
 export interface RecorderOptions {
   readonly store: Pick<Store, 'recordFacts' | 'terminalFacts'>;
   /** Hears of every failed attempt to reach PostgreSQL. */
   readonly onFailure: (error: unknown) => void;
-  /** Attempts at each step before it is given up with the error of the last one; it is never when absent. */
-  readonly maxAttempts?: number;
+  /** Hears how many facts of a type a batch has added to the books. */
+  readonly onRecorded: (type: Fact['type'], count: number) => void;
   readonly logger: Logger;
 }
 
+/** What stands in the books of the facts of a batch, whether it was added now or before. */
+export interface Booked {
+  readonly accepted: readonly AcceptedFact[];
+  /** Completed facts, each with the end of its job that stands in the ledger; perhaps another fact was first. */
+  readonly ended: readonly { readonly fact: CompletedFact; readonly record: TerminalRecord }[];
+}
+
 /** What became of a batch of facts. */
-export interface Recorded {
-  /** What the holds of the jobs that have ended are settled with. */
-  readonly settlements: readonly Settlement[];
+export interface Recorded extends Booked {
   /** Facts that PostgreSQL refuses whatever happens, by `factKey`, with the reason. */
   readonly refused: ReadonlyMap<string, string>;
 }
 
 export interface Recorder {
   /**
-   * Writes facts to the books in one transaction, waiting for PostgreSQL as long as it takes (see `maxAttempts`).
+   * Writes facts to the books in one transaction, waiting for PostgreSQL as long as it takes.
    *
    * @throws StoppedError when the signal aborts first; the same facts may then be recorded again by anyone.
    */
@@ -32,13 +36,13 @@ export interface Recorder {
 }
 
 type Outcome = Awaited<ReturnType<Store['recordFacts']>>;
+type TerminalFacts = Awaited<ReturnType<Store['terminalFacts']>>;
 
 /** Writes facts into PostgreSQL and finds out which terminal fact of each job won. */
-export function createRecorder({ store, onFailure, maxAttempts = Infinity, logger }: RecorderOptions): Recorder {
+export function createRecorder({ store, onFailure, onRecorded, logger }: RecorderOptions): Recorder {
   function patiently<T>(operation: () => Promise<T>, signal: AbortSignal): Promise<T> {
     return persist(operation, {
       signal,
-      maxAttempts,
       mayHeal: (error) => !(error instanceof RecordError),
       onFailure: (error, attempt, delayMs) => {
         onFailure(error);
@@ -57,22 +61,23 @@ export function createRecorder({ store, onFailure, maxAttempts = Infinity, logge
   }
 
   /**
-   * A job is settled with the terminal fact that stands in the ledger. For a fact that this call inserted that is
-   * the fact itself; otherwise another delivery was first, perhaps with other usage, and PostgreSQL is asked.
+   * A job has ended with the terminal fact that stands in the ledger. For a fact that this call inserted that is the
+   * fact itself; otherwise another delivery was first, perhaps with other usage, and PostgreSQL is asked.
    */
   async function winners(
     completed: readonly CompletedFact[],
-    inserted: ReadonlySet<string>,
+    inserted: Outcome['newlyCompleted'],
     signal: AbortSignal,
-  ): Promise<readonly Settlement[]> {
+  ): Promise<Booked['ended']> {
     const late = completed.filter(({ jobId }) => !inserted.has(jobId));
-    const known =
+    const known: TerminalFacts =
       late.length === 0
-        ? new Map<string, TerminalRecord | 'open'>()
+        ? new Map()
         : await patiently(() => store.terminalFacts(late.map(({ jobId }) => jobId)), signal);
     return completed.flatMap((fact) => {
-      const winner = inserted.has(fact.jobId) ? fact : known.get(fact.jobId);
-      if (winner !== undefined && winner !== 'open') return [settlementOf(fact, winner)];
+      const amountNanoUsd = inserted.get(fact.jobId);
+      const record = amountNanoUsd === undefined ? known.get(fact.jobId) : { ...endOf(fact), amountNanoUsd };
+      if (record !== undefined && record !== 'open') return [{ fact, record }];
       logger.error(
         { jobId: fact.jobId },
         'a recorded terminal fact is not in the ledger, its hold is left to the sweep',
@@ -84,14 +89,21 @@ export function createRecorder({ store, onFailure, maxAttempts = Infinity, logge
   return {
     async record(facts, signal) {
       const unique = firstOfEach(facts);
-      if (unique.length === 0) return { settlements: [], refused: new Map() };
-      const { newlyCompleted, error } = await insert(unique, signal);
+      if (unique.length === 0) return { accepted: [], ended: [], refused: new Map() };
+      const { newlyAccepted, newlyCompleted, error } = await insert(unique, signal);
+      onRecorded('accepted', newlyAccepted.size);
+      onRecorded('completed', newlyCompleted.size);
       const refused = refusals(error);
-      const completed = unique.flatMap((fact) => (fact.type === 'completed' ? [fact.message] : []));
-      const standing = completed.filter(({ jobId }) => !refused.has(factKey('completed', jobId)));
-      return { settlements: await winners(standing, newlyCompleted, signal), refused };
+      const standing = unique.filter(({ type, message }) => !refused.has(factKey(type, message.jobId)));
+      const accepted = standing.flatMap((fact) => (fact.type === 'accepted' ? [fact.message] : []));
+      const completed = standing.flatMap((fact) => (fact.type === 'completed' ? [fact.message] : []));
+      return { accepted, ended: await winners(completed, newlyCompleted, signal), refused };
     },
   };
+}
+
+function endOf({ state, usage }: CompletedFact): Omit<TerminalRecord, 'amountNanoUsd'> {
+  return { state, usage };
 }
 
 /** Of several deliveries of a fact the first counts, as it would have had they come in different batches. */

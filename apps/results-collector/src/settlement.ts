@@ -1,5 +1,5 @@
-import { totalTokens, type TerminalState, type Usage } from '@sluice/contracts';
-import type { Quota, Settlement } from '@sluice/quota';
+import { MAX_BUDGET_USD, totalTokens, type TerminalState, type Usage } from '@sluice/contracts';
+import type { Quota, Settlement, SettleOutcome } from '@sluice/quota';
 import type { Logger } from '@sluice/runtime';
 import { persist } from './persistence.js';
 
@@ -7,6 +7,7 @@ import { persist } from './persistence.js';
 export interface TerminalRecord {
   readonly state: TerminalState;
   readonly usage: Usage;
+  readonly amountNanoUsd: bigint;
 }
 
 /** What the hold of a job that ended like `record` is settled with. */
@@ -18,14 +19,23 @@ export function settlementOf(
     tenantId: job.tenantId,
     jobId: job.jobId,
     tokens: totalTokens(record.usage),
+    nanoUsd: redisNanoUsd(record.amountNanoUsd),
+    outputTokens: record.usage.outputTokens,
     state: record.state,
   };
+}
+
+/** Money as Redis counts it: a whole number up to the largest budget, which is below 2^53. */
+export function redisNanoUsd(amountNanoUsd: bigint): number {
+  return Math.min(Number(amountNanoUsd), MAX_BUDGET_USD * 1e9);
 }
 
 export interface SettlerOptions {
   readonly quota: Pick<Quota, 'settle'>;
   /** Hears of every failed attempt to reach Redis. */
   readonly onFailure: (error: unknown) => void;
+  /** Hears what became of each settlement; `damaged` are the keys of its tenant. */
+  readonly onOutcome: (outcome: SettleOutcome | 'damaged') => void;
   /** Attempts before it is given up with the error of the last one; it is never when absent. */
   readonly maxAttempts?: number;
   readonly logger: Logger;
@@ -42,7 +52,17 @@ export interface Settler {
 }
 
 /** Settles in Redis what PostgreSQL has recorded. */
-export function createSettler({ quota, onFailure, maxAttempts = Infinity, logger }: SettlerOptions): Settler {
+export function createSettler({
+  quota,
+  onFailure,
+  onOutcome,
+  maxAttempts = Infinity,
+  logger,
+}: SettlerOptions): Settler {
+  async function settleTogether(settlements: readonly Settlement[]): Promise<void> {
+    for (const outcome of await quota.settle(settlements)) onOutcome(outcome);
+  }
+
   /**
    * One by one, so that a tenant whose keys are damaged holds up nobody else. Its hold is left to the sweep, which
    * tries again when the hold has expired.
@@ -50,9 +70,10 @@ export function createSettler({ quota, onFailure, maxAttempts = Infinity, logger
   async function settleEach(settlements: readonly Settlement[]): Promise<void> {
     for (const settlement of settlements) {
       try {
-        await quota.settle([settlement]);
+        await settleTogether([settlement]);
       } catch (error) {
         if (!isDamage(error)) throw error;
+        onOutcome('damaged');
         logger.error({ err: error, jobId: settlement.jobId }, 'a hold cannot be settled, it is left to the sweep');
       }
     }
@@ -60,7 +81,7 @@ export function createSettler({ quota, onFailure, maxAttempts = Infinity, logger
 
   async function settleAll(settlements: readonly Settlement[]): Promise<void> {
     try {
-      await quota.settle(settlements);
+      await settleTogether(settlements);
     } catch (error) {
       if (!isDamage(error)) throw error;
       await settleEach(settlements);
@@ -83,7 +104,7 @@ export function createSettler({ quota, onFailure, maxAttempts = Infinity, logger
 }
 
 /** Redis answered, and what it objects to are the keys; being away, full, loading or read-only has other names. */
-function isDamage(error: unknown): boolean {
+export function isDamage(error: unknown): boolean {
   const cause = error instanceof Error ? error.cause : undefined;
   return cause instanceof Error && /^(WRONGTYPE|ERR) /.test(cause.message) && !STATE_OF_SERVER.test(cause.message);
 }

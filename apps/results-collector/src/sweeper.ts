@@ -1,7 +1,6 @@
-import type { Quota } from '@sluice/quota';
+import type { HoldRef, Quota } from '@sluice/quota';
 import type { Logger } from '@sluice/runtime';
-import type { Fact, Store } from '@sluice/store';
-import type { Accounting } from './accounting.js';
+import type { CompletedFact, ExpiredHold, Store } from '@sluice/store';
 import { unusedCompletion } from './facts.js';
 import { settlementOf, type Settler } from './settlement.js';
 
@@ -13,10 +12,13 @@ const MAX_ROUNDS = 20;
 export interface SweeperOptions {
   readonly store: Pick<Store, 'expiredOpenHolds' | 'terminalFacts'>;
   readonly quota: Pick<Quota, 'expiredHolds' | 'dropHold'>;
-  /** This and the settler must not wait for a server that is away: what a round found is out of date afterwards. */
-  readonly accounting: Accounting;
+  /** Must not wait for a server that is away: what a round found is out of date afterwards. */
   readonly settler: Settler;
-  /** Asked before every round: false while facts may be on their way that PostgreSQL does not know yet. */
+  /** Publishes the end of a job to the `results` queue, where it is taken into the books like any other. */
+  readonly report: (fact: CompletedFact) => Promise<void>;
+  /** Resolves when everything that was published before is recorded; see the decision about the fence. */
+  readonly passFence: () => Promise<void>;
+  /** Asked before every round: false while a server is away. */
   readonly mayGoOn: () => boolean;
   /** The clock of Redis, by which holds expire (Unix milliseconds). */
   readonly redisNowMs: () => Promise<number>;
@@ -29,7 +31,7 @@ export interface SweeperOptions {
 
 /** What a sweep did, in jobs. */
 export interface Sweep {
-  /** Open in PostgreSQL and past their time: recorded as `expired`. */
+  /** Open in PostgreSQL and past their time: reported as `expired`. */
   readonly expired: number;
   /** Ended in PostgreSQL, still held in Redis: settled. */
   readonly settled: number;
@@ -38,24 +40,31 @@ export interface Sweep {
 }
 
 /**
- * Releases the holds that outlived their job. Any number of collectors may sweep at the same time. A sweep rejects with
- * the first failure of a server; the next one begins anew.
+ * Ends the jobs and holds that outlived their time. The sweep decides by what PostgreSQL does *not* know, so every round
+ * looks for candidates, passes the fence when there are any, and looks again: what was on its way is recorded then.
+ * Any number of collectors may sweep at the same time. A sweep rejects with the first failure of a server; the next
+ * one begins anew.
  */
 export function createSweeper(options: SweeperOptions): { sweep(signal: AbortSignal): Promise<Sweep> } {
-  const { store, quota, accounting, settler, mayGoOn, redisNowMs, graceMs, now, logger } = options;
+  const { store, quota, settler, report, passFence, mayGoOn, redisNowMs, graceMs, now, logger } = options;
 
-  async function expireOpenJobs(signal: AbortSignal): Promise<number> {
-    const jobs = await store.expiredOpenHolds(PAGE);
-    const refused = await accounting.book(
-      jobs.map((job): Fact => ({ type: 'completed', message: unusedCompletion(job, expiry(now())) })),
-      signal,
-    );
-    for (const [key, reason] of refused) logger.error({ fact: key, reason }, 'an expired job cannot be recorded');
-    return jobs.length - refused.size;
+  /** What `look` finds on both sides of a fence; without a fence when it finds nothing. */
+  async function afterFence<T>(look: () => Promise<readonly T[]>): Promise<readonly T[]> {
+    if ((await look()).length === 0) return [];
+    await passFence();
+    return look();
+  }
+
+  async function expireOpenJobs(): Promise<number> {
+    // n.b. those reported by the last round are recorded by now, because this round's fence has passed.
+    const jobs = await afterFence(() => store.expiredOpenHolds(PAGE));
+    await Promise.all(jobs.map((job) => report(expiryOf(job, now()))));
+    return jobs.length;
   }
 
   async function cleanRedis(signal: AbortSignal): Promise<Pick<Sweep, 'settled' | 'dropped'>> {
-    const holds = await quota.expiredHolds({ nowMs: (await redisNowMs()) - graceMs, limit: PAGE });
+    const beforeMs = (await redisNowMs()) - graceMs;
+    const holds = await quota.expiredHolds({ nowMs: beforeMs, limit: PAGE });
     if (holds.length === 0) return { settled: 0, dropped: 0 };
     const known = await store.terminalFacts(holds.map(({ jobId }) => jobId));
     const settlements = holds.flatMap((hold) => {
@@ -63,18 +72,27 @@ export function createSweeper(options: SweeperOptions): { sweep(signal: AbortSig
       return record === undefined || record === 'open' ? [] : [settlementOf(hold, record)];
     });
     await settler.settle(settlements, signal);
+    const dropped = await drop(holds.filter(({ jobId }) => !known.has(jobId)));
+    return { settled: settlements.length, dropped };
+  }
+
+  /** Drops those of these holds whose jobs are in no queue either. */
+  async function drop(holds: readonly HoldRef[]): Promise<number> {
+    if (holds.length === 0) return 0;
+    await passFence();
+    const known = await store.terminalFacts(holds.map(({ jobId }) => jobId));
     let dropped = 0;
     for (const hold of holds.filter(({ jobId }) => !known.has(jobId))) {
       if (await quota.dropHold(hold)) dropped += 1;
     }
-    return { settled: settlements.length, dropped };
+    return dropped;
   }
 
   return {
     async sweep(signal) {
       const total = { expired: 0, settled: 0, dropped: 0 };
       for (let round = 0; round < MAX_ROUNDS && !signal.aborted && mayGoOn(); round++) {
-        const expired = await expireOpenJobs(signal);
+        const expired = await expireOpenJobs();
         total.expired += expired;
         if (expired < PAGE) break;
       }
@@ -90,11 +108,7 @@ export function createSweeper(options: SweeperOptions): { sweep(signal: AbortSig
   };
 }
 
-function expiry(nowMs: number) {
-  return {
-    state: 'expired',
-    error: { code: 'expired', detail: 'The job did not finish before its deadline.' },
-    attempt: 1,
-    finishedAtMs: nowMs,
-  } as const;
+function expiryOf(job: ExpiredHold, finishedAtMs: number): CompletedFact {
+  const error = { code: 'expired', detail: 'The job did not finish before its deadline.' };
+  return unusedCompletion(job, { state: 'expired', error, attempt: 1, finishedAtMs });
 }

@@ -1,3 +1,4 @@
+import type { Delivery } from '@sluice/broker';
 import { newJobId, MESSAGE_TYPES, type AcceptedMessage, type CompletedMessage } from '@sluice/contracts';
 
 const API_KEY_ID = '0190b5a0-0000-4000-8000-000000000001';
@@ -14,6 +15,7 @@ export function acceptedMessage(changes: Partial<AcceptedMessage> = {}): Accepte
     inputTokens: 10,
     maxOutputTokens: 0,
     reservedTokens: 10,
+    reservedNanoUsd: 0,
     expiresAtMs: Date.now() + 600_000,
     ...changes,
   };
@@ -42,5 +44,25 @@ export function onTheWire(message: AcceptedMessage | CompletedMessage): { type: 
   return {
     type: 'state' in message ? MESSAGE_TYPES.completed : MESSAGE_TYPES.accepted,
     body: Buffer.from(JSON.stringify(message)),
+  };
+}
+
+/** A message as a handler sees it. */
+export function delivered(changes: Partial<Delivery>): Delivery {
+  return {
+    body: Buffer.alloc(0),
+    type: '',
+    messageId: '',
+    userId: '',
+    replyTo: '',
+    correlationId: '',
+    contentType: '',
+    routingKey: 'test',
+    exchange: 'results',
+    queue: 'results',
+    attempt: 1,
+    redelivered: false,
+    headers: {},
+    ...changes,
   };
 }

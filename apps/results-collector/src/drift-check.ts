@@ -1,0 +1,127 @@
+import type { Quota } from '@sluice/quota';
+import type { Logger } from '@sluice/runtime';
+import type { Store } from '@sluice/store';
+import { driftOf, measuresOf, type TenantDrift } from './drift.js';
+import { isDamage } from './settlement.js';
+
+/** Tenants looked at in one run; the next goes on from there. */
+const MAX_TENANTS = 1_000;
+/** Jobs accepted less than this before a look may not be held yet by the clocks involved. */
+const GRACE_MS = 30_000;
+/** Jobs of a tenant that are remembered until the next look. */
+const MAX_REMEMBERED = 1_000;
+/** Pages begin and end with it. */
+const FIRST = '0';
+
+export interface DriftCheckOptions {
+  readonly store: Pick<Store, 'quotaFacts' | 'terminalFacts'>;
+  readonly quota: Pick<Quota, 'inspect' | 'tenants' | 'unload'>;
+  /** Hears after every run how far Redis is from the books: the tenants with drift, and nobody else. */
+  readonly onDrift: (drifts: ReadonlyMap<string, TenantDrift>) => void;
+  readonly onRepair: (tenantId: string) => void;
+  /** Unix milliseconds. */
+  readonly now: () => number;
+  readonly logger: Logger;
+}
+
+export interface DriftCheck {
+  /**
+   * Compares Redis with the books for the next tenants. One that differs twice in a row in the same way is unloaded,
+   * so that its next job loads it exactly. Rejects when a server fails.
+   */
+  check(signal: AbortSignal): Promise<void>;
+}
+
+/** Looks for tenants whose state in Redis is not what the books say. Several collectors may look at the same time. */
+export function createDriftCheck({ store, quota, onDrift, onRepair, now, logger }: DriftCheckOptions): DriftCheck {
+  const drifts = new Map<string, TenantDrift>();
+  /** By tenant, what the last look found. */
+  const suspicions = new Map<string, ReadonlySet<string>>();
+  let cursor = FIRST;
+
+  async function look(tenantId: string): Promise<TenantDrift | undefined> {
+    const beganAtMs = now();
+    const before = await quota.inspect(tenantId);
+    if (before === undefined) return undefined;
+    const measures = measuresOf(before, beganAtMs + GRACE_MS);
+    const endedBefore = await store.terminalFacts([...before.holds.keys()]);
+    const facts = await store.quotaFacts({ tenantId, measures });
+    const after = await quota.inspect(tenantId);
+    if (after === undefined) return undefined;
+    const open = new Set(facts.openHolds.map(({ jobId }) => jobId));
+    const endedAfter = await store.terminalFacts([...after.holds.keys()].filter((jobId) => !open.has(jobId)));
+    return driftOf({ before, beganAtMs, endedBefore, measures, facts, after, endedAfter }, GRACE_MS);
+  }
+
+  /** Notes what a look found. True when some of it was found the last time, too. */
+  function note(tenantId: string, found: TenantDrift | undefined): boolean {
+    const marks = found === undefined ? [] : marksOf(found).slice(0, MAX_REMEMBERED);
+    const earlier = suspicions.get(tenantId);
+    suspicions.delete(tenantId);
+    drifts.delete(tenantId);
+    if (found === undefined || marks.length === 0) return false;
+    suspicions.set(tenantId, new Set(marks));
+    const leaked = found.leaked.filter((jobId) => earlier?.has(leakMark(jobId)));
+    const certain = { ...found, leaked };
+    if (marksOf(certain).length > 0) drifts.set(tenantId, certain);
+    return marks.some((mark) => earlier?.has(mark));
+  }
+
+  async function repair(tenantId: string): Promise<void> {
+    await quota.unload(tenantId);
+    suspicions.delete(tenantId);
+    onRepair(tenantId);
+    logger.warn({ tenantId }, 'the drift stays, the tenant will be loaded again');
+  }
+
+  async function checkTenant(tenantId: string): Promise<void> {
+    const again = note(tenantId, await look(tenantId));
+    const drift = drifts.get(tenantId);
+    if (drift) {
+      const { limits, missing, leaked } = drift;
+      const jobs = { missing: missing.slice(0, 10), leaked: leaked.slice(0, 10) };
+      const counts = { missingHolds: missing.length, leakedHolds: leaked.length };
+      logger.warn({ tenantId, limits, ...counts, ...jobs }, 'Redis differs from the books');
+    }
+    if (again) await repair(tenantId);
+  }
+
+  async function checkPage(signal: AbortSignal): Promise<number> {
+    const page = await quota.tenants(cursor);
+    for (const tenantId of page.tenantIds) {
+      if (signal.aborted) return 0;
+      try {
+        await checkTenant(tenantId);
+      } catch (error) {
+        if (!isDamage(error)) throw error;
+        logger.error({ err: error, tenantId }, 'the keys of a tenant cannot be read');
+      }
+    }
+    cursor = page.cursor;
+    return page.tenantIds.length;
+  }
+
+  return {
+    async check(signal) {
+      try {
+        let looked = 0;
+        do looked += await checkPage(signal);
+        while (cursor !== FIRST && looked < MAX_TENANTS && !signal.aborted);
+      } finally {
+        onDrift(drifts);
+      }
+    },
+  };
+}
+
+function marksOf({ limits, missing, leaked }: TenantDrift): readonly string[] {
+  return [
+    ...limits.map(({ scope, subject, limit }) => `limit ${scope} ${subject} ${limit}`),
+    ...missing.map((jobId) => `missing ${jobId}`),
+    ...leaked.map(leakMark),
+  ];
+}
+
+function leakMark(jobId: string): string {
+  return `leaked ${jobId}`;
+}

@@ -1,0 +1,92 @@
+import { Writable } from 'node:stream';
+import type { Logger } from '@sluice/runtime';
+import { PartitionError, type Partition, type PartitionedTable, type PartitionExport, type Store } from '@sluice/store';
+import { exportFile } from './export.js';
+
+/** Dead letters deleted in one statement. */
+const LETTERS = 1_000;
+
+/** How long things are kept, in milliseconds since the job was accepted or the letter recorded; undefined: for ever. */
+export interface RetentionPolicy {
+  readonly resultsMs: number | undefined;
+  readonly jobsMs: number | undefined;
+  readonly ledgerMs: number | undefined;
+  readonly deadLettersMs: number | undefined;
+}
+
+export interface RetentionOptions {
+  readonly store: Pick<Store, 'listPartitions' | 'exportPartition' | 'dropPartition' | 'deleteDeadLetters'>;
+  readonly policy: RetentionPolicy;
+  /** Where each month is exported to before it is dropped; nothing is exported when undefined. */
+  readonly exportDirectory: string | undefined;
+  /** Hears how many rows of a table were dropped. */
+  readonly onDropped: (table: string, rows: number) => void;
+  /** Unix milliseconds. */
+  readonly now: () => number;
+  readonly logger: Logger;
+}
+
+/**
+ * Drops what is older than it needs to be, whole months at a time: a month goes when its last moment is old enough.
+ * This month and the one before are always kept. Jobs go before the ledger that tells how they ended, or they would look
+ * open. Several collectors may do so at once: they write the same files, and one of them drops.
+ */
+export function createRetention(options: RetentionOptions): { run(signal: AbortSignal): Promise<void> } {
+  const { store, policy, exportDirectory, onDropped, now, logger } = options;
+
+  function exportPartition({ name }: Partition): Promise<PartitionExport> {
+    if (exportDirectory === undefined) return store.exportPartition(name, nowhere());
+    return exportFile(exportDirectory, `${name}.ndjson`, (writable) => store.exportPartition(name, writable));
+  }
+
+  async function drop(partition: Partition): Promise<void> {
+    const { name, parent } = partition;
+    try {
+      const { rows, sha256 } = await exportPartition(partition);
+      await store.dropPartition(name, { expectedRows: rows, ...(exportDirectory !== undefined && { sha256 }) });
+      onDropped(parent, rows);
+      logger.info({ partition: name, rows, sha256, exportDirectory }, 'dropped a month whose time is over');
+    } catch (error) {
+      if (!(error instanceof PartitionError)) throw error;
+      logger.warn({ err: error, partition: name }, 'a month whose time is over stays for now');
+    }
+  }
+
+  async function dropOld(table: PartitionedTable, keepMs: number | undefined, signal: AbortSignal): Promise<void> {
+    if (keepMs === undefined) return;
+    const beforeMs = Math.min(now() - keepMs, monthBeforeMs(now()));
+    for (const partition of await store.listPartitions(table)) {
+      if (partition.toMs === undefined || partition.toMs > beforeMs || signal.aborted) continue;
+      await drop(partition);
+    }
+  }
+
+  async function deleteLetters(keepMs: number | undefined, signal: AbortSignal): Promise<void> {
+    if (keepMs === undefined) return;
+    let deleted: number;
+    do {
+      deleted = await store.deleteDeadLetters({ beforeMs: now() - keepMs, limit: LETTERS });
+      onDropped('dead_letters', deleted);
+    } while (deleted === LETTERS && !signal.aborted);
+  }
+
+  return {
+    async run(signal) {
+      await dropOld('job_results', policy.resultsMs, signal);
+      await dropOld('jobs', policy.jobsMs, signal);
+      await dropOld('ledger', policy.ledgerMs, signal);
+      await deleteLetters(policy.deadLettersMs, signal);
+    },
+  };
+}
+
+/** When the month before this one began, in UTC. */
+function monthBeforeMs(nowMs: number): number {
+  const today = new Date(nowMs);
+  return Date.UTC(today.getUTCFullYear(), today.getUTCMonth() - 1, 1);
+}
+
+/** For counting rows without keeping them. */
+function nowhere(): Writable {
+  return new Writable({ write: (_chunk, _encoding, done) => done() });
+}
