@@ -1,0 +1,100 @@
+import { describe, expect, it } from '@jest/globals';
+import type { CompletedMessage } from '@sluice/contracts';
+import type { JobListQuery } from '../src/index.js';
+import { loadStatement } from '../src/statements.js';
+import { accepted, completed, jobIdAt, KEY_ID, useBooks } from './support.js';
+
+const books = useBooks();
+const OTHER_KEY = '00000000-0000-4000-8000-000000000002';
+const MINUTE = 60_000;
+
+type Job = Parameters<typeof accepted>[0] & Partial<Pick<CompletedMessage, 'state' | 'error'>>;
+
+async function record({ state, error, ...job }: Job): Promise<string> {
+  const { tenantId = 'acme', apiKeyId = KEY_ID, model = 'embedder', class: jobClass = 'standard', jobId } = job;
+  const end = { jobId, tenantId, apiKeyId, model, class: jobClass, ...(error && { error }) };
+  await books.store.recordFacts([accepted(job), ...(state ? [completed({ ...end, state })] : [])]);
+  return jobId;
+}
+
+async function list(query: Partial<JobListQuery> = {}): Promise<readonly string[]> {
+  return (await books.store.listJobs({ tenantId: 'acme', limit: 100, ...query })).map(({ jobId }) => jobId);
+}
+
+describe('listJobs', () => {
+  it('lists the jobs of one tenant, newest first, with their ends but not their outputs', async () => {
+    const now = Date.now();
+    const error = { code: 'inference_failed', detail: 'no' };
+    const old = await record({ jobId: jobIdAt(now - 40 * 86_400_000), state: 'succeeded' });
+    const failed = await record({ jobId: jobIdAt(now - MINUTE), state: 'failed', error });
+    const open = await record({ jobId: jobIdAt(now), metadata: { team: 'search' } });
+    await record({ jobId: jobIdAt(now), tenantId: 'other' });
+    const jobs = await books.store.listJobs({ tenantId: 'acme', limit: 100 });
+    expect(jobs.map(({ jobId }) => jobId)).toEqual([open, failed, old]);
+    expect(jobs[0]).toMatchObject({
+      state: 'queued',
+      usage: undefined,
+      metadata: { team: 'search' },
+      error: undefined,
+    });
+    expect(jobs[1]).toMatchObject({ state: 'failed', error, usage: { inputTokens: 100, outputTokens: 20 } });
+    for (const job of jobs) {
+      const {
+        output: _output,
+        replayedAs: _replayedAs,
+        ...found
+      } = (await books.store.findJob('acme', job.jobId)) ?? {};
+      expect(job).toEqual(found);
+    }
+  });
+
+  it('pages from the last job of the page before, also where jobs share a millisecond', async () => {
+    const now = Date.now();
+    const ids: string[] = [];
+    for (let index = 0; index < 7; index++) ids.push(await record({ jobId: jobIdAt(now) }));
+    const newestFirst = ids.toReversed();
+    const first = await list({ limit: 3 });
+    const second = await list({ limit: 3, beforeJobId: first.at(-1) });
+    const third = await list({ limit: 3, beforeJobId: second.at(-1) });
+    expect([...first, ...second, ...third]).toEqual(newestFirst);
+    expect(await list({ beforeJobId: ids[0] })).toEqual([]);
+    expect(await list({ beforeJobId: 'not a job' })).toEqual([]);
+  });
+
+  it('filters by state, model, class, key and time', async () => {
+    const now = Date.now();
+    const queued = await record({ jobId: jobIdAt(now - 5) });
+    const succeeded = await record({ jobId: jobIdAt(now - 4), state: 'succeeded' });
+    const expired = await record({ jobId: jobIdAt(now - 3), state: 'expired', model: 'other' });
+    const batch = await record({ jobId: jobIdAt(now - 2), class: 'batch' });
+    const keyed = await record({ jobId: jobIdAt(now - 1), apiKeyId: OTHER_KEY, state: 'succeeded' });
+    expect(await list({ states: ['queued'] })).toEqual([batch, queued]);
+    expect(await list({ states: ['succeeded', 'expired'] })).toEqual([keyed, expired, succeeded]);
+    expect(await list({ states: [] })).toEqual([]);
+    expect(await list({ model: 'other' })).toEqual([expired]);
+    expect(await list({ class: 'batch' })).toEqual([batch]);
+    expect(await list({ apiKeyId: OTHER_KEY })).toEqual([keyed]);
+    expect(await list({ apiKeyId: 'none' })).toEqual([]);
+    expect(await list({ states: ['succeeded'], apiKeyId: KEY_ID })).toEqual([succeeded]);
+    expect(await list({ fromMs: now - 4, toMs: now - 2 })).toEqual([expired, succeeded]);
+    expect(await list({ toMs: now - 2, beforeJobId: keyed })).toEqual([expired, succeeded, queued]);
+    expect(await list({ fromMs: -1e15, toMs: 1e15, limit: 1 })).toEqual([keyed]);
+  });
+
+  it('reads only the partitions of the time asked for', async () => {
+    const now = Date.now();
+    const first = `${now.toString(16).padStart(12, '0')}`;
+    const bound = (hex: string) => `${hex.slice(0, 8)}-${hex.slice(8)}-0000-0000-000000000000`;
+    const values = ['acme', bound(first), bound((now + 1).toString(16).padStart(12, '0')), null, null, null, null, 10];
+    await books.query('SET plan_cache_mode = force_generic_plan');
+    await books.query(
+      `PREPARE p (text, uuid, uuid, text[], text, job_class, uuid, int) AS ${loadStatement('list-jobs').text}`,
+    );
+    const literals = values.map((value) => (value === null ? 'NULL' : `'${value}'`)).join(', ');
+    const plan = await books.query<{ 'QUERY PLAN': string }>(`EXPLAIN (ANALYZE, COSTS OFF) EXECUTE p (${literals})`);
+    const text = plan.map((row) => row['QUERY PLAN']).join('\n');
+    expect(text).toContain('Subplans Removed');
+    // The month and the default partition.
+    expect(new Set(text.match(/ on jobs_\w+/g)).size).toBeLessThanOrEqual(2);
+  });
+});
