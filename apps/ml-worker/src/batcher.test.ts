@@ -23,7 +23,10 @@ function batcherOf(texts: readonly Text[]) {
 
 /** Takes until nothing is left. */
 function drain(texts: readonly Text[]): readonly (readonly Text[])[] {
-  const batcher = batcherOf(texts);
+  return drainFrom(batcherOf(texts));
+}
+
+function drainFrom(batcher: ReturnType<typeof batcherOf>): readonly (readonly Text[])[] {
   const batches: (readonly Text[])[] = [];
   for (let batch = batcher.take(Infinity); batch.length > 0; batch = batcher.take(Infinity)) batches.push(batch);
   expect(batcher.size).toBe(0);
@@ -100,6 +103,41 @@ describe('a batcher', () => {
         expect(shape(drain(shuffled))).toEqual(shape(drain(free)));
       }),
       { numRuns: 50 },
+    );
+  });
+
+  it('makes the same batches after a text was removed as if it had never come', () => {
+    fc.assert(
+      fc.property(arrivals, fc.infiniteStream(fc.boolean()), (texts, removals) => {
+        const distinct = texts.map((item) => ({ ...item, dueAtMs: item.id }));
+        const removed = new Set(distinct.filter(() => removals.next().value));
+        const batcher = batcherOf(distinct);
+        for (const item of removed) expect(batcher.remove(item)).toBe(true);
+        for (const item of removed) expect(batcher.remove(item)).toBe(false);
+        expect(batcher.size).toBe(distinct.length - removed.size);
+        expect(drainFrom(batcher)).toEqual(drain(distinct.filter((item) => !removed.has(item))));
+      }),
+    );
+  });
+
+  it('removes only what still waits, while others are taken', () => {
+    fc.assert(
+      fc.property(arrivals, fc.infiniteStream(fc.boolean()), (texts, removals) => {
+        const batcher = batcherOf(texts);
+        const gone = new Set<Text>();
+        while (batcher.size > 0) {
+          for (const item of batcher.take(Infinity)) {
+            expect(gone.has(item)).toBe(false);
+            gone.add(item);
+          }
+          const item = texts.find((candidate) => removals.next().value && !gone.has(candidate)) ?? texts[0];
+          if (!item) continue;
+          expect(batcher.remove(item)).toBe(!gone.has(item));
+          gone.add(item);
+        }
+        expect(gone.size).toBe(texts.length);
+        expect(batcher.ripeAtMs).toBeUndefined();
+      }),
     );
   });
 

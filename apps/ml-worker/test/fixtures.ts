@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { newJobId, type AcceptedMessage } from '@sluice/contracts';
+import { inputTexts, newJobId, type AcceptedMessage } from '@sluice/contracts';
 import type { Delivery } from '@sluice/broker';
 import type { ServedModel } from '../src/served-models.js';
 
@@ -50,6 +50,13 @@ export function acceptedMessage(overrides: Partial<AcceptedMessage> = {}): Accep
     expiresAtMs: Date.now() + 600_000,
     ...overrides,
   };
+}
+
+/** A job for the tiny model, whose tokens are the bytes of its texts. */
+export function tinyJob(input: string | string[], overrides: Partial<AcceptedMessage> = {}): AcceptedMessage {
+  const inputTokens = Buffer.byteLength(inputTexts(input).join(''));
+  const tokens = { inputTokens, reservedTokens: inputTokens };
+  return acceptedMessage({ model: 'tiny', class: 'standard', input, ...tokens, ...overrides });
 }
 
 /** A message as the broker hands it out. */

@@ -93,6 +93,33 @@ describe('an inference host', () => {
     expect(await run('c')).toEqual([99]);
   });
 
+  it('ends a run that is not wanted any more together with its process, and replaces that at once each time', async () => {
+    await start();
+    for (let time = 0; time < 3; time += 1) {
+      const [pid] = host.pids;
+      const stop = new AbortController();
+      const stopped = expect(host.run('tiny', [tokenizer.encode(SLOW)], stop.signal)).rejects.toBe('not wanted');
+      stop.abort('not wanted');
+      await stopped;
+      await idle();
+      expect(host.pids).toHaveLength(1);
+      expect(host.pids).not.toContain(pid);
+      for (const each of host.pids) everyPid.add(each);
+    }
+    expect(await run('c')).toEqual([99]);
+  });
+
+  it('leaves a process alone whose run has ended before it was not wanted any more', async () => {
+    await start();
+    const pids = host.pids;
+    const stop = new AbortController();
+    await host.run('tiny', [tokenizer.encode('a')], stop.signal);
+    const next = run('b');
+    stop.abort();
+    expect(await next).toEqual([98]);
+    expect(host.pids).toEqual(pids);
+  });
+
   it('replaces a process that dies while idle', async () => {
     await start();
     const [first = 0] = host.pids;

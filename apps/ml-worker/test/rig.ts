@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { EventEmitter, once } from 'node:events';
 import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -19,6 +20,7 @@ import {
   MESSAGE_TYPES,
   QUEUES,
   routingKey,
+  startedMessageSchema,
   type AcceptedMessage,
   type CompletedMessage,
 } from '@sluice/contracts';
@@ -60,13 +62,19 @@ export async function prepareModels(): Promise<ModelFixture> {
 export interface Rig {
   /** What arrived in `results`, by job. */
   readonly completions: ReadonlyMap<string, readonly CompletedMessage[]>;
+  /** How often a job was reported to have started. */
+  readonly started: ReadonlyMap<string, number>;
   /** What arrived in `dead`. */
   readonly dead: readonly Delivery[];
   /** Publishes jobs as the gateway does; resolves when the broker has all of them. */
   submit(jobs: readonly AcceptedMessage[], attempt?: number): Promise<void>;
+  /** Asks every worker to cancel a job, as the gateway does; resolves when the broker has passed it on. */
+  cancel(job: AcceptedMessage): Promise<void>;
+  /** Publishes any body to where requests to cancel go. */
+  cancelRaw(body: string): Promise<void>;
   /** Publishes any body to a work queue. */
   submitRaw(body: string, messageId: string): Promise<void>;
-  /** Resolves when `condition` holds; it is looked at whenever a result or a dead message arrives. */
+  /** Resolves when `condition` holds; it is looked at whenever a result, a notice or a dead message arrives. */
   until(condition: () => boolean): Promise<void>;
   /** Starts the built worker. It is ended, if need be, by `release`. */
   worker(environment?: Readonly<Record<string, string>>): Promise<WorkerProcess>;
@@ -85,6 +93,7 @@ export async function openRig(models: ModelFixture): Promise<Rig> {
   await publisher.start();
 
   const completions = new Map<string, CompletedMessage[]>();
+  const started = new Map<string, number>();
   const dead: Delivery[] = [];
   const arrivals = new EventEmitter();
   const collect = (queue: string, take: (delivery: Delivery) => void) =>
@@ -98,6 +107,10 @@ export async function openRig(models: ModelFixture): Promise<Rig> {
     });
   const collectors = [
     collect(QUEUES.results, ({ body, type }) => {
+      if (type === MESSAGE_TYPES.started) {
+        const { jobs } = startedMessageSchema.parse(JSON.parse(body.toString()));
+        for (const { jobId } of jobs) started.set(jobId, (started.get(jobId) ?? 0) + 1);
+      }
       if (type !== MESSAGE_TYPES.completed) return;
       const message = completedMessageSchema.parse(JSON.parse(body.toString()));
       completions.set(message.jobId, [...(completions.get(message.jobId) ?? []), message]);
@@ -106,12 +119,21 @@ export async function openRig(models: ModelFixture): Promise<Rig> {
   ];
   for (const collector of collectors) await collector.start();
 
+  const cancelRaw = (body: string) =>
+    publisher.publish({
+      ...{ exchange: EXCHANGES.cancellations, routingKey: '', type: MESSAGE_TYPES.cancel, messageId: randomUUID() },
+      body: Buffer.from(body),
+    });
+
   const workers: WorkerProcess[] = [];
   const pids = new Set<number>();
 
   return {
     completions,
+    started,
     dead,
+    cancel: ({ jobId, tenantId, expiresAtMs }) => cancelRaw(JSON.stringify({ jobId, tenantId, expiresAtMs })),
+    cancelRaw,
     async submit(jobs, attempt) {
       const publishJob = (job: AcceptedMessage) =>
         publisher.publish({

@@ -5,6 +5,8 @@ import { join } from 'node:path';
 export const REFUSED = 'é';
 /** A text with this character takes the model many seconds: it multiplies two matrices of 8000 × 8000. */
 export const SLOW = '~';
+/** A text with this character takes the model a second or two: as `SLOW`, with 4000 × 4000. */
+export const SLUGGISH = '}';
 
 /**
  * Writes `tiny/1` into a model repository: one token for each byte, one output column with the sum of the bytes.
@@ -38,11 +40,12 @@ function tinyOnnx(): Buffer {
     node('Cast', ['mask'], 'weights', { to: FLOAT }),
     node('Mul', ['values', 'weights'], 'masked'),
     node('ReduceSum', ['masked', 'axis1'], 'sums'),
-    // n = 8, or 8008 when the largest byte is "~": the work grows with its third power.
+    // n = 8, 4008 when the largest byte is "}", 8008 when it is "~": the work grows with its third power.
     node('ReduceMax', ['masked'], 'largest', { keepdims: 0 }),
-    node('Greater', ['largest', 'threshold'], 'slow'),
-    node('Cast', ['slow'], 'slowNumber', { to: INT64 }),
-    node('Mul', ['slowNumber', 'slowSize'], 'extra'),
+    node('Greater', ['largest', 'thresholds'], 'passed'),
+    node('Cast', ['passed'], 'passedNumbers', { to: INT64 }),
+    node('Mul', ['passedNumbers', 'stepSize'], 'steps'),
+    node('ReduceSum', ['steps'], 'extra', { keepdims: 0 }),
     node('Add', ['extra', 'smallSize'], 'size'),
     node('Concat', ['size', 'size'], 'shape', { axis: 0 }),
     node('ConstantOfShape', ['shape'], 'square'),
@@ -55,9 +58,13 @@ function tinyOnnx(): Buffer {
       [128],
       Float32Array.from({ length: 128 }, (_, at) => at),
     ),
-    floats('threshold', [], Float32Array.of(SLOW.charCodeAt(0) - 0.5)),
+    floats(
+      'thresholds',
+      [2],
+      Float32Array.from([SLUGGISH, SLOW], (character) => character.charCodeAt(0) - 0.5),
+    ),
     longs('axis1', [1], [1]),
-    longs('slowSize', [1], [8000]),
+    longs('stepSize', [1], [4000]),
     longs('smallSize', [1], [8]),
     value(11, 'ids', INT64, ['batch', 'length']),
     value(11, 'mask', INT64, ['batch', 'length']),

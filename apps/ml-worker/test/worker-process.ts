@@ -2,6 +2,7 @@ import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { delay } from '@sluice/runtime';
 
 const MAIN = fileURLToPath(new URL('../dist/main.js', import.meta.url));
 
@@ -12,6 +13,7 @@ export interface Health {
   readonly detail: {
     readonly jobsInHand: number;
     readonly waitingTexts: number;
+    readonly cancelRequests: number;
     readonly inferenceProcesses: { readonly warm: number; readonly idle: number; readonly pids: readonly number[] };
   };
 }
@@ -20,6 +22,8 @@ export interface Health {
 export interface WorkerProcess {
   readonly pid: number;
   health(): Promise<Health>;
+  /** Resolves when what `/health` shows meets the condition; the test's time limit bounds the wait. */
+  until(condition: (detail: Health['detail']) => boolean): Promise<void>;
   /** Status of an ops path. */
   status(path: string): Promise<number>;
   /** Sends a signal; resolves with the exit code or the signal that ended it. */
@@ -37,9 +41,13 @@ export async function startWorkerProcess(environment: Readonly<Record<string, st
   const port = await Promise.race([ready, exited.then(() => undefined)]);
   if (port === undefined) throw new Error(`the worker ended: ${await exited}`);
   const get = (path: string) => fetch(`http://127.0.0.1:${port}${path}`);
+  const health = async () => (await (await get('/health')).json()) as Health;
   return {
     pid: child.pid ?? 0,
-    health: async () => (await (await get('/health')).json()) as Health,
+    health,
+    async until(condition) {
+      while (!condition((await health()).detail)) await delay(10);
+    },
     status: async (path) => (await get(path)).status,
     async end(signal) {
       child.kill(signal);
