@@ -25,6 +25,7 @@ import { createLearnedEstimates } from './learned-estimates.js';
 import { createListener } from './listener.js';
 import { createPriceBook } from './price-book.js';
 import { createProducers } from './producers.js';
+import { createReplay } from './replay.js';
 import { createServer } from './server.js';
 import { createTenantLimits } from './tenant-limits.js';
 import { createTenantLoader } from './tenant-loader.js';
@@ -150,6 +151,15 @@ const server = createServer({
     adminKey: config.adminKey,
     pepper: config.apiKeyPepper,
     maxBodyBytes: config.maxBodyBytes,
+  },
+  deadLetters: {
+    store,
+    replay: createReplay({ store, admission, publisher, now: () => clock.now() }),
+    adminKey: config.adminKey,
+    pepper: config.apiKeyPepper,
+    maxBodyBytes: config.maxBodyBytes,
+    draining: draining.signal,
+    logger,
   },
   draining: draining.signal,
   health: {

@@ -8,6 +8,7 @@ import { invalidRequest } from './field-errors.js';
 import { problems, sendProblem } from './middleware/respond.js';
 import { accountRoutes, type AccountRoutesOptions } from './routes/account.js';
 import { adminRoutes, type AdminRoutesOptions } from './routes/admin.js';
+import { deadLetterRoutes, type DeadLetterRoutesOptions } from './routes/dead-letters.js';
 import { healthRoutes, type HealthRoutesOptions } from './routes/health.js';
 import { jobListRoutes, type JobListRoutesOptions } from './routes/job-list.js';
 import { jobRoutes, submitJob, type JobRoutesOptions } from './routes/jobs.js';
@@ -17,6 +18,7 @@ export interface ServerOptions {
   readonly jobList: JobListRoutesOptions;
   readonly account: AccountRoutesOptions;
   readonly admin: AdminRoutesOptions;
+  readonly deadLetters: DeadLetterRoutesOptions;
   readonly health: HealthRoutesOptions;
   /** Aborted when the gateway is told to end: each answer is then the last one of its connection. */
   readonly draining: AbortSignal;
@@ -40,6 +42,10 @@ export const METHODS: readonly (readonly [path: string, allow: string])[] = [
   ['/v1/admin/tenants/:tenantId/producers', 'GET, HEAD'],
   ['/v1/admin/keys/:apiKeyId', 'DELETE'],
   ['/v1/admin/producers/:userId', 'GET, HEAD, PUT, DELETE'],
+  ['/v1/admin/dead-letters', 'GET, HEAD'],
+  ['/v1/admin/dead-letters/replay', 'POST'],
+  ['/v1/admin/dead-letters/:id', 'GET, HEAD'],
+  ['/v1/admin/dead-letters/:id/replay', 'POST'],
   ['/livez', 'GET, HEAD'],
   ['/readyz', 'GET, HEAD'],
   ['/health', 'GET, HEAD'],
@@ -77,7 +83,7 @@ export function createServer(options: ServerOptions): Server {
   return server;
 }
 
-function createApp({ jobs, jobList, account, admin, health, logger }: ServerOptions): Express {
+function createApp({ jobs, jobList, account, admin, deadLetters, health, logger }: ServerOptions): Express {
   const app = express();
   app.disable('x-powered-by');
   app.set('etag', false);
@@ -85,7 +91,14 @@ function createApp({ jobs, jobList, account, admin, health, logger }: ServerOpti
   // The hot route comes first: every route before it would be matched against each submission.
   app.post('/v1/jobs', submitJob(jobs));
   for (const [path, allow] of METHODS) app.options(path, answerOptions(allow));
-  app.use(jobRoutes(jobs), jobListRoutes(jobList), accountRoutes(account), healthRoutes(health), adminRoutes(admin));
+  app.use(
+    jobRoutes(jobs),
+    jobListRoutes(jobList),
+    accountRoutes(account),
+    healthRoutes(health),
+    adminRoutes(admin),
+    deadLetterRoutes(deadLetters),
+  );
   for (const [path, allow] of METHODS) app.all(path, methodNotAllowed(allow));
   app.use((request) => {
     throw new ServiceError('not_found', `No such path: ${request.path.slice(0, 200)}`);
