@@ -5,7 +5,7 @@ import { useBooks } from './support.js';
 const books = useBooks();
 const DAY_MS = 86_400_000;
 
-async function createTenant(limits: unknown, { timeZone = 'UTC', overrides = {} as unknown } = {}): Promise<void> {
+async function createTenant(limits: unknown, { timeZone = 'UTC', overrides = {} } = {}): Promise<void> {
   await putPlans(books, { basic: { limits } });
   await books.store.upsertTenant({ tenantId: 'acme', plan: 'basic', timeZone, overrides });
   await ageHistory(books);
