@@ -1,5 +1,5 @@
 // Runs on Node alone, before anything is installed: installs what the lock file names, builds, and hands over to the
-// compiled program. Usage: node scripts/bootstrap.mjs <start|test|bench> [arguments]
+// compiled program. Usage: node scripts/bootstrap.mjs <start|test|bench|reconcile> [arguments]
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
@@ -7,7 +7,12 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
-const PROGRAMS = { start: 'scripts/dist/start.js', test: 'scripts/dist/test.js', bench: 'benchmarks/dist/main.js' };
+const PROGRAMS = {
+  start: 'scripts/dist/start.js',
+  test: 'scripts/dist/test.js',
+  bench: 'benchmarks/dist/main.js',
+  reconcile: 'scripts/dist/reconcile.js',
+};
 /** What the build cannot do without, as files of packages. */
 const TOOLS = ['turbo/bin/turbo', 'typescript/bin/tsc'];
 const root = fileURLToPath(new URL('..', import.meta.url));

@@ -12,6 +12,13 @@ describe('readConfig', () => {
     expect(readConfig(servers)).toMatchObject({ maxBatch: 500, lingerMs: 5, batchesInProgress: 2, opsPort: undefined });
   });
 
+  it('takes one Redis or the seeds of a cluster', () => {
+    const read = (url: string) => readConfig({ ...servers, SLUICE_REDIS_URL: url }).redisUrl;
+    expect(read('redis://a:1,rediss://b:2')).toBe('redis://a:1,rediss://b:2');
+    expect(() => read('http://a')).toThrow('SLUICE_REDIS_URL: must be a redis:// URL');
+    expect(() => read('redis://a:1,')).toThrow('SLUICE_REDIS_URL: must be a redis:// URL');
+  });
+
   it('reads durations with their unit', () => {
     const config = readConfig({ ...servers, SLUICE_SWEEP_INTERVAL: '2m', SLUICE_DRAIN_TIMEOUT: '1500' });
     expect(config).toMatchObject({ sweepIntervalMs: 120_000, drainTimeoutMs: 1_500 });

@@ -3,9 +3,17 @@ import { z } from 'zod';
 
 const HOUR_MS = 3_600_000;
 
+/** One server, or the seeds of a Redis Cluster. */
+export const redisUrl = z
+  .string()
+  .refine(
+    (text) => text.split(',').every((url) => /^rediss?:\/\//.test(url) && URL.canParse(url)),
+    'must be a redis:// URL, or several separated by commas',
+  );
+
 const variables = z.object({
   SLUICE_POSTGRES_URL: z.url(),
-  SLUICE_REDIS_URL: z.url(),
+  SLUICE_REDIS_URL: redisUrl,
   SLUICE_RABBITMQ_URL: z.url(),
   /** First part of every Redis key. */
   SLUICE_KEY_PREFIX: z.string().min(1).default('sluice'),

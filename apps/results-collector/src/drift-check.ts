@@ -1,13 +1,12 @@
 import type { Quota } from '@sluice/quota';
 import type { Logger } from '@sluice/runtime';
 import type { Store } from '@sluice/store';
-import { driftOf, measuresOf, type TenantDrift } from './drift.js';
+import { lookForDrift } from './drift-look.js';
+import type { TenantDrift } from './drift.js';
 import { isDamage } from './settlement.js';
 
 /** Tenants looked at in one run; the next goes on from there. */
 const MAX_TENANTS = 1_000;
-/** Jobs accepted less than this before a look may not be held yet by the clocks involved. */
-const GRACE_MS = 30_000;
 /** Jobs of a tenant that are remembered until the next look. */
 const MAX_REMEMBERED = 1_000;
 /** Pages begin and end with it. */
@@ -39,20 +38,6 @@ export function createDriftCheck({ store, quota, onDrift, onRepair, now, logger 
   const suspicions = new Map<string, ReadonlySet<string>>();
   let cursor = FIRST;
 
-  async function look(tenantId: string): Promise<TenantDrift | undefined> {
-    const beganAtMs = now();
-    const before = await quota.inspect(tenantId);
-    if (before === undefined) return undefined;
-    const measures = measuresOf(before, beganAtMs + GRACE_MS);
-    const endedBefore = await store.terminalFacts([...before.holds.keys()]);
-    const facts = await store.quotaFacts({ tenantId, measures });
-    const after = await quota.inspect(tenantId);
-    if (after === undefined) return undefined;
-    const open = new Set(facts.openHolds.map(({ jobId }) => jobId));
-    const endedAfter = await store.terminalFacts([...after.holds.keys()].filter((jobId) => !open.has(jobId)));
-    return driftOf({ before, beganAtMs, endedBefore, measures, facts, after, endedAfter }, GRACE_MS);
-  }
-
   /** Notes what a look found. True when some of it was found the last time, too. */
   function note(tenantId: string, found: TenantDrift | undefined): boolean {
     const marks = found === undefined ? [] : marksOf(found).slice(0, MAX_REMEMBERED);
@@ -75,7 +60,7 @@ export function createDriftCheck({ store, quota, onDrift, onRepair, now, logger 
   }
 
   async function checkTenant(tenantId: string): Promise<void> {
-    const again = note(tenantId, await look(tenantId));
+    const again = note(tenantId, await lookForDrift({ store, quota, now }, tenantId));
     const drift = drifts.get(tenantId);
     if (drift) {
       const { limits, missing, leaked } = drift;

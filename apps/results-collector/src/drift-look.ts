@@ -1,0 +1,31 @@
+import type { Quota } from '@sluice/quota';
+import type { Store } from '@sluice/store';
+import { driftOf, measuresOf, type TenantDrift } from './drift.js';
+
+/** Jobs accepted less than this before a look may not be held yet by the clocks involved, in milliseconds. */
+const GRACE_MS = 30_000;
+
+export interface DriftLookOptions {
+  readonly store: Pick<Store, 'quotaFacts' | 'terminalFacts'>;
+  readonly quota: Pick<Quota, 'inspect'>;
+  /** Unix milliseconds. */
+  readonly now: () => number;
+}
+
+/** Compares what Redis and the books say of a tenant now; undefined for a tenant that is not loaded. */
+export async function lookForDrift(
+  { store, quota, now }: DriftLookOptions,
+  tenantId: string,
+): Promise<TenantDrift | undefined> {
+  const beganAtMs = now();
+  const before = await quota.inspect(tenantId);
+  if (before === undefined) return undefined;
+  const measures = measuresOf(before, beganAtMs + GRACE_MS);
+  const endedBefore = await store.terminalFacts([...before.holds.keys()]);
+  const facts = await store.quotaFacts({ tenantId, measures });
+  const after = await quota.inspect(tenantId);
+  if (after === undefined) return undefined;
+  const open = new Set(facts.openHolds.map(({ jobId }) => jobId));
+  const endedAfter = await store.terminalFacts([...after.holds.keys()].filter((jobId) => !open.has(jobId)));
+  return driftOf({ before, beganAtMs, endedBefore, measures, facts, after, endedAfter }, GRACE_MS);
+}
