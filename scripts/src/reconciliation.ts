@@ -100,5 +100,5 @@ function printDrifts(output: Output, drifts: Report['drifts']): void {
 
 function textOf(value: unknown): string {
   if (value === null || value === undefined) return '';
-  return typeof value === 'object' ? JSON.stringify(value) : String(value);
+  return typeof value === 'string' ? value : JSON.stringify(value);
 }

@@ -27,7 +27,7 @@ afterEach(async () => {
 });
 
 /** A consumer of results that is cut off from its servers whenever `server.answers` is false. */
-async function attend(server: { answers: boolean }, patienceMs: number) {
+async function attend(server: { answers: boolean; known?: boolean }, patienceMs: number) {
   const handled: string[] = [];
   const consumer = createAttendance({
     open: (signal) =>
@@ -45,6 +45,7 @@ async function attend(server: { answers: boolean }, patienceMs: number) {
         },
       }),
     able: () => server.answers,
+    mayBegin: () => server.known ?? true,
     ...{ patienceMs, intervalMs: 10, now: Date.now, logger },
   });
   consumers.push(consumer);
@@ -77,12 +78,24 @@ describe('a consumer that is cut off from its servers', () => {
     expect([cutOff.consumer.inFlight, cutOff.handled]).toEqual([0, []]);
   });
 
+  it('takes nothing before it may begin', async () => {
+    const server = { answers: true, known: false };
+    const { consumer, handled } = await attend(server, 0);
+    await publish(2);
+    expect([consumer.attached, consumer.generation, handled]).toEqual([false, 0, []]);
+    await consumer.barrier();
+    server.known = true;
+    expect(await until(() => handled.length === 2)).toBe(true);
+  });
+
   it('comes back when they answer, any number of times', async () => {
     const server = { answers: true };
     const { consumer, handled } = await attend(server, 0);
     for (let round = 1; round <= 3; round++) {
+      const { generation } = consumer;
       server.answers = false;
       expect(await until(() => !consumer.attached)).toBe(true);
+      await consumer.barrier();
       await publish(2);
       const waiting = await eventually(
         () => bench.depth(QUEUES.results),
@@ -91,6 +104,7 @@ describe('a consumer that is cut off from its servers', () => {
       expect(waiting).toBe(2);
       server.answers = true;
       expect(await until(() => handled.length === 2 * round)).toBe(true);
+      expect(consumer.generation).toBeGreaterThan(generation);
     }
   });
 

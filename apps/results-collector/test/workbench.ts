@@ -1,6 +1,7 @@
 import { createBrokerConnection, createPublisher, declareTopology, type Publisher } from '@sluice/broker';
 import {
   EXCHANGES,
+  LIMIT_SCOPES,
   MESSAGE_TYPES,
   newJobId,
   QUEUES,
@@ -9,16 +10,45 @@ import {
   type CompletedMessage,
 } from '@sluice/contracts';
 import { createTestDatabase, createVirtualHost, testServices, uniqueKeyPrefix } from '@sluice/local-services';
-import { closeRedis, connectRedis, createQuota, limitsOf, redisReady, type Quota } from '@sluice/quota';
+import {
+  closeRedis,
+  connectRedis,
+  createQuota,
+  limitsOf,
+  redisReady,
+  type Quota,
+  type RedisConnection,
+  type Reservation,
+  type ScopedLimits,
+} from '@sluice/quota';
 import { createLogger, delay, type Logger } from '@sluice/runtime';
-import { createStore, migrate, type Store } from '@sluice/store';
+import { createStore, migrate, syncPrices, type Store } from '@sluice/store';
 import pg from 'pg';
 import { createCollector, type Collector } from '../src/collector.js';
 import { readConfig } from '../src/config.js';
 import { acceptedMessage, onTheWire } from './messages.js';
 
 export const POOL = 'cpu';
-const LIMITS = limitsOf({ tokensPerMinute: 1_000_000_000, tokensPerMonth: 1_000_000_000 }, 'UTC', Date.now());
+export const MODEL = 'use-lite-en';
+/** Nano-USD for a token of input of the model. */
+export const NANO_USD_PER_TOKEN = 20;
+const LARGE = 1_000_000_000;
+/** Far above what tests use: these tests are about counting. */
+const SETS = {
+  tenant: { tokensPerMinute: LARGE, tokensPerMonth: LARGE, moneyPerMonth: LARGE * NANO_USD_PER_TOKEN },
+  apiKey: { tokensPerDay: LARGE, concurrentJobs: 1_000_000 },
+  model: { tokensPerMonth: LARGE, tokensInFlight: LARGE },
+} as const;
+
+/** The limits of the jobs that `acceptedMessage` makes, as a gateway names them. */
+export function scopesOf({ apiKeyId, model }: Pick<AcceptedMessage, 'apiKeyId' | 'model'>): readonly ScopedLimits[] {
+  const subjects = { tenant: '', apiKey: apiKeyId, model } as const;
+  return LIMIT_SCOPES.map((scope) => ({
+    scope,
+    subject: subjects[scope],
+    limits: limitsOf(SETS[scope], scope, 'UTC', Date.now()),
+  }));
+}
 
 /** Quiet unless a test is being debugged. */
 export const logger: Logger = createLogger({ app: 'test', level: process.env['TEST_LOG_LEVEL'] ?? 'silent' });
@@ -39,6 +69,10 @@ export interface Bench {
   readonly environment: Readonly<Record<string, string>>;
   readonly store: Store;
   readonly quota: Quota;
+  /** This test's own connection. */
+  readonly redis: RedisConnection;
+  /** First part of the key of everything that Redis keeps of the tenant. */
+  readonly tenantKey: string;
   readonly publisher: Publisher;
   /** A job of the tenant, of 10 input tokens. */
   job(changes?: Partial<AcceptedMessage>): AcceptedMessage;
@@ -61,7 +95,7 @@ export interface Bench {
   ledger(): Promise<{ reserves: number; terminals: number; entries: number; tokens: number }>;
   /** `ledger`, waiting until it has this many entries: the last batch may be delivered and not recorded yet. */
   ledgerWith(entries: number): ReturnType<Bench['ledger']>;
-  /** What breaks a rule of the books; nothing may. */
+  /** Views of reconciliation that found something; none may. */
   discrepancies(): Promise<readonly Row[]>;
   /** Makes the holds of another tenant, made for this, something that no script can read. */
   damagedTenant(): Promise<string>;
@@ -93,6 +127,8 @@ export async function openWorkbench(options: WorkbenchOptions = {}): Promise<Wor
     managementUrl: services.rabbitmqManagementUrl,
   });
   await migrate({ url: database.url, logger });
+  const price = { model: MODEL, meter: 'input', usdPerMillion: '0.02', from: '2020-01-01T00:00:00Z' } as const;
+  await syncPrices({ url: database.url, prices: [price], logger });
   const store = createStore({
     url: database.url,
     applicationName: 'test',
@@ -121,7 +157,7 @@ export async function openWorkbench(options: WorkbenchOptions = {}): Promise<Wor
     const keyPrefix = uniqueKeyPrefix();
     const quota = createQuota({ redis, keyPrefix, logger });
     await store.upsertTenant({ tenantId, plan: 'test', timeZone: 'UTC' });
-    await quota.load({ tenantId, limits: LIMITS, posted: {}, openHolds: [] });
+    await loadEmpty(quota, tenantId);
     const environment = {
       SLUICE_POSTGRES_URL: database.url,
       SLUICE_REDIS_URL: redisUrl,
@@ -130,6 +166,8 @@ export async function openWorkbench(options: WorkbenchOptions = {}): Promise<Wor
       SLUICE_LOG_LEVEL: logger.level,
       SLUICE_SWEEP_INTERVAL: '1h',
       SLUICE_SWEEP_GRACE: '0',
+      SLUICE_DRIFT_INTERVAL: '1h',
+      SLUICE_ALERT_INTERVAL: '1h',
       SLUICE_HEALTH_INTERVAL: '100ms',
     };
     const bench: Bench = {
@@ -137,11 +175,12 @@ export async function openWorkbench(options: WorkbenchOptions = {}): Promise<Wor
       environment,
       store,
       quota,
+      redis,
+      tenantKey: `${keyPrefix}:{${tenantId}}`,
       publisher,
       job: (changes = {}) => acceptedMessage({ tenantId, ...changes }),
-      async hold({ jobId, reservedTokens: cost }, holdTtlMs = 600_000) {
-        const hold = { tenantId, jobId, owner: 'test', cost, holdTtlMs };
-        const { outcome } = await quota.reserve({ ...hold, limits: LIMITS, facts: '{}' });
+      async hold(job, holdTtlMs = 600_000) {
+        const { outcome } = await quota.reserve(reservationOf(job, holdTtlMs));
         if (outcome !== 'reserved') throw new Error(`reserve answered ${outcome}`);
       },
       async heldJobs(count) {
@@ -173,7 +212,7 @@ export async function openWorkbench(options: WorkbenchOptions = {}): Promise<Wor
       },
       query: async (sql, values = []) => (await pool.query<Record<string, unknown>>(sql, values)).rows,
       async tokens() {
-        const statuses = await quota.status(tenantId, LIMITS);
+        const statuses = await quota.status(tenantId, scopesOf(acceptedMessage()));
         const month = statuses?.find(({ name }) => name === 'tokens-per-month');
         if (month === undefined) throw new Error('the tenant is not loaded');
         return { held: month.held, used: month.used, overage: month.overage };
@@ -206,12 +245,12 @@ export async function openWorkbench(options: WorkbenchOptions = {}): Promise<Wor
           (ledger) => ledger.entries === entries,
         ),
       async discrepancies() {
-        const views = ['v_recon_terminal_without_reserve', 'v_recon_rollup_drift', 'v_recon_default_partition'];
-        return (await Promise.all(views.map((view) => bench.query(`SELECT * FROM ${view}`)))).flat();
+        const views = await store.reconcile();
+        return views.filter(({ rows }) => rows > 0).map(({ view, first }) => ({ view, first }));
       },
       async damagedTenant() {
         const damaged = `${tenantId}-damaged`;
-        await quota.load({ tenantId: damaged, limits: LIMITS, posted: {}, openHolds: [] });
+        await loadEmpty(quota, damaged);
         await redis.set(`${keyPrefix}:{${damaged}}:holds`, 'not a hash');
         return damaged;
       },
@@ -239,6 +278,21 @@ export async function openWorkbench(options: WorkbenchOptions = {}): Promise<Wor
       await database.drop();
     },
   };
+}
+
+/** Loads a tenant that has used nothing. */
+export async function loadEmpty(quota: Quota, tenantId: string): Promise<void> {
+  const ticket = await quota.beginLoad(tenantId);
+  const scopes = scopesOf(acceptedMessage());
+  const cover = scopes.flatMap(({ limits }) => limits.map(({ name }) => name));
+  const outcome = await quota.load({ ticket, scopes, cover, posted: [], openHolds: [] });
+  if (outcome !== 'loaded') throw new Error(`load answered ${outcome}`);
+}
+
+function reservationOf(job: AcceptedMessage, holdTtlMs: number): Reservation {
+  const { tenantId, jobId, apiKeyId, model, reservedTokens: tokens, reservedNanoUsd: nanoUsd } = job;
+  const amounts = { tokens, nanoUsd };
+  return { tenantId, jobId, owner: 'test', apiKeyId, model, amounts, scopes: scopesOf(job), holdTtlMs, facts: '{}' };
 }
 
 /** The id of a job that was accepted at a time in Unix milliseconds. */
