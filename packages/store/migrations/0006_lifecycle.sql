@@ -8,8 +8,6 @@ ALTER TABLE dead_letters
   -- The job that runs the dead one again; absent when the letter was not a job.
   ADD COLUMN replayed_as uuid,
   ADD CONSTRAINT dead_letters_replay CHECK (replayed_at IS NOT NULL OR (replay_note IS NULL AND replayed_as IS NULL));
-CREATE INDEX dead_letters_open ON dead_letters (dead_letter_id) WHERE replayed_at IS NULL;
-CREATE INDEX dead_letters_tenant ON dead_letters (tenant_id, dead_letter_id) WHERE tenant_id IS NOT NULL;
 CREATE INDEX dead_letters_recorded ON dead_letters (recorded_at);
 
 -- Limits as SQL reads them. Plans, overrides and keys hold them as contracts/config.ts defines them; these functions say
@@ -190,7 +188,7 @@ GROUP BY l.tenant_id, day, l.model;
 COMMENT ON VIEW v_estimate_error IS
   'What was held beside what succeeded jobs used, last 31 days. mean_over_estimate: unused part of the hold relative to the use, mean of jobs.';
 
--- Which months are gone, by whose export they were verified. Reconciliation does not expect their rows.
+-- Which months are gone. Reconciliation does not expect their rows.
 CREATE TABLE dropped_partitions (
   dropped_partition_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   parent     text NOT NULL,

@@ -81,6 +81,46 @@ describe('listJobs', () => {
     expect(await list({ fromMs: -1e15, toMs: 1e15, limit: 1 })).toEqual([keyed]);
   });
 
+  it('finds queued jobs alone as it finds them among all, before and after a sweep', async () => {
+    const now = Date.now();
+    const ids: string[] = [];
+    for (let index = 0; index < 12; index++) {
+      const model = index % 2 === 0 ? 'embedder' : 'other';
+      const expiresAtMs = index % 4 < 2 ? now - 600_000 : now + 600_000;
+      const ended = index % 3 === 0 ? { state: 'succeeded' as const } : {};
+      ids.push(await record({ jobId: jobIdAt(now - 900_000 + index), model, expiresAtMs, ...ended }));
+    }
+    const queries: Partial<JobListQuery>[] = [
+      {},
+      { model: 'other' },
+      { class: 'batch' },
+      { apiKeyId: KEY_ID, limit: 3 },
+      { beforeJobId: ids[7] },
+      { fromMs: now - 900_000 + 2, toMs: now - 900_000 + 9 },
+    ];
+    const check = async (): Promise<void> => {
+      for (const query of queries) {
+        const among = await books.store.listJobs({
+          tenantId: 'acme',
+          limit: 100,
+          ...query,
+          states: ['queued', 'failed'],
+        });
+        const alone = await books.store.listJobs({
+          tenantId: 'acme',
+          limit: 100,
+          ...query,
+          states: ['queued', 'queued'],
+        });
+        expect(alone).toEqual(among);
+      }
+      expect(await list({ states: ['queued'] })).toHaveLength(8);
+    };
+    await check();
+    await books.store.expiredOpenHolds(100);
+    await check();
+  });
+
   it('reads only the partitions of the time asked for', async () => {
     const now = Date.now();
     const first = `${now.toString(16).padStart(12, '0')}`;
