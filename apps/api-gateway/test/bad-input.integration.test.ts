@@ -165,7 +165,7 @@ describe('a submission that is wrong', () => {
   it('more tokens than a limit ever holds are refused for good', async () => {
     const answer = await post(JSON.stringify({ ...good, input: Array(100).fill('x'.repeat(10_000)) }));
     problem(answer, { status: 400, code: 'exceeds_limit' });
-    expect(answer.body).toMatchObject({ limit: 'tokens-per-minute', requestedTokens: 1_000_000 });
+    expect(answer.body).toMatchObject({ limit: 'tokens-per-minute', requested: 1_000_000 });
     await nothingHappened();
   });
 

@@ -2,33 +2,22 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { acceptedMessageSchema, newJobId, type AcceptedMessage } from '@sluice/contracts';
-import { closeRedis, connectRedis, createQuota, redisReady } from '@sluice/quota';
+import { closeRedis, connectRedis, redisReady } from '@sluice/quota';
 import { createLogger } from '@sluice/runtime';
-import { createStore, type Store } from '@sluice/store';
 import { createFixture, createTenant, send, type Answer, type Fixture, type Gateway } from './gateway-fixture.js';
 
 const logger = createLogger({ app: 'test', level: 'silent' });
 let fixture: Fixture;
 let gateway: Gateway;
-let store: Store;
 let redis: ReturnType<typeof connectRedis>;
 
 beforeAll(async () => {
   fixture = await createFixture();
   gateway = await fixture.startGateway();
-  store = createStore({
-    url: fixture.environment['SLUICE_POSTGRES_URL'] ?? '',
-    applicationName: 'test',
-    poolSize: 2,
-    statementTimeoutMs: 5_000,
-    logger,
-  });
-  await store.start();
   redis = connectRedis({ url: fixture.environment['SLUICE_REDIS_URL'] ?? '', name: 'test', logger });
   await redisReady(redis, 5_000);
 }, 60_000);
 afterAll(async () => {
-  await store.stop();
   await closeRedis(redis);
   await fixture.close();
 });
@@ -44,8 +33,8 @@ function submit(
   return send(url, '/v1/jobs', { method: 'POST', body: JSON.stringify(body), key, headers });
 }
 
-/** Takes everything out of a queue. */
-async function drain(queue: string): Promise<readonly AcceptedMessage[]> {
+/** Takes everything out of a work queue, which no worker consumes here. */
+async function drain(queue = 'work.text.standard'): Promise<readonly AcceptedMessage[]> {
   const channel = await fixture.amqp.createChannel();
   const messages: AcceptedMessage[] = [];
   for (let got = await channel.get(queue, { noAck: true }); got; got = await channel.get(queue, { noAck: true })) {
@@ -74,7 +63,7 @@ describe('a submission', () => {
     expect(status).toBe(202);
     expect(headers.get('location')).toBe(`/v1/jobs/${job.id}`);
     expect(headers.get('ratelimit-policy')).toMatch(
-      /^"tokens-per-minute";q=2000000;w=60, "tokens-per-month";q=500000000;w=\d+$/,
+      /^"tokens-per-minute";q=2000000;qu="tokens";w=60, "tokens-per-month";q=500000000;qu="tokens";w=\d+$/,
     );
     expect(headers.get('ratelimit')).toMatch(
       /^"tokens-per-minute";r=1999978;t=1, "tokens-per-month";r=499999978;t=\d+$/,
@@ -85,12 +74,12 @@ describe('a submission', () => {
       model: 'guesslang',
       class: 'interactive',
       metadata: { team: 'search' },
-      reservation: { tokens: 22, inputTokens: 22, maxOutputTokens: 0 },
+      reservation: { tokens: 22, inputTokens: 22, maxOutputTokens: 0, amountNanoUsd: '0' },
     });
 
-    const [work, fact] = [await drain('work.text.interactive'), await drain('results')];
+    const work = await drain('work.text.interactive');
     expect(work).toHaveLength(1);
-    expect(fact).toEqual(work);
+    expect(await fixture.collector.recorded(job.id)).toEqual(work[0]);
     expect(work[0]).toMatchObject({ jobId: job.id, tenantId: 'shape', input: good.input, inputTokens: 22 });
 
     expect((await send(gateway.url, `/v1/jobs/${job.id}`, { key })).body).toEqual(job);
@@ -101,8 +90,7 @@ describe('a submission', () => {
     const key = await createTenant(gateway.url, 'several');
     const { body } = await submit(key, { model: 'guesslang', input: ['abc', 'défg'] });
     expect(body).toMatchObject({ reservation: { tokens: 3 + 5 } });
-    await drain('results');
-    await drain('work.text.standard');
+    await drain();
   });
 
   it('can be read by its own tenant only', async () => {
@@ -136,13 +124,15 @@ describe('limits', () => {
       status: 429,
       code: 'rate_limited',
       limit: 'tokens-per-minute',
-      requestedTokens: 9000,
+      scope: 'tenant',
+      unit: 'tokens',
+      requested: 9000,
     });
     expect(Number(refused.headers.get('retry-after'))).toBeGreaterThan(40);
     expect(refused.headers.get('ratelimit')).toMatch(
       /^"tokens-per-minute";r=1\d\d\d;t=\d+, "tokens-per-month";r=991000;/,
     );
-    expect(refused.headers.get('ratelimit-policy')).toMatch(/^"tokens-per-minute";q=10000;w=60, /);
+    expect(refused.headers.get('ratelimit-policy')).toMatch(/^"tokens-per-minute";q=10000;qu="tokens";w=60, /);
     expect(await monthly(key)).toEqual({ used: 0, held: 9_000 });
   });
 
@@ -175,10 +165,11 @@ describe('limits', () => {
         inputTokens: reservedTokens,
         maxOutputTokens: 0,
         reservedTokens,
+        reservedNanoUsd: 0,
         expiresAtMs: Date.now() + 3_600_000,
       },
     });
-    await store.recordFacts([
+    await fixture.collector.store.recordFacts([
       accepted(done, 500),
       accepted(open, 70),
       {
@@ -200,22 +191,22 @@ describe('limits', () => {
 describe('an Idempotency-Key', () => {
   it('gives the same job again and does not queue it twice', async () => {
     const key = await createTenant(gateway.url, 'again');
-    await drain('results');
+    await drain();
     const headers = { 'idempotency-key': randomUUID() };
     const first = await submit(key, good, headers);
     const second = await submit(key, good, headers);
     expect(second.status).toBe(202);
     expect(second.body).toEqual(first.body);
-    expect(await drain('results')).toHaveLength(1);
+    expect(await drain()).toHaveLength(1);
     expect(await monthly(key)).toEqual({ used: 0, held: 22 });
   });
 
   it('publishes the job again, under the same id, when nobody knows whether it is queued', async () => {
     const key = await createTenant(gateway.url, 'doubtful');
-    await drain('results');
+    await drain();
     const headers = { 'idempotency-key': randomUUID() };
     const first = await submit(key, good, headers);
-    const [fact] = await drain('results');
+    const [fact] = await drain();
     if (!fact) throw new Error('no fact was published');
     const job = `${fixture.environment['SLUICE_KEY_PREFIX']}:{doubtful}:job:${fact.jobId}`;
     const state = async (): Promise<string | undefined> => (await redis.get(job))?.split('\n')[0];
@@ -223,7 +214,7 @@ describe('an Idempotency-Key', () => {
     await redis.set(job, ((await redis.get(job)) ?? '').replace('queued', 'reserved'), 'KEEPTTL');
 
     expect((await submit(key, good, headers)).body).toEqual(first.body);
-    expect(await drain('results')).toEqual([fact]);
+    expect(await drain()).toEqual([fact]);
     while ((await state()) !== 'queued') await sleep(5);
     expect(await monthly(key)).toEqual({ used: 0, held: 22 });
   });
@@ -255,25 +246,17 @@ describe('an Idempotency-Key', () => {
 describe('waiting for a job', () => {
   it('answers as soon as it is settled', async () => {
     const key = await createTenant(gateway.url, 'waiting');
-    await drain('results');
+    await drain();
     const { body } = await submit(key);
-    const [fact] = await drain('results');
+    const [fact] = await drain();
     if (!fact) throw new Error('no fact was published');
     const waiting = send(gateway.url, `/v1/jobs/${fact.jobId}?wait=30`, { key });
 
-    const { input: _input, ...message } = fact;
-    const { inputTokens: _i, maxOutputTokens: _m, reservedTokens, expiresAtMs: _e, ...whose } = message;
+    const { jobId, tenantId, apiKeyId, model, class: jobClass, reservedTokens } = fact;
     const usage = { inputTokens: reservedTokens, outputTokens: 0, cachedTokens: 0 };
     const output = { task: 'text-classification' as const, classifications: [[{ label: 'py', score: 0.5 }]] };
-    await store.recordFacts([
-      { type: 'accepted', message },
-      {
-        type: 'completed',
-        message: { ...whose, state: 'succeeded', usage, output, attempt: 1, finishedAtMs: Date.now() },
-      },
-    ]);
-    const quota = createQuota({ redis, keyPrefix: fixture.environment['SLUICE_KEY_PREFIX'] ?? '', logger });
-    await quota.settle([{ tenantId: 'waiting', jobId: fact.jobId, tokens: reservedTokens, state: 'succeeded' }]);
+    const end = { state: 'succeeded' as const, usage, output, attempt: 1, finishedAtMs: Date.now() };
+    await fixture.complete({ jobId, tenantId, apiKeyId, model, class: jobClass, ...end });
 
     expect((await waiting).body).toMatchObject({ id: (body as { id: string }).id, state: 'succeeded', usage, output });
     expect(await monthly(key)).toEqual({ used: 22, held: 0 });
