@@ -100,6 +100,16 @@ describe('a submission that is wrong', () => {
       { status: 400, code: 'invalid_request', field: 'class' },
     ],
     [
+      'no time to live',
+      JSON.stringify({ ...good, expiresIn: 0 }),
+      { status: 400, code: 'invalid_request', field: 'expiresIn' },
+    ],
+    [
+      'a longer life than any job has',
+      JSON.stringify({ ...good, expiresIn: 3_601 }),
+      { status: 400, code: 'invalid_request', field: 'expiresIn' },
+    ],
+    [
       'a lone surrogate',
       '{"model":"guesslang","input":"\\ud800"}',
       { status: 400, code: 'invalid_request', field: 'input' },
