@@ -26,6 +26,14 @@ describe('acknowledgements', () => {
     expect(acknowledgements.frames([1, 3])).toEqual([{ tag: 3, multiple: true }]);
   });
 
+  it('knows up to which tag everything is settled, given back or not', () => {
+    const acknowledgements = createAcknowledgements();
+    acknowledgements.frames([1, 3]);
+    expect([0, 1, 2, 3].map((tag) => acknowledgements.settledUpTo(tag))).toEqual([true, true, false, false]);
+    acknowledgements.forget(2);
+    expect([3, 4].map((tag) => acknowledgements.settledUpTo(tag))).toEqual([true, false]);
+  });
+
   it('acknowledges exactly what was settled, whatever the order and the batches', () => {
     const order = fc.uniqueArray(fc.integer({ min: 1, max: 40 }), { minLength: 1, maxLength: 40 });
     fc.assert(

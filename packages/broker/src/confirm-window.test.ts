@@ -56,6 +56,26 @@ describe('confirm window', () => {
     expect(window.size).toBe(0);
   });
 
+  it('is settled when the broker has answered everything added before, past deadlines or not', async () => {
+    const window = createConfirmWindow({ deadlineMs: 1_000 });
+    const told: string[] = [];
+    const outcomes = [publish(window, 'a'), publish(window, 'b')];
+    void window.settled().then(() => told.push('both'));
+    outcomes.push(publish(window, 'c'));
+    jest.advanceTimersByTime(1_000);
+    await Promise.all(outcomes);
+    window.settle(2, false, true);
+    await Promise.resolve();
+    expect(told).toEqual([]);
+    window.settle(1, false, true);
+    await Promise.resolve();
+    expect(told).toEqual(['both']);
+    const rest = window.settled();
+    window.fail(undefined);
+    await rest;
+    await window.settled();
+  });
+
   it('is idle when every caller has an answer, even if the broker has not given it', async () => {
     const window = createConfirmWindow({ deadlineMs: 1_000 });
     const outcome = publish(window, 'a');

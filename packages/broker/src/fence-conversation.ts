@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { EventEmitter } from 'node:events';
 import { EXCHANGES, MESSAGE_TYPES, type MarkerMessage } from '@sluice/contracts';
+import { delay } from '@sluice/runtime';
+import { createBackoff } from './backoff.js';
 import { unavailable, UnroutableError } from './broker-errors.js';
 import { FENCE_TYPES, type Answer, type Question, type QuestionKind } from './fence-messages.js';
 import type { RegisteredMember } from './fence-registry.js';
@@ -9,6 +11,9 @@ import type { Publisher } from './publisher.js';
 
 /** After so long without an answer a member is asked again, because it may have lost the question or have gone. */
 const ASK_AGAIN_MS = 500;
+
+/** Before further markers are sent to collectors that have received none, because they have no room. */
+const NEXT_MARKERS = { firstMs: 5, maxMs: 200 };
 
 /** `gone`: the member's queue does not exist. */
 export type Reply = Answer | 'gone';
@@ -104,33 +109,32 @@ export function beginConversation({ inbox, publisher, signal }: ConversationOpti
     collectors: readonly RegisteredMember[],
     checkMembers: () => Promise<void>,
   ): Promise<void> {
-    const sent: string[] = [];
-    const receivers = (): Set<string> => new Set(sent.flatMap((marker) => [...answersTo(marker).keys()]));
-    const missing = (): readonly RegisteredMember[] => {
-      const known = receivers();
-      return collectors.filter(({ memberId }) => !known.has(memberId));
-    };
-    while (missing().length > 0) {
-      // n.b. the broker chooses who receives each: with idle collectors, one after the other.
-      const markers: readonly MarkerMessage[] = missing().map(() => ({ fenceId: nextId(), replyTo: replyTo ?? '' }));
-      sent.push(...markers.map(({ fenceId }) => fenceId));
+    let missing = collectors;
+    const backoff = createBackoff(NEXT_MARKERS);
+    while (missing.length > 0) {
+      // n.b. the broker chooses who receives each: collectors that have room, one after the other.
+      const markers: readonly MarkerMessage[] = missing.map(() => ({ fenceId: nextId(), replyTo: replyTo ?? '' }));
       for (const body of markers) await send(EXCHANGES.results, 'fence', { type: MESSAGE_TYPES.marker, body });
-      const over = (): boolean => missing().length === 0 || sent.every((marker) => answersTo(marker).size > 0);
-      for (await holds(over); !over(); await holds(over)) {
+      const received = (): boolean => markers.every(({ fenceId }) => answersTo(fenceId).size > 0);
+      for (await holds(received); !received(); await holds(received)) {
         check();
         await checkMembers();
       }
+      const receivers = new Set(markers.flatMap(({ fenceId }) => [...answersTo(fenceId).keys()]));
+      missing = missing.filter(({ memberId }) => !receivers.has(memberId));
+      if (missing.length > 0) await delay(backoff.next(), signal);
     }
   }
 
+  /** From now on answers to it are kept. */
   function nextId(): string {
-    return `${id}:${++messages}`;
+    const next = `${id}:${++messages}`;
+    answers.set(next, new Map());
+    return next;
   }
 
-  function answersTo(messageId: string): Map<string, Answer> {
-    const known = answers.get(messageId) ?? new Map<string, Answer>();
-    answers.set(messageId, known);
-    return known;
+  function answersTo(messageId: string): ReadonlyMap<string, Answer> {
+    return answers.get(messageId) ?? new Map<string, Answer>();
   }
 
   return {

@@ -26,7 +26,10 @@ describe('a delivery', () => {
   );
 
   it('has empty texts for properties that are absent or of another type', () => {
-    expect(toDelivery(message({ type: 7 }), 'q')).toMatchObject({ type: '', messageId: '', headers: {}, attempt: 1 });
+    expect(toDelivery(message({ type: 7 }), 'q')).toMatchObject({
+      ...{ type: '', messageId: '', userId: '', replyTo: '', correlationId: '' },
+      ...{ headers: {}, attempt: 1 },
+    });
   });
 
   it('keeps the headers of its sender in a copy, and none of the broker', () => {
@@ -61,6 +64,34 @@ describe('a settlement', () => {
     const copy = copyOf(delivery({ [HEADERS.attempt]: 2, tenant: 't' }), retry(1), { retryTiers: RETRY_TIERS });
     expect(copy).toMatchObject({ exchange: 'retry.5s', routingKey: 'text.standard', messageId: 'm1' });
     expect(copy.headers).toEqual({ tenant: 't', [HEADERS.attempt]: 3 });
+  });
+
+  it('of retry waits between four fifths of the delay of its tier and all of it', () => {
+    const expirations = [0, 0.5, 0.999_999].map(
+      (share) => copyOf(delivery(), retry(30_000), { retryTiers: RETRY_TIERS, random: () => share }).expirationMs,
+    );
+    expect(expirations).toEqual([24_000, 27_000, 30_000]);
+    expect(copyOf(delivery(), dead('expired'), { retryTiers: RETRY_TIERS }).expirationMs).toBeUndefined();
+  });
+
+  it.each([retry(1), dead('invalid_request')])(
+    'of %j keeps who sent it and where an answer is wanted',
+    (settlement) => {
+      const properties = {
+        userId: 'billing',
+        replyTo: 'answers',
+        correlationId: 'c1',
+        headers: { 'x-user-id': 'admin' },
+      };
+      const copy = copyOf(toDelivery(message(properties), 'ingest'), settlement, { retryTiers: RETRY_TIERS });
+      expect(copy).toMatchObject({ replyTo: 'answers', correlationId: 'c1', headers: { 'x-user-id': 'billing' } });
+      expect(copy).not.toHaveProperty('userId');
+    },
+  );
+
+  it('never takes the word of a header for who sent the message', () => {
+    const copy = copyOf(delivery({ 'x-user-id': 'admin' }), dead('x'), { retryTiers: RETRY_TIERS });
+    expect(copy.headers).not.toHaveProperty('x-user-id');
   });
 
   it('of dead becomes a copy that says why and where', () => {
