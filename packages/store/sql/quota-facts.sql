@@ -28,12 +28,16 @@ measures AS MATERIALIZED (
 -- Of a rate, what is recent is read from the ledger, exact to the millisecond; what is older from the roll-up.
 rates AS MATERIALIZED (
   SELECT
-    m.*,
-    floor(extract(epoch FROM now()) * 1000) AS now_ms,
+    position,
+    scope,
+    unit,
+    max::float8 AS max,
+    window_ms::float8 AS window_ms,
+    floor(extract(epoch FROM now()) * 1000)::float8 AS now_ms,
     usage_bucket(now()) - interval '15 minutes' AS recent_at,
-    extract(epoch FROM usage_bucket(now()) - interval '15 minutes') * 1000 AS recent_ms
-  FROM measures m
-  WHERE m.window_ms IS NOT NULL
+    (extract(epoch FROM usage_bucket(now()) - interval '15 minutes') * 1000)::float8 AS recent_ms
+  FROM measures
+  WHERE window_ms IS NOT NULL
 ),
 -- Whole buckets come from the roll-up, what lies before and after them from the ledger itself, as do the last minutes of
 -- rates (position 0). The ledger has no index by tenant: its rows of a span are read only when the roll-up says that the
@@ -109,82 +113,88 @@ holds AS MATERIALIZED (
   ) AS terminal ON true
   WHERE terminal.ended IS NULL
 ),
--- What took from the buckets of rates and when. A roll-up row counts as of the end of its 15 minutes.
+-- What took from the buckets of rates and when. A roll-up row counts as of the end of its 15 minutes. float8 is exact here:
+-- units times windows in milliseconds stay below 2^53, and it is much faster than numeric.
 takings AS MATERIALIZED (
   SELECT
-    extract(epoch FROM u.bucket + interval '15 minutes') * 1000 AS at_ms, u.api_key_id, u.model, u.jobs,
-    u.input_tokens + u.output_tokens AS tokens, u.amount_nano_usd AS nano_usd, u.overage_tokens, u.overage_nano_usd,
-    true AS is_roll_up
+    (extract(epoch FROM u.bucket + interval '15 minutes') * 1000)::float8 AS at_ms, true AS is_before, u.api_key_id, u.model,
+    u.jobs::float8 AS jobs, (u.input_tokens + u.output_tokens)::float8 AS tokens, u.amount_nano_usd::float8 AS nano_usd,
+    u.overage_tokens::float8 AS overage_tokens, u.overage_nano_usd::float8 AS overage_nano_usd
   FROM (SELECT DISTINCT recent_at FROM rates) AS r
   JOIN usage_15m u ON u.tenant_id = $1 AND u.bucket >= r.recent_at - interval '1 day' AND u.bucket < r.recent_at
   UNION ALL
   SELECT
-    extract(epoch FROM job_at) * 1000, api_key_id, model, jobs, tokens, nano_usd, overage_tokens, overage_nano_usd, false
+    (extract(epoch FROM job_at) * 1000)::float8, false, api_key_id, model, jobs, tokens, nano_usd, overage_tokens,
+    overage_nano_usd
   FROM entries
   WHERE position = 0
   UNION ALL
-  SELECT accepted_at_ms, api_key_id, model, 1, reserved_tokens, reserved_nano_usd, 0, 0, false FROM holds
+  SELECT h.accepted_at_ms, h.accepted_at_ms < r.recent_ms, h.api_key_id, h.model, 1, h.reserved_tokens, h.reserved_nano_usd, 0, 0
+  FROM (SELECT DISTINCT recent_ms FROM rates) AS r
+  CROSS JOIN holds h
 ),
--- The same for each rate and subject, in units × window_ms, so that all numbers are whole.
-rate_takings AS MATERIALIZED (
+-- For each scope and subject, at each moment of the recent part and of what was before: what was taken since.
+since AS MATERIALIZED (
   SELECT
-    r.position,
-    CASE r.scope WHEN 'tenant' THEN '' WHEN 'apiKey' THEN t.api_key_id::text ELSE t.model END AS subject,
-    least(t.at_ms, r.now_ms) AS at_ms,
-    -- A bucket that ends where the recent part begins is part of what was before.
-    t.is_roll_up OR t.at_ms < r.recent_ms AS is_before,
-    CASE r.unit WHEN 'requests' THEN t.jobs WHEN 'tokens' THEN t.tokens ELSE t.nano_usd END * r.window_ms::numeric AS taken,
-    CASE r.unit WHEN 'requests' THEN 0 WHEN 'tokens' THEN t.overage_tokens ELSE t.overage_nano_usd END
-      * r.window_ms::numeric AS overage
+    s.scope, t.subject, t.is_before, t.at_ms, sum(t.jobs) OVER later AS jobs, sum(t.tokens) OVER later AS tokens,
+    sum(t.nano_usd) OVER later AS nano_usd, sum(t.overage_tokens) OVER later AS overage_tokens,
+    sum(t.overage_nano_usd) OVER later AS overage_nano_usd
+  FROM (SELECT DISTINCT scope FROM rates) AS s
+  CROSS JOIN LATERAL (
+    SELECT
+      CASE s.scope WHEN 'tenant' THEN '' WHEN 'apiKey' THEN api_key_id::text ELSE model END COLLATE "C" AS subject, takings.*
+    FROM takings
+  ) AS t
+  WINDOW later AS (PARTITION BY s.scope, t.subject, t.is_before ORDER BY t.at_ms DESC)
+),
+-- The backlog of a bucket is the most that was taken since any moment beyond what came back since then. In units times
+-- window_ms, so that all numbers are whole.
+peaks AS MATERIALIZED (
+  SELECT r.position, s.*
   FROM rates r
-  CROSS JOIN takings t
-),
--- The backlog of a bucket is the most that was taken since any moment beyond what came back since then. Before the recent
--- part it is known to 15 minutes only, so it is bounded by what admission allows as well: max, and what overage added.
-before AS (
-  SELECT
-    position,
-    subject,
-    greatest(0, least(max(taken - refilled), max(full_bucket) + greatest(0, max(overage - refilled)))) AS taken,
-    greatest(0, max(overage - refilled)) AS overage
-  FROM (
+  -- n.b. one hash aggregate for each rate: sorting all of them at once by rate and subject takes longer than all the rest.
+  CROSS JOIN LATERAL (
     SELECT
-      t.position,
-      t.subject,
-      r.max * r.window_ms::numeric AS full_bucket,
-      r.max * (r.recent_ms - t.at_ms) AS refilled,
-      sum(t.taken) OVER since AS taken,
-      sum(t.overage) OVER since AS overage
-    FROM rate_takings t
-    JOIN rates r USING (position)
-    WHERE t.is_before
-    WINDOW since AS (PARTITION BY t.position, t.subject ORDER BY t.at_ms DESC)
-  ) AS moments
-  GROUP BY position, subject
-),
-backlogs AS (
-  SELECT
-    position,
-    subject,
-    greatest(0, max(taken - refilled)) / max(window_ms) AS used,
-    least(greatest(0, max(taken - refilled)), greatest(0, max(overage - refilled))) / max(window_ms) AS overage
-  FROM (
-    SELECT
-      t.position,
-      t.subject,
-      r.window_ms,
-      r.max * (r.now_ms - t.at_ms) AS refilled,
-      sum(t.taken) OVER since AS taken,
-      sum(t.overage) OVER since AS overage
+      subject, is_before, max(units) AS units, max(overage) AS overage, max(units - refilled) AS units_peak,
+      max(overage - refilled) AS overage_peak
     FROM (
-      SELECT position, subject, at_ms, taken, overage FROM rate_takings WHERE NOT is_before
-      UNION ALL
-      SELECT b.position, b.subject, r.recent_ms, b.taken, b.overage FROM before b JOIN rates r USING (position)
-    ) AS t
+      SELECT
+        subject,
+        is_before,
+        r.window_ms * CASE r.unit WHEN 'requests' THEN jobs WHEN 'tokens' THEN tokens ELSE nano_usd END AS units,
+        r.window_ms * CASE r.unit WHEN 'requests' THEN 0 WHEN 'tokens' THEN overage_tokens ELSE overage_nano_usd END AS overage,
+        -- A job whose time has not come by this clock counts as one of now.
+        r.max * greatest(0, CASE WHEN is_before THEN r.recent_ms ELSE r.now_ms END - at_ms) AS refilled
+      FROM since
+      WHERE since.scope = r.scope
+    ) AS moments
+    GROUP BY subject, is_before
+  ) AS s
+),
+-- What was lacking before the recent part is known to 15 minutes only, so it is bounded by what admission allows as well:
+-- max, and what overage added.
+backlogs AS (
+  SELECT position, subject, used / window_ms AS used, least(used, overage) / window_ms AS overage
+  FROM (
+    SELECT
+      r.position,
+      subject,
+      r.window_ms,
+      greatest(
+        0,
+        now.units_peak,
+        greatest(0, least(coalesce(before.units_peak, 0), r.max * r.window_ms + greatest(0, before.overage_peak)))
+          + coalesce(now.units, 0) - r.max * (r.now_ms - r.recent_ms)
+      ) AS used,
+      greatest(
+        0,
+        now.overage_peak,
+        greatest(0, before.overage_peak) + coalesce(now.overage, 0) - r.max * (r.now_ms - r.recent_ms)
+      ) AS overage
+    FROM (SELECT * FROM peaks WHERE NOT is_before) AS now
+    FULL JOIN (SELECT * FROM peaks WHERE is_before) AS before USING (position, subject)
     JOIN rates r USING (position)
-    WINDOW since AS (PARTITION BY t.position, t.subject ORDER BY t.at_ms DESC)
-  ) AS moments
-  GROUP BY position, subject
+  ) AS b
 ),
 amounts AS (
   SELECT
