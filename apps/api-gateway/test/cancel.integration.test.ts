@@ -1,0 +1,160 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import {
+  cancelMessageSchema,
+  EXCHANGES,
+  NO_USAGE,
+  newJobId,
+  type AcceptedMessage,
+  type CompletedMessage,
+} from '@sluice/contracts';
+import { createFixture, createTenant, send, type Answer, type Fixture, type Gateway } from './gateway-fixture.js';
+
+let fixture: Fixture;
+let gateway: Gateway;
+let other: Gateway;
+
+beforeAll(async () => {
+  fixture = await createFixture();
+  [gateway, other] = await Promise.all([fixture.startGateway(), fixture.startGateway()]);
+}, 60_000);
+afterAll(() => fixture.close());
+
+/** A recorded job of a tenant of its own. */
+async function submit(tenantId: string): Promise<{ key: string; path: string; fact: AcceptedMessage }> {
+  const key = await createTenant(gateway.url, tenantId);
+  const body = JSON.stringify({ model: 'guesslang', input: 'print("hello, world")\n' });
+  const accepted = await send(gateway.url, '/v1/jobs', { method: 'POST', key, body });
+  const { id } = accepted.body as { id: string };
+  return { key, path: `/v1/jobs/${id}`, fact: await fixture.collector.recorded(id) };
+}
+
+function cancel(key: string, path: string, url = gateway.url): Promise<Answer> {
+  return send(url, path, { method: 'DELETE', key });
+}
+
+function endOf(fact: AcceptedMessage, rest: Pick<CompletedMessage, 'state' | 'usage'>): CompletedMessage {
+  const { jobId, tenantId, apiKeyId, model, reservedTokens, reservedNanoUsd } = fact;
+  const account = { jobId, tenantId, apiKeyId, model, class: fact.class, reservedTokens, reservedNanoUsd };
+  return { ...account, ...rest, attempt: 1, finishedAtMs: Date.now() };
+}
+
+function ends({ jobId }: AcceptedMessage): readonly CompletedMessage[] {
+  return fixture.collector.completed.filter((message) => message.jobId === jobId);
+}
+
+async function held(key: string): Promise<number> {
+  const { body } = await send(gateway.url, '/v1/quota', { key });
+  return (body as { limits: { held: number }[] }).limits.reduce((sum, limit) => sum + limit.held, 0);
+}
+
+/** Stands for a worker that is told of a cancellation, and does `work` then. */
+async function worker(work: () => Promise<void> | void): Promise<{ close(): Promise<void> }> {
+  const channel = await fixture.amqp.createChannel();
+  const { queue } = await channel.assertQueue('', { exclusive: true });
+  await channel.bindQueue(queue, EXCHANGES.cancellations, '');
+  await channel.consume(
+    queue,
+    (message) => {
+      if (!message) return;
+      cancelMessageSchema.parse(JSON.parse(message.content.toString()));
+      void work();
+    },
+    { noAck: true },
+  );
+  return channel;
+}
+
+describe('DELETE of a job', () => {
+  it('that no worker has ends it unbilled and gives back what it held', async () => {
+    const { key, path, fact } = await submit('queued');
+    expect(await held(key)).toBeGreaterThan(0);
+    const { status, body } = await cancel(key, path);
+    expect(status).toBe(200);
+    expect(body).toMatchObject({ id: fact.jobId, state: 'canceled', usage: NO_USAGE, amountNanoUsd: '0' });
+    expect(ends(fact)).toMatchObject([{ state: 'canceled', reservedTokens: fact.reservedTokens, attempt: 1 }]);
+    expect(await held(key)).toBe(0);
+  });
+
+  it('can be repeated', async () => {
+    const { key, path, fact } = await submit('repeated');
+    const first = await cancel(key, path);
+    expect(await cancel(key, path, other.url)).toMatchObject({ status: 200, body: first.body });
+    expect(ends(fact)).toHaveLength(1);
+  });
+
+  it('may come to two gateways at once', async () => {
+    const { key, path } = await submit('twice');
+    const answers = await Promise.all([cancel(key, path), cancel(key, path, other.url)]);
+    expect(answers.map(({ status }) => status)).toEqual([200, 200]);
+    expect(await held(key)).toBe(0);
+  });
+
+  it('leaves the end to the worker that answers, with what was used', async () => {
+    const { key, path, fact } = await submit('answered');
+    const usage = { inputTokens: 5, outputTokens: 0, cachedTokens: 0 };
+    const channel = await worker(() => fixture.complete(endOf(fact, { state: 'canceled', usage })));
+    const { status, body } = await cancel(key, path);
+    await channel.close();
+    expect([status, body]).toMatchObject([200, { state: 'canceled', usage }]);
+    expect(ends(fact)).toHaveLength(1);
+  });
+
+  it('is refused when the worker was done before it heard of it', async () => {
+    const { key, path, fact } = await submit('too-late');
+    const usage = { inputTokens: 22, outputTokens: 0, cachedTokens: 0 };
+    const channel = await worker(() => fixture.complete(endOf(fact, { state: 'succeeded', usage })));
+    const { status, body } = await cancel(key, path);
+    await channel.close();
+    expect([status, body]).toMatchObject([409, { code: 'job_ended', state: 'succeeded' }]);
+  });
+
+  it('of a running job is under way until its worker answers', async () => {
+    const { key, path, fact } = await submit('running');
+    await fixture.collector.quota.running([fact]);
+    expect((await send(gateway.url, path, { key })).body).toMatchObject({ state: 'running' });
+    const { status, body } = await cancel(key, path);
+    expect([status, body]).toMatchObject([202, { id: fact.jobId, state: 'running' }]);
+    expect(ends(fact)).toEqual([]);
+
+    await fixture.complete(
+      endOf(fact, { state: 'canceled', usage: { inputTokens: 7, outputTokens: 0, cachedTokens: 0 } }),
+    );
+    expect((await send(gateway.url, `${path}?wait=10`, { key })).body).toMatchObject({ state: 'canceled' });
+    expect((await cancel(key, path)).body).toMatchObject({ state: 'canceled', usage: { inputTokens: 7 } });
+  });
+
+  it('is answered by 202 while the end is not recorded', async () => {
+    const { key, path, fact } = await submit('unrecorded');
+    fixture.collector.holdBack();
+    const { status, body } = await cancel(key, path);
+    fixture.collector.release();
+    expect([status, body]).toMatchObject([202, { id: fact.jobId, state: 'queued' }]);
+    expect((await send(gateway.url, `${path}?wait=10`, { key })).body).toMatchObject({ state: 'canceled' });
+  });
+
+  it.each(['succeeded', 'failed', 'expired'] as const)('that has %s is refused', async (state) => {
+    const { key, path, fact } = await submit(`ended-${state}`);
+    await fixture.complete(endOf(fact, { state, usage: NO_USAGE }));
+    await send(gateway.url, `${path}?wait=10`, { key });
+    const { status, body } = await cancel(key, path);
+    expect([status, body]).toMatchObject([409, { code: 'job_ended', state, detail: `The job has ${state} already.` }]);
+    expect(ends(fact)).toHaveLength(1);
+  });
+
+  it('of another tenant, of nobody, and of what is no id is 404', async () => {
+    const { path, fact } = await submit('mine');
+    const key = await createTenant(gateway.url, 'theirs');
+    for (const wrong of [path, `/v1/jobs/${newJobId()}`, '/v1/jobs/1', `${path}%00`]) {
+      expect(await cancel(key, wrong)).toMatchObject({ status: 404, body: { code: 'job_not_found' } });
+    }
+    expect(ends(fact)).toEqual([]);
+  });
+
+  it('without a key, or with a query, is refused', async () => {
+    const { key, path } = await submit('strict');
+    expect((await send(gateway.url, path, { method: 'DELETE' })).status).toBe(401);
+    expect((await cancel(key, `${path}?force=true`)).body).toMatchObject({ status: 400, errors: [{ field: 'force' }] });
+    const options = await send(gateway.url, path, { method: 'OPTIONS' });
+    expect(options.headers.get('allow')).toBe('GET, HEAD, DELETE, OPTIONS');
+  });
+});
