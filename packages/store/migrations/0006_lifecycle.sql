@@ -201,6 +201,21 @@ CREATE TABLE dropped_partitions (
   dropped_at timestamptz NOT NULL DEFAULT now()
 );
 
+-- A fact of a month that is gone may have been recorded in it: nothing can tell any more, and it would be billed twice.
+CREATE FUNCTION refuse_dropped_month() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF EXISTS (
+    SELECT FROM dropped_partitions d WHERE d.parent = 'ledger' AND NEW.job_at >= d.from_at AND NEW.job_at < d.to_at
+  ) THEN
+    RAISE EXCEPTION 'the ledger of that month was dropped, so % cannot be recorded', NEW.job_id
+      USING ERRCODE = 'restrict_violation';
+  END IF;
+  RETURN NEW;
+END;
+$$;
+CREATE TRIGGER ledger_month_not_dropped BEFORE INSERT ON ledger_default
+  FOR EACH ROW EXECUTE FUNCTION refuse_dropped_month();
+
 CREATE VIEW v_partitions AS
 SELECT
   p.relname::text AS parent,

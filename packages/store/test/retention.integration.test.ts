@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { PassThrough, Writable } from 'node:stream';
 import { describe, expect, it } from '@jest/globals';
-import { PARTITIONED_TABLES, PartitionError } from '../src/index.js';
+import { PARTITIONED_TABLES, PartitionError, RecordError } from '../src/index.js';
 import { accepted, completed, jobIdAt, useBooks } from './support.js';
 
 const books = useBooks();
@@ -140,6 +140,23 @@ describe('dropPartition', () => {
     expect(await books.query('SELECT sum(jobs)::int AS jobs FROM usage_15m')).toEqual([{ jobs: 4 }]);
     expect((await books.store.reconcile()).filter(({ rows: found }) => found > 0)).toEqual([]);
     await expect(books.store.dropPartition(NAMES.ledger, { expectedRows: 8 })).rejects.toThrow('no such partition');
+  });
+
+  it('lets no fact of a month whose ledger is gone be recorded, and so billed, again', async () => {
+    const [jobId = ''] = await recordMonth(2);
+    await drop(NAMES.jobs);
+    await drop(NAMES.ledger);
+    const recent = jobIdAt(Date.now());
+    const recording = books.store.recordFacts([
+      accepted({ jobId }),
+      completed({ jobId }),
+      completed({ jobId: recent }),
+    ]);
+    await expect(recording).rejects.toBeInstanceOf(RecordError);
+    await expect(recording).rejects.toMatchObject({ failures: [{ jobId }, { jobId }] });
+    expect(await books.query('SELECT sum(jobs)::int AS jobs FROM usage_15m')).toEqual([{ jobs: 3 }]);
+    const elsewhere = jobIdAt(MONTH_MS - 1);
+    await books.store.recordFacts([accepted({ jobId: elsewhere }), completed({ jobId: elsewhere })]);
   });
 
   it('refuses when rows were added after the export', async () => {
