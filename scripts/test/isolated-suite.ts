@@ -10,6 +10,8 @@ import { newSecrets, startSuite, type Suite, type SuiteOptions } from '../src/su
 
 export interface Isolated {
   readonly database: pg.Client;
+  /** `SLUICE_POSTGRES_URL` and so on of its own. */
+  readonly environment: Readonly<Record<string, string>>;
   /** Starts the three apps on this file's own database, vhost and key prefix. */
   start(options?: Partial<SuiteOptions>): Promise<Suite>;
   /** Empties Redis as far as this file uses it, at one moment, like FLUSHALL or an empty replica. */
@@ -43,6 +45,7 @@ export async function isolate(): Promise<Isolated> {
   };
   return {
     database: client,
+    environment,
     async start(options = {}) {
       const suite = await startSuite({ environment, directory, secrets, ...options });
       suites.push(suite);
