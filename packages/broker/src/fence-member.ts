@@ -30,7 +30,10 @@ export interface FenceMemberOptions {
   readonly memberId: string;
   readonly role: FenceRole;
   readonly registry: FenceRegistry;
-  /** Of a gateway: resolves when every admission in flight at the call is over: published with an answer, or never. */
+  /**
+   * Of a gateway: resolves when every admission in flight at the call is over and `Publisher.barrier` has resolved after
+   * that. An admission is in flight from its reserve to the end of its publish; n.b. never while it waits for a fence.
+   */
   readonly onDrain?: () => Promise<void>;
   /** Of a collector: `Consumer.barrier`. */
   readonly barrier?: () => Promise<void>;

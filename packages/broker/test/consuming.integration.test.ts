@@ -8,9 +8,10 @@ import {
   createPublisher,
   dead,
   retry,
+  USER_ID_HEADER,
   type Delivery,
 } from '../src/index.js';
-import { job, logger, openBench, signal, take, until, type Bench } from './support.js';
+import { job, logger, openBench, QUICK_TIER, signal, take, until, type Bench } from './support.js';
 
 describe('consuming', () => {
   let bench: Bench;
@@ -94,6 +95,34 @@ describe('consuming', () => {
       body: job(pool, 'again').body,
     });
     expect(seen[2]?.headers).toMatchObject({ traceparent: '00-1' });
+  });
+
+  it('brings a retry back without an end of its own, so that it may wait for a worker as long as it must', async () => {
+    const pool = await bench.pool();
+    await bench.publisher.publish({ ...job(pool, 'spread'), exchange: QUICK_TIER.name, expirationMs: 20 });
+    const { properties } = await take(bench.inspect, `work.${pool}.standard`);
+    expect(properties.messageId).toBe('spread');
+    expect(properties.expiration).toBeUndefined();
+  });
+
+  it('moves a dead submission with its sender, whom the broker vouches for, and where the answer goes', async () => {
+    const userId = decodeURIComponent(new URL(bench.url).username);
+    const seen: Delivery[] = [];
+    await bench.consumer('ingest', {
+      prefetch: 1,
+      handler: async (delivery) => {
+        seen.push(delivery);
+        return dead('invalid_request');
+      },
+    });
+    bench.inspect.publish('ingest', 'any', Buffer.from('{}'), { userId, replyTo: 'answers', correlationId: 'c1' });
+    const { properties } = await take(bench.inspect, 'dead');
+    expect(seen[0]).toMatchObject({ userId, replyTo: 'answers', correlationId: 'c1' });
+    expect(properties).toMatchObject({
+      replyTo: 'answers',
+      correlationId: 'c1',
+      headers: { [USER_ID_HEADER]: userId },
+    });
   });
 
   it('moves a dead message with its reason and where it was', async () => {

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import { createFenceMember, type Fence } from '../src/index.js';
+import type { Channel } from 'amqplib';
+import { createFenceMember, type BrokerConnection, type Fence } from '../src/index.js';
 import { fact, openFenceFixture, type FenceFixture } from './fence-fixture.js';
 import { logger, openBench, openWire, outcome, signal, until, type Bench } from './support.js';
 
@@ -31,12 +32,12 @@ describe('a fence', () => {
   }
 
   it('has passed when everything that two gateways published before is recorded by two collectors', async () => {
-    const gateways = [await fixture.gateway(), await fixture.gateway()];
+    const [even, odd] = [await fixture.gateway(), await fixture.gateway()];
     for (const prefetch of [1, 10]) await fixture.collector({ prefetch });
     const fence = await fixture.fence();
     for (let round = 0; round < 10; round++) {
       const ids = Array.from({ length: 40 }, () => randomUUID());
-      const admissions = ids.map((id, index) => gateways[index % 2]?.admit(id));
+      const admissions = ids.map((id, index) => (index % 2 === 0 ? even : odd).admit(id));
       await fence.pass();
       expect(ids.filter((id) => !fixture.recorded.has(id))).toEqual([]);
       await Promise.all(admissions);
@@ -142,7 +143,6 @@ describe('a fence', () => {
       const { done, passed } = passing(await fixture.fence());
       await asked.promise;
       if (what === 'connection') wire.cut();
-      // The broker cancels the consumer of a deleted queue; the publisher keeps the fact, as a retry tier would.
       else await loseChannel(collector.connection);
       await until(() => deliveries.length === 2);
       await roundTrips();
@@ -163,9 +163,9 @@ describe('a fence', () => {
     await fixture.gateway({ url: wire.url });
     await fixture.collector({
       url: wire.url,
-      async before() {
+      async before(_, lost) {
         held.resolve();
-        await new Promise(() => undefined);
+        await new Promise((resolve) => lost.addEventListener('abort', resolve, { once: true }));
       },
     });
     const id = await gateway.admit();
@@ -261,11 +261,11 @@ describe('a fence', () => {
   });
 
   it('is not waited for once it is stopped, and refuses to pass', async () => {
-    const asked = signal();
+    const [asked, over] = [signal(), signal()];
     await fixture.gateway({
       async onDrain() {
         asked.resolve();
-        await new Promise(() => undefined);
+        await over.promise;
       },
     });
     const fence = await fixture.fence();
@@ -274,23 +274,23 @@ describe('a fence', () => {
     await fence.stop();
     expect(await ended).toBe('quota_unavailable');
     expect(await outcome(fence.pass())).toBe('quota_unavailable');
-    bench.inspect.sendToQueue('results', Buffer.from('{}'));
-  }, 20_000);
+    over.resolve();
+  });
 
   it('starts and stops over and over while members come and go', async () => {
     const gateway = await fixture.gateway();
     for (let round = 0; round < 5; round++) {
-      const inner = openFenceFixture(bench);
       const fence = await fixture.fence();
       const { member, consumer } = await fixture.collector();
       const passed = outcome(fence.pass());
-      const id = await gateway.admit();
+      await gateway.admit();
       if (round % 2 === 0) expect(await passed).toBe('resolved');
       await consumer.stop();
       await Promise.all([member.stop(), fence.stop()]);
       await passed;
-      expect(inner.recorded.has(id)).toBe(false);
     }
+    await fixture.collector();
+    await (await fixture.fence()).pass();
   });
 
   describe('member', () => {
@@ -342,15 +342,12 @@ describe('a fence', () => {
     });
   });
 
-  async function loseChannel(connection: Parameters<typeof openModel>[0]): Promise<void> {
-    const model = await openModel(connection);
-    // The channels of a connection by number; the consumer's is the last that was opened.
-    const { channels } = (model as unknown as { connection: { channels: ({ channel: unknown } | null)[] } }).connection;
-    const channel = channels.filter((slot) => slot !== null).at(-1)?.channel as { emit: unknown } | undefined;
-    (channel as unknown as { ack: (message: unknown) => void }).ack({ fields: { deliveryTag: 4_711 } });
-  }
-
-  function openModel(connection: { open(signal: AbortSignal): Promise<unknown> }): Promise<unknown> {
-    return connection.open(new AbortController().signal);
+  /** Makes the broker close the channel that was opened last on a connection: a collector's consumer. */
+  async function loseChannel(connection: BrokerConnection): Promise<void> {
+    const model = await connection.open(new AbortController().signal);
+    // n.b. amqplib keeps no public list of channels.
+    const { channels } = model.connection as unknown as { channels: readonly ({ channel: Channel } | null)[] };
+    const last = channels.filter((slot) => slot !== null).at(-1)?.channel;
+    last?.ack({ fields: { deliveryTag: 4_711 } } as Parameters<Channel['ack']>[0]); // 406 unknown delivery tag
   }
 });

@@ -6,7 +6,8 @@ import { promisify } from 'node:util';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { startLocalServices, type LocalServices } from '@sluice/local-services';
 import { ack, createBrokerConnection, createPublisher } from '../src/index.js';
-import { job, logger, openBenchOn, outcome, until, type Bench } from './support.js';
+import { openFenceFixture } from './fence-fixture.js';
+import { job, logger, openBenchOn, outcome, signal, until, type Bench } from './support.js';
 
 const run = promisify(execFile);
 
@@ -118,6 +119,26 @@ describe('an outage of the broker', () => {
     await until(() => confirmed.every((id) => seen.has(id)));
     expect(withOutcome('broker_unavailable').filter((id) => seen.has(id))).toEqual([]);
     await until(() => consumer.inFlight === 0);
+  }, 60_000);
+
+  it('lets a fence pass when the broker was killed meanwhile and is back', async () => {
+    const { registry, recorded, ...fixture } = openFenceFixture(bench);
+    const asked = signal();
+    const over = signal();
+    const gateway = await fixture.gateway();
+    await fixture.collector();
+    await fixture.collector({ onPass: () => asked.resolve(), before: () => over.promise });
+    const ids = await Promise.all(Array.from({ length: 20 }, () => gateway.admit()));
+    const passed = (await fixture.fence(50_000)).pass();
+    await asked.promise;
+    await services.servers.rabbitmq.kill();
+    await until(() => !gateway.member.ready);
+    await services.servers.rabbitmq.restart();
+    over.resolve();
+    await passed;
+    expect(ids.filter((id) => !recorded.has(id))).toEqual([]);
+    expect(registry.rows.size).toBe(3);
+    await until(() => gateway.member.ready);
   }, 60_000);
 
   /** Runs `rabbitmqctl` as the broker's own environment says. */

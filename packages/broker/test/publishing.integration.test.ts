@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { createBrokerConnection, createPublisher } from '../src/index.js';
-import { job, logger, openBench, outcome, take, until, type Bench } from './support.js';
+import { job, logger, openBench, openWire, outcome, take, until, type Bench } from './support.js';
 
 describe('publishing', () => {
   let bench: Bench;
@@ -24,6 +24,85 @@ describe('publishing', () => {
       headers: { traceparent: '00-1', 'x-attempt': 2 },
     });
     expect(fields.routingKey).toBe(`${pool}.standard`);
+  });
+
+  it('carries the properties that a message asks for', async () => {
+    const pool = await bench.pool();
+    const wanted = { contentType: 'application/cloudevents+json', replyTo: 'answers', correlationId: 'c1' };
+    await bench.publisher.publish({ ...job(pool), ...wanted, expirationMs: 60_000 });
+    const { properties } = await take(bench.inspect, `work.${pool}.standard`);
+    expect(properties).toMatchObject({ ...wanted, expiration: '60000' });
+  });
+
+  it('confirms news that nobody takes when it need not be taken', async () => {
+    const news = { ...job('x'), exchange: 'cancellations' };
+    await expect(outcome(bench.publisher.publish(news))).resolves.toBe('broker_unavailable');
+    await expect(outcome(bench.publisher.publish({ ...news, mandatory: false }))).resolves.toBe('resolved');
+  });
+
+  it('brings the submissions of other services to the queue ingest, whatever their routing key', async () => {
+    const submission = { ...job('x'), exchange: 'ingest' };
+    await bench.publisher.publish({ ...submission, routingKey: 'a.b.c', messageId: 's1' });
+    await bench.publisher.publish({ ...submission, routingKey: '', messageId: 's2' });
+    const taken: string[] = [];
+    for (let i = 0; i < 2; i++) {
+      await until(async () => {
+        const message = await bench.inspect.get('ingest', { noAck: true });
+        if (message) taken.push(String(message.properties.messageId));
+        return message !== false;
+      });
+    }
+    expect(taken).toEqual(['s1', 's2']);
+  });
+
+  it('refuses what belongs to an earlier connection', async () => {
+    const pool = await bench.pool();
+    const wire = await openWire(bench.url);
+    const connection = bench.keep(createBrokerConnection({ url: wire.url, name: 'cut', logger }));
+    expect(connection.generation).toBe(0);
+    await connection.start();
+    const publisher = bench.keep(createPublisher({ connection, logger, deadlineMs: 5_000 }));
+    await publisher.start();
+    const { generation } = connection;
+    await publisher.publish(job(pool, 'in-time'), { generation });
+    wire.cut();
+    await until(() => connection.generation > generation);
+    await until(async () => (await outcome(publisher.publish(job(pool, 'any')))) === 'resolved');
+    expect(connection.generation).toBe(generation + 1);
+    await expect(outcome(publisher.publish(job(pool, 'late'), { generation }))).resolves.toBe('broker_unavailable');
+    await publisher.publish(job(pool, 'last'), { generation: connection.generation });
+    const { messageCount } = await bench.inspect.checkQueue(`work.${pool}.standard`);
+    expect(messageCount).toBe(3); // in-time, any, last
+    await bench.release();
+    await wire.close();
+  });
+
+  it('has a barrier that waits for what was published before it', async () => {
+    const pool = await bench.pool();
+    const publishes = Array.from({ length: 200 }, () => outcome(bench.publisher.publish(job(pool))));
+    await bench.publisher.barrier();
+    expect(bench.publisher.inFlight).toBe(0);
+    expect(new Set(await Promise.all(publishes))).toEqual(new Set(['resolved']));
+    await bench.publisher.barrier();
+  });
+
+  it('has a barrier that outlasts deadlines and ends with the channel', async () => {
+    const pool = await bench.pool();
+    const wire = await openWire(bench.url);
+    const connection = bench.keep(createBrokerConnection({ url: wire.url, name: 'held', logger }));
+    await connection.start();
+    const publisher = bench.keep(createPublisher({ connection, logger, deadlineMs: 50 }));
+    await publisher.start();
+    wire.hold();
+    const told: string[] = [];
+    const publish = outcome(publisher.publish(job(pool))).then((answer) => told.push(answer));
+    const barrier = publisher.barrier().then(() => told.push('barrier'));
+    await publish;
+    expect(told).toEqual(['publish_unconfirmed']);
+    wire.cut();
+    await barrier;
+    await bench.release();
+    await wire.close();
   });
 
   it('confirms each of many messages in flight and loses none', async () => {

@@ -150,6 +150,8 @@ export function outcome(promise: Promise<unknown>): Promise<string> {
 export interface Wire {
   readonly url: string;
   cut(): void;
+  /** Nothing gets through any more, until it is cut: the ends wait for each other. */
+  hold(): void;
   close(): Promise<void>;
 }
 
@@ -181,6 +183,9 @@ export async function openWire(brokerUrl: string): Promise<Wire> {
   return {
     url: url.href,
     cut,
+    hold() {
+      for (const socket of sockets) socket.unpipe();
+    },
     async close() {
       const closed = once(server, 'close');
       server.close();
