@@ -54,7 +54,7 @@ const PREFETCHED_BATCHES = 4;
 /** More than the events of all batches in progress. */
 const EVENTS_IN_FLIGHT = 16_384;
 /** How long the start waits to be in the registry of the fence; then consuming begins when that has happened. */
-const REGISTER_TIMEOUT_MS = 5_000;
+const REGISTER_TIMEOUT_MS = 1_000;
 /**
  * How long facts are kept for servers that are away. With an attempt that hangs at that moment it is less than the grace
  * of overdue jobs, so a collector that is not cut off records them before they could be swept.
@@ -295,7 +295,7 @@ function part(name: string, service: Service): LifecyclePart {
 }
 
 /** Where the members of the fence are known: PostgreSQL, which every fence has to read anyway. */
-function registryOf(store: Store): FenceRegistry {
+export function registryOf(store: Store): FenceRegistry {
   return {
     register: (member) => store.registerFenceMember(member),
     members: () => store.fenceMembers(),

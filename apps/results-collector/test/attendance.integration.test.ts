@@ -1,29 +1,22 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { ack, createBatchConsumer, createBrokerConnection, type BrokerConnection, type Consumer } from '@sluice/broker';
 import { QUEUES } from '@sluice/contracts';
 import { createAttendance } from '../src/attendance.js';
 import { giveBack } from '../src/consumer.js';
-import { eventually, logger, openWorkbench, type Bench, type Workbench } from './workbench.js';
+import { eachWithBench } from './fixture.js';
+import { eventually, logger, type Bench } from './workbench.js';
 
-let workbench: Workbench;
 let bench: Bench;
 let connection: BrokerConnection;
 const consumers: Consumer[] = [];
-beforeAll(async () => {
-  workbench = await openWorkbench();
-});
-afterAll(async () => {
-  await workbench.close();
-});
-beforeEach(async () => {
-  bench = await workbench.begin();
-  connection = createBrokerConnection({ url: bench.environment['SLUICE_RABBITMQ_URL'] ?? '', name: 'test', logger });
-  await connection.start();
-});
 afterEach(async () => {
   for (const consumer of consumers.splice(0)) await consumer.stop();
   await connection.stop();
-  await workbench.end();
+});
+eachWithBench((fresh) => (bench = fresh));
+beforeEach(async () => {
+  connection = createBrokerConnection({ url: bench.environment['SLUICE_RABBITMQ_URL'] ?? '', name: 'test', logger });
+  await connection.start();
 });
 
 /** A consumer of results that is cut off from its servers whenever `server.answers` is false. */

@@ -1,22 +1,11 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { describe, expect, it } from '@jest/globals';
 import { MESSAGE_TYPES, QUEUES, type AcceptedMessage } from '@sluice/contracts';
+import { eachWithBench } from './fixture.js';
 import { completedMessage } from './messages.js';
-import { eventually, inputTokensOf, openWorkbench, shuffled, type Bench, type Workbench } from './workbench.js';
+import { eventually, inputTokensOf, shuffled, type Bench } from './workbench.js';
 
-let workbench: Workbench;
 let bench: Bench;
-beforeAll(async () => {
-  workbench = await openWorkbench();
-});
-afterAll(async () => {
-  await workbench.close();
-});
-beforeEach(async () => {
-  bench = await workbench.begin();
-});
-afterEach(async () => {
-  await workbench.end();
-});
+eachWithBench((fresh) => (bench = fresh));
 
 /** One reserve and one terminal entry of each job, and nothing else. */
 async function expectLedgerOf(jobs: readonly AcceptedMessage[], tokens: number): Promise<void> {

@@ -1,31 +1,22 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { afterEach, describe, expect, it } from '@jest/globals';
 import { delay } from '@sluice/runtime';
 import { QUEUES } from '@sluice/contracts';
+import { eachWithBench } from './fixture.js';
 import { completedMessage } from './messages.js';
-import { eventually, inputTokensOf, openWorkbench, shuffled, type Bench, type Workbench } from './workbench.js';
+import { eventually, inputTokensOf, shuffled, type Bench } from './workbench.js';
 
 const MAIN = fileURLToPath(new URL('../dist/main.js', import.meta.url));
 const KILLS = 6;
 
-let workbench: Workbench;
 let bench: Bench;
 const children = new Set<ChildProcess>();
-beforeAll(async () => {
-  workbench = await openWorkbench();
-});
-afterAll(async () => {
-  await workbench.close();
-});
-beforeEach(async () => {
-  bench = await workbench.begin();
-});
-afterEach(async () => {
+afterEach(() => {
   for (const child of children) child.kill('SIGKILL');
-  await workbench.end();
 });
+eachWithBench((fresh) => (bench = fresh));
 
 /** The program as it is shipped; resolves when it says that it works. */
 async function startProgram(): Promise<ChildProcess> {

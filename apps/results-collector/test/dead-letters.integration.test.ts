@@ -1,26 +1,17 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { beforeEach, describe, expect, it } from '@jest/globals';
 import { EXCHANGES, HEADERS, MESSAGE_TYPES, QUEUES, workQueue, type AcceptedMessage } from '@sluice/contracts';
+import { eachWithBench } from './fixture.js';
 import { completedMessage, onTheWire } from './messages.js';
-import { eventually, openWorkbench, POOL, type Bench, type Workbench } from './workbench.js';
+import { eventually, POOL, type Bench } from './workbench.js';
 
-let workbench: Workbench;
 let bench: Bench;
 let job: AcceptedMessage;
-beforeAll(async () => {
-  workbench = await openWorkbench();
-});
-afterAll(async () => {
-  await workbench.close();
-});
+eachWithBench((fresh) => (bench = fresh));
 beforeEach(async () => {
-  bench = await workbench.begin();
   await bench.query('TRUNCATE dead_letters');
   job = bench.job();
   await bench.hold(job);
   await bench.collector().lifecycle.start();
-});
-afterEach(async () => {
-  await workbench.end();
 });
 
 async function bury(message: AcceptedMessage, reason: string): Promise<void> {
@@ -105,7 +96,7 @@ describe('a job of a pool that has no queue', () => {
 });
 
 describe('an unreadable message', () => {
-  it('is kept up to 64 KiB and nothing else happens', async () => {
+  it('is kept whole and nothing else happens', async () => {
     const body = Buffer.alloc(100_000, 'x');
     await bench.publisher.publish({
       exchange: EXCHANGES.dead,
@@ -118,8 +109,42 @@ describe('an unreadable message', () => {
     await eventually(letters, ({ length }) => length === 1);
     expect(await letters()).toMatchObject([{ reason: 'unknown', job_id: null, payload_bytes: 100_000, attempts: 1 }]);
     const [{ length } = {}] = await bench.query('SELECT octet_length(payload) AS length FROM dead_letters');
-    expect(length).toBe(65_536);
+    expect(length).toBe(100_000);
     expect(await bench.tokens()).toMatchObject({ held: job.reservedTokens });
+  });
+});
+
+describe('a submission of another service', () => {
+  async function buryIngested(headers: Record<string, string>): Promise<void> {
+    await bench.publisher.publish({
+      ...onTheWire(job),
+      exchange: EXCHANGES.dead,
+      routingKey: '',
+      messageId: job.jobId,
+      headers,
+    });
+  }
+
+  it('is kept with the tenant it was for and ends no job, whatever it says of itself', async () => {
+    await bench.store.upsertProducer({ userId: 'billing', tenantId: bench.tenantId });
+    await buryIngested({
+      [HEADERS.source]: QUEUES.ingest,
+      [HEADERS.reason]: 'malformed_message',
+      'x-user-id': 'billing',
+    });
+    await eventually(letters, ({ length }) => length === 1);
+    const rows = await bench.query('SELECT tenant_id, reason, job_id, message_id FROM dead_letters');
+    expect(rows).toEqual([
+      { tenant_id: bench.tenantId, reason: 'malformed_message', job_id: null, message_id: job.jobId },
+    ]);
+    expect(await bench.tokens()).toMatchObject({ held: job.reservedTokens, used: 0 });
+    expect(await bench.ledger()).toMatchObject({ entries: 0 });
+  });
+
+  it('of a user that nobody knows is kept without a tenant', async () => {
+    await buryIngested({ [HEADERS.source]: QUEUES.ingest, 'x-user-id': 'stranger' });
+    await eventually(letters, ({ length }) => length === 1);
+    expect(await bench.query('SELECT tenant_id FROM dead_letters')).toEqual([{ tenant_id: null }]);
   });
 });
 

@@ -1,20 +1,20 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { QUEUES, type AcceptedMessage } from '@sluice/contracts';
 import { startLocalServices, testServices, type LocalServices } from '@sluice/local-services';
 import { closeRedis, connectRedis, redisReady } from '@sluice/quota';
 import { delay } from '@sluice/runtime';
+import { eachWithBench } from './fixture.js';
 import { completedMessage } from './messages.js';
-import { eventually, inputTokensOf, jobIdAt, logger, openWorkbench, type Bench, type Workbench } from './workbench.js';
+import { eventually, inputTokensOf, jobIdAt, logger, type Bench } from './workbench.js';
 
 const SWEEP_GRACE_MS = 400;
 
 /** PostgreSQL and Redis of this file's own, to be killed; RabbitMQ is that of the whole run. */
 let services: LocalServices;
 let directory: string;
-let workbench: Workbench;
 let bench: Bench;
 
 beforeAll(async () => {
@@ -28,20 +28,14 @@ beforeAll(async () => {
       SLUICE_RABBITMQ_MANAGEMENT_URL: rabbitmqManagementUrl,
     },
   });
-  const { postgres, redis } = services.servers;
-  workbench = await openWorkbench({ postgresUrl: postgres.url, redisUrl: redis.url });
 });
+eachWithBench(
+  (fresh) => (bench = fresh),
+  () => ({ postgresUrl: services.servers.postgres.url, redisUrl: services.servers.redis.url }),
+);
 afterAll(async () => {
-  await workbench.close();
   await services.stop();
   await rm(directory, { recursive: true, force: true });
-});
-
-beforeEach(async () => {
-  bench = await workbench.begin();
-});
-afterEach(async () => {
-  await workbench.end();
 });
 
 /** Accepts and completes jobs, calling `disturb` when half of the facts are on their way. */
@@ -137,6 +131,7 @@ describe('when Redis is killed', () => {
     expect(reserves).toBeGreaterThan(0);
     await services.servers.redis.restart();
     await bench.redisIsBack();
+    await bench.load();
 
     expect(await bench.settled()).toEqual({ held: 0, used: sum, overage: 0 });
     await expectBooksOf(jobs);
@@ -169,6 +164,7 @@ describe('when Redis is killed', () => {
     await services.servers.redis.restart();
     await bench.redisIsBack();
     await bench.collector().lifecycle.start();
+    await bench.load();
     expect(await bench.settled()).toEqual({ held: 0, used: inputTokensOf(jobs), overage: 0 });
     await expectBooksOf(jobs);
   });

@@ -1,29 +1,18 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { describe, expect, it } from '@jest/globals';
 import { QUEUES, type AcceptedMessage } from '@sluice/contracts';
 import { createSettler } from '../src/settlement.js';
 import { createSweeper, type Sweep } from '../src/sweeper.js';
+import { eachWithBench } from './fixture.js';
 import { completedMessage } from './messages.js';
-import { jobIdAt, logger, openWorkbench, type Bench, type Workbench } from './workbench.js';
+import { jobIdAt, logger, type Bench } from './workbench.js';
 
 const GRACE_MS = 60_000;
 const HOLD_TTL_MS = 1_000;
 /** Longer ago than the books' own grace for jobs past their deadline. */
 const LONG_AGO_MS = 300_000;
 
-let workbench: Workbench;
 let bench: Bench;
-beforeAll(async () => {
-  workbench = await openWorkbench();
-});
-afterAll(async () => {
-  await workbench.close();
-});
-beforeEach(async () => {
-  bench = await workbench.begin();
-});
-afterEach(async () => {
-  await workbench.end();
-});
+eachWithBench((fresh) => (bench = fresh));
 
 interface SweepOptions {
   /** As if so much time had passed in Redis, in milliseconds. */

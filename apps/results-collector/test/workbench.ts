@@ -1,7 +1,6 @@
-import { createBrokerConnection, createPublisher, declareTopology, type Publisher } from '@sluice/broker';
+import { createBrokerConnection, createFence, createPublisher, declareTopology, type Publisher } from '@sluice/broker';
 import {
   EXCHANGES,
-  LIMIT_SCOPES,
   MESSAGE_TYPES,
   newJobId,
   QUEUES,
@@ -10,46 +9,16 @@ import {
   type CompletedMessage,
 } from '@sluice/contracts';
 import { createTestDatabase, createVirtualHost, testServices, uniqueKeyPrefix } from '@sluice/local-services';
-import {
-  closeRedis,
-  connectRedis,
-  createQuota,
-  limitsOf,
-  redisReady,
-  type Quota,
-  type RedisConnection,
-  type Reservation,
-  type ScopedLimits,
-} from '@sluice/quota';
+import { closeRedis, connectRedis, createQuota, redisReady, type Quota, type RedisConnection } from '@sluice/quota';
 import { createLogger, delay, type Logger } from '@sluice/runtime';
 import { createStore, migrate, syncPrices, type Store } from '@sluice/store';
 import pg from 'pg';
-import { createCollector, type Collector } from '../src/collector.js';
+import { createCollector, registryOf, type Collector } from '../src/collector.js';
 import { readConfig } from '../src/config.js';
+import { loadEmpty, loadFromBooks, MODEL, reservationOf, scopesOf } from './limits.js';
 import { acceptedMessage, onTheWire } from './messages.js';
 
 export const POOL = 'cpu';
-export const MODEL = 'use-lite-en';
-/** Nano-USD for a token of input of the model. */
-export const NANO_USD_PER_TOKEN = 20;
-const LARGE = 1_000_000_000;
-/** Far above what tests use: these tests are about counting. */
-const SETS = {
-  tenant: { tokensPerMinute: LARGE, tokensPerMonth: LARGE, moneyPerMonth: LARGE * NANO_USD_PER_TOKEN },
-  apiKey: { tokensPerDay: LARGE, concurrentJobs: 1_000_000 },
-  model: { tokensPerMonth: LARGE, tokensInFlight: LARGE },
-} as const;
-
-/** The limits of the jobs that `acceptedMessage` makes, as a gateway names them. */
-export function scopesOf({ apiKeyId, model }: Pick<AcceptedMessage, 'apiKeyId' | 'model'>): readonly ScopedLimits[] {
-  const subjects = { tenant: '', apiKey: apiKeyId, model } as const;
-  return LIMIT_SCOPES.map((scope) => ({
-    scope,
-    subject: subjects[scope],
-    limits: limitsOf(SETS[scope], scope, 'UTC', Date.now()),
-  }));
-}
-
 /** Quiet unless a test is being debugged. */
 export const logger: Logger = createLogger({ app: 'test', level: process.env['TEST_LOG_LEVEL'] ?? 'silent' });
 
@@ -101,6 +70,8 @@ export interface Bench {
   damagedTenant(): Promise<string>;
   /** Resolves when this test's own connection to Redis works again. */
   redisIsBack(): Promise<void>;
+  /** Loads the tenant from the books behind a fence, as a gateway does; a collector must run. */
+  load(): Promise<void>;
 }
 
 export interface Workbench {
@@ -147,6 +118,8 @@ export async function openWorkbench(options: WorkbenchOptions = {}): Promise<Wor
   await declareTopology(connection, { pools: { [POOL]: { classes: ['standard'] } } });
   const publisher = createPublisher({ connection, deadlineMs: 5_000, logger });
   await publisher.start();
+  const fence = createFence({ connection, publisher, registry: registryOf(store), timeoutMs: 20_000, logger });
+  await fence.start();
   const channel = await (await connection.open(AbortSignal.timeout(5_000))).createChannel();
   const collectors: Collector[] = [];
   let tenants = 0;
@@ -255,6 +228,12 @@ export async function openWorkbench(options: WorkbenchOptions = {}): Promise<Wor
         return damaged;
       },
       redisIsBack: () => redisReady(redis, 10_000),
+      async load() {
+        const ticket = await quota.beginLoad(tenantId);
+        await fence.pass();
+        const outcome = await quota.load(await loadFromBooks(store, ticket));
+        if (outcome !== 'loaded') throw new Error(`load answered ${outcome}`);
+      },
     };
     return bench;
   }
@@ -268,6 +247,7 @@ export async function openWorkbench(options: WorkbenchOptions = {}): Promise<Wor
     begin,
     end,
     async close() {
+      await fence.stop();
       await publisher.stop();
       await channel.close();
       await connection.stop();
@@ -278,21 +258,6 @@ export async function openWorkbench(options: WorkbenchOptions = {}): Promise<Wor
       await database.drop();
     },
   };
-}
-
-/** Loads a tenant that has used nothing. */
-export async function loadEmpty(quota: Quota, tenantId: string): Promise<void> {
-  const ticket = await quota.beginLoad(tenantId);
-  const scopes = scopesOf(acceptedMessage());
-  const cover = scopes.flatMap(({ limits }) => limits.map(({ name }) => name));
-  const outcome = await quota.load({ ticket, scopes, cover, posted: [], openHolds: [] });
-  if (outcome !== 'loaded') throw new Error(`load answered ${outcome}`);
-}
-
-function reservationOf(job: AcceptedMessage, holdTtlMs: number): Reservation {
-  const { tenantId, jobId, apiKeyId, model, reservedTokens: tokens, reservedNanoUsd: nanoUsd } = job;
-  const amounts = { tokens, nanoUsd };
-  return { tenantId, jobId, owner: 'test', apiKeyId, model, amounts, scopes: scopesOf(job), holdTtlMs, facts: '{}' };
 }
 
 /** The id of a job that was accepted at a time in Unix milliseconds. */
