@@ -2,6 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { newJobId } from '@sluice/contracts';
 import fc from 'fast-check';
 import { type Fact, syncPrices } from '../src/index.js';
+import { loadStatement } from '../src/statements.js';
 import { accepted, completed, logger, useBooks } from './support.js';
 
 const books = useBooks();
@@ -132,6 +133,17 @@ describe('findJobByKey', () => {
     expect(await books.store.findJobByKey(key)).toEqual({ jobId: newer, fingerprint: 'new' });
     expect(await books.store.findJobByKey({ ...key, tenantId: 'other' })).toEqual({ jobId: foreign, fingerprint: 'x' });
     expect(await books.store.findJobByKey({ ...key, keyHash: 'other' })).toBeUndefined();
+  });
+
+  it('reads an index that holds nothing but keys', async () => {
+    await books.query('SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off');
+    await books.query(`PREPARE by_key (text, text, bigint) AS ${loadStatement('find-job-by-key').text}`);
+    const plan = await books.query<{ 'QUERY PLAN': string }>(
+      `EXPLAIN (COSTS OFF) EXECUTE by_key ('acme', 'k', ${Date.now()})`,
+    );
+    const scans = plan.map((line) => line['QUERY PLAN']).filter((line) => line.includes('Scan'));
+    expect(scans.length).toBeGreaterThan(0);
+    expect(scans.filter((line) => !line.includes('idempotency_key_hash'))).toEqual([]);
   });
 
   it('does not find jobs from before', async () => {
