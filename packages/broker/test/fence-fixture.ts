@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { markerMessageSchema, MESSAGE_TYPES } from '@sluice/contracts';
+import { delay } from '@sluice/runtime';
 import {
   ack,
   createBrokerConnection,
@@ -61,7 +62,7 @@ export interface TestGateway {
   readonly connection: BrokerConnection;
   readonly publisher: Publisher;
   readonly member: FenceMember;
-  /** Publishes a fact as an admission does: in flight from the call until its fate is known. */
+  /** Publishes a fact as an admission does: reserved at the call, published a moment later. Rejects when not ready. */
   admit(messageId?: string): Promise<string>;
 }
 
@@ -118,14 +119,22 @@ export function openFenceFixture(bench: Bench): FenceFixture {
     async gateway({ url, onDrain, memberId = randomUUID() } = {}) {
       const connection = await connect('test-gateway', url);
       const publisher = await publisherOn(connection);
-      const drain = onDrain ?? (() => publisher.barrier());
-      const member = await join({ connection, publisher, memberId, role: 'gateway', onDrain: drain });
+      const inFlight = new Set<Promise<void>>();
+      const drain = async (): Promise<void> => {
+        await Promise.allSettled(inFlight);
+        await publisher.barrier();
+      };
+      const member = await join({ connection, publisher, memberId, role: 'gateway', onDrain: onDrain ?? drain });
       return {
         connection,
         publisher,
         member,
         async admit(messageId = randomUUID()) {
-          await publisher.publish(fact(messageId), { generation: connection.generation });
+          if (!member.ready) throw new Error('not ready');
+          const { generation } = connection;
+          const admission = delay(0).then(() => publisher.publish(fact(messageId), { generation }));
+          inFlight.add(admission);
+          await admission.finally(() => inFlight.delete(admission));
           return messageId;
         },
       };

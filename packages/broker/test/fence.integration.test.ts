@@ -293,6 +293,46 @@ describe('a fence', () => {
     await (await fixture.fence()).pass();
   });
 
+  it('is exact whatever is cut when: what is not recorded when it has passed never will be', async () => {
+    const wires = await Promise.all(Array.from({ length: 4 }, () => openWire(bench.url)));
+    const [one, other, ...rest] = wires.map(({ url }) => url);
+    const gateways = [await fixture.gateway({ url: one ?? '' }), await fixture.gateway({ url: other ?? '' })];
+    for (const url of rest)
+      await fixture.collector({ url, before: () => new Promise((resolve) => setTimeout(resolve, 2)) });
+    const begun: string[] = [];
+    let admitting = true;
+    const lanes = gateways.map(async (gateway) => {
+      while (admitting) {
+        await Promise.all(
+          Array.from({ length: 5 }, async () => {
+            const id = randomUUID();
+            const admission = gateway.admit(id);
+            if (gateway.member.ready) begun.push(id);
+            await admission.catch(() => undefined);
+          }),
+        );
+        await new Promise((resolve) => setTimeout(resolve, 5)); // bounds the number of refusals while it is away
+      }
+    });
+    const fence = await fixture.fence();
+    const missing = new Set<string>();
+    for (let round = 0; round < 8; round++) {
+      await until(() => gateways.every(({ member }) => member.ready));
+      const before = [...begun];
+      const passed = fence.pass();
+      wires[round % wires.length]?.cut();
+      await passed;
+      for (const id of before) if (!fixture.recorded.has(id)) missing.add(id);
+    }
+    admitting = false;
+    await Promise.all(lanes);
+    await fence.pass();
+    expect([...missing].filter((id) => fixture.recorded.has(id))).toEqual([]);
+    expect(fixture.recorded.size).toBeGreaterThan(50);
+    await bench.release();
+    for (const wire of wires) await wire.close();
+  });
+
   describe('member', () => {
     it('is ready when it can be asked and is registered, and says so', async () => {
       fixture.registry.away = true;

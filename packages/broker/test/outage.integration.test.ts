@@ -127,7 +127,7 @@ describe('an outage of the broker', () => {
     const over = signal();
     const gateway = await fixture.gateway();
     await fixture.collector();
-    await fixture.collector({ onPass: () => asked.resolve(), before: () => over.promise });
+    await fixture.collector({ prefetch: 100, onPass: () => asked.resolve(), before: () => over.promise });
     const ids = await Promise.all(Array.from({ length: 20 }, () => gateway.admit()));
     const passed = (await fixture.fence(50_000)).pass();
     await asked.promise;
