@@ -27,7 +27,7 @@ export interface Database extends Service {
   run<Row extends QueryResultRow>(statement: Statement, values?: readonly unknown[]): Promise<readonly Row[]>;
   /** Runs a statement unprepared and outside any transaction, as procedures that commit need it. */
   call(statement: Statement): Promise<void>;
-  /** Does `work` in one transaction of its own, with a time limit of its own; see `runSession`. */
+  /** Does `work` in one transaction of its own, with a time limit of its own, until `stop`; see `runSession`. */
   session<T>(options: SessionOptions, work: (run: SessionQuery) => Promise<T>): Promise<T>;
 }
 
@@ -60,6 +60,7 @@ export function createDatabase(options: DatabaseOptions): Database {
   });
   // n.b. without a listener the loss of an idle connection would end the process.
   pool.on('error', (error) => logger.warn({ err: error }, 'an idle database connection was lost'));
+  const stopped = new AbortController();
   let stopping: Promise<void> | undefined;
 
   async function run<Row extends QueryResultRow>(statement: Statement, values: readonly unknown[] = []) {
@@ -84,11 +85,12 @@ export function createDatabase(options: DatabaseOptions): Database {
         throw toStoreError(error);
       });
     },
-    session: (sessionOptions, work) => runSession(pool, sessionOptions, work),
+    session: (sessionOptions, work) => runSession({ pool, signal: stopped.signal }, sessionOptions, work),
     async start() {
       await run(ping);
     },
     stop() {
+      stopped.abort();
       stopping ??= pool.end();
       return stopping;
     },

@@ -1,4 +1,4 @@
-import type { Pool, QueryResultRow } from 'pg';
+import type { Client, Pool, QueryResultRow } from 'pg';
 import { toStoreError } from './postgres-errors.js';
 import { loadStatement, type Statement } from './statements.js';
 
@@ -7,6 +7,12 @@ export type SessionQuery = <Row extends QueryResultRow>(
   statement: Statement,
   values?: readonly unknown[],
 ) => Promise<readonly Row[]>;
+
+/** A pool and the signal that it is to be closed. */
+export interface SessionPool {
+  readonly pool: Pool;
+  readonly signal: AbortSignal;
+}
 
 export interface SessionOptions {
   /** After this PostgreSQL gives a statement up, milliseconds; may exceed what the pool allows. */
@@ -19,12 +25,13 @@ const setStatementTimeout = loadStatement('set-statement-timeout');
 const CLIENT_MARGIN_MS = 2_000;
 
 /**
- * Does `work` in one transaction on one connection of the pool: commits when it returns, rolls back when it throws.
+ * Does `work` in one transaction on one connection of the pool: commits when it returns, rolls back when it throws. It may
+ * take long, so the signal ends it at once: its statement fails, and nothing of it stays.
  *
  * @throws what `work` throws; errors of its statements as those of `Database.run`.
  */
 export async function runSession<T>(
-  pool: Pool,
+  { pool, signal }: SessionPool,
   { statementTimeoutMs }: SessionOptions,
   work: (run: SessionQuery) => Promise<T>,
 ): Promise<T> {
@@ -35,6 +42,13 @@ export async function runSession<T>(
   };
   // n.b. the pool listens to idle connections only; without a listener the loss of this one would end the process.
   client.on('error', onError);
+  const onAbort = (): void => {
+    lost ??= new Error('the store was stopped');
+    // A pool's client is a Client. n.b. in the middle of a statement this destroys the socket, so that nothing waits for it.
+    (client as unknown as Client).end().catch(onError);
+  };
+  signal.addEventListener('abort', onAbort);
+  if (signal.aborted) onAbort();
 
   async function run<Row extends QueryResultRow>({ text }: Pick<Statement, 'text'>, values: readonly unknown[] = []) {
     const query = { text, values: [...values], query_timeout: statementTimeoutMs + CLIENT_MARGIN_MS };
@@ -51,7 +65,9 @@ export async function runSession<T>(
     await client.query('ROLLBACK').catch(onError);
     throw error;
   } finally {
-    client.off('error', onError);
+    signal.removeEventListener('abort', onAbort);
+    // A lost connection may still have something to say.
+    if (lost === undefined) client.off('error', onError);
     client.release(lost);
   }
 }

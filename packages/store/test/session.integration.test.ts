@@ -82,4 +82,33 @@ describe('a session', () => {
     await expect(working).rejects.toMatchObject({ code: 'store_unavailable' });
     expect(await database.run(BACKEND)).toHaveLength(1);
   });
+
+  it('ends at once, and without a trace, when the database is stopped', async () => {
+    let begun = (): void => undefined;
+    const inserted = new Promise<void>((resolve) => (begun = resolve));
+    const working = database.session(options, async (run) => {
+      await run(INSERT);
+      const waiting = run(SLOW);
+      begun();
+      await waiting;
+    });
+    const ended = expect(working).rejects.toMatchObject({ code: 'store_unavailable' });
+    await inserted;
+    await database.stop();
+    await ended;
+    expect(await tenants()).toBe(0);
+    await expect(database.session(options, (run) => run(INSERT))).rejects.toMatchObject({ code: 'store_unavailable' });
+  });
+
+  it('ends at once when the database is stopped between two statements', async () => {
+    let stopping: Promise<void> | undefined;
+    const working = database.session(options, async (run) => {
+      await run(INSERT);
+      stopping = database.stop();
+      await run(BACKEND);
+    });
+    await expect(working).rejects.toMatchObject({ code: 'store_unavailable' });
+    await stopping;
+    expect(await tenants()).toBe(0);
+  });
 });
