@@ -194,7 +194,9 @@ describe('recordFacts', () => {
           const base = { jobId: jobIdAt(Date.now() - one.agoMs), tenantId: tenantOf(one.tenant), model: one.model };
           return [
             ...(one.isAccepted ? [accepted(base)] : []),
-            ...(one.isCompleted ? [completed({ ...base, state: one.state, usage: one.usage })] : []),
+            ...(one.isCompleted
+              ? [completed({ ...base, state: one.state, usage: one.usage, reservedTokens: 5_000, reservedNanoUsd: 9 })]
+              : []),
           ];
         });
         if (facts.length === 0) return;

@@ -129,18 +129,27 @@ describe('quotaFacts', () => {
       { fromMs: pastBucket(), toMs: pastBucket() + 8 * BUCKET },
       { fromMs: now - jobs.length, toMs: now + 1 },
     ];
+    // And a bucket that practically never refills: it lacks 1 for each job, open or ended.
+    const slow: Measure = { scope: 'tenant', unit: 'requests', window: { kind: 'rate', max: 1, windowMs: 1e12 } };
+    const measures = [...windows.map(tokensIn), slow];
     const sums = new Set<number>();
+    const requests = new Set<number>();
     const holds = new Set<number>();
     async function look(): Promise<void> {
-      const { posted, openHolds } = await read('acme', windows);
+      const { amounts, openHolds } = await books.store.quotaFacts({ tenantId: 'acme', measures });
+      const [whole, edge, rate] = measures.map(
+        (_, index) => amounts.find(({ measure }) => measure === index)?.used ?? 0,
+      );
       const held = openHolds.reduce((sum, { reservedTokens }) => sum + reservedTokens, 0);
-      posted.forEach((tokens) => sums.add(tokens + held));
+      sums.add(held + (whole ?? 0)).add(held + (edge ?? 0));
+      requests.add(Math.ceil(rate ?? 0));
       holds.add(held);
     }
     while (isSettling) await look();
     await settled;
     await look();
     expect(sums).toEqual(new Set([total]));
+    expect(requests).toEqual(new Set([jobs.length]));
     // It did look in between, and at the end everything has ended.
     expect(holds.size).toBeGreaterThan(2);
     expect(holds.has(0)).toBe(true);
