@@ -28,6 +28,8 @@ export interface TestRegistry extends FenceRegistry {
   reads: number;
   /** `register` and `members` reject while true. */
   away: boolean;
+  /** Runs in each `members`, with how many there were before. */
+  onRead: (reads: number) => Promise<void>;
 }
 
 export function createTestRegistry(): TestRegistry {
@@ -39,6 +41,7 @@ export function createTestRegistry(): TestRegistry {
     rows,
     reads: 0,
     away: false,
+    onRead: () => Promise.resolve(),
     async register(member) {
       check();
       rows.set(member.memberId, { ...member, seenAtMs: Date.now() });
@@ -46,6 +49,7 @@ export function createTestRegistry(): TestRegistry {
     async members() {
       registry.reads += 1;
       check();
+      await registry.onRead(registry.reads - 1);
       return [...rows.values()];
     },
     async forget(memberId) {

@@ -156,6 +156,42 @@ describe('a fence', () => {
     },
   );
 
+  it('begins again when a collector gives back what it held after it had its marker', async () => {
+    const gateway = await fixture.gateway();
+    const { consumer } = await fixture.collector({ before: () => Promise.reject(new Error('cannot record')) });
+    const id = await gateway.admit();
+    await until(() => consumer.inFlight === 1);
+    const { done, passed } = passing(await fixture.fence());
+    fixture.registry.onRead = async (reads) => {
+      if (reads === 1) await consumer.stop();
+    };
+    await until(() => fixture.registry.reads > 3);
+    expect(passed()).toBe(false);
+    await fixture.collector();
+    await done;
+    expect(fixture.recorded.has(id)).toBe(true);
+  });
+
+  it('begins again when a collector comes that may have taken what the others were asked about', async () => {
+    const over = signal();
+    const gateway = await fixture.gateway();
+    const known = await fixture.collector();
+    const { done, passed } = passing(await fixture.fence());
+    let id = '';
+    fixture.registry.onRead = async (reads) => {
+      if (reads !== 1) return;
+      const come = await fixture.collector({ before: () => over.promise });
+      while (come.consumer.inFlight === 0) id = await gateway.admit();
+    };
+    await until(() => fixture.registry.reads > 2);
+    await roundTrips();
+    expect(passed()).toBe(false);
+    over.resolve();
+    await done;
+    expect(fixture.recorded.has(id)).toBe(true);
+    expect(known.consumer.inFlight).toBe(0);
+  });
+
   it('treats members whose connection has ended as gone, and takes what a collector held for unrecorded', async () => {
     const wire = await openWire(bench.url);
     const held = signal();
