@@ -7,7 +7,9 @@ import { createCatalogue } from './catalogue.js';
 import { createFlights } from './flights.js';
 import { createJobClock } from './job-clock.js';
 import { createJobMessages } from './job-message.js';
+import { createJobPublisher } from './job-publisher.js';
 import { createLearnedEstimates } from './learned-estimates.js';
+import { createRepeatedRequests } from './repeated-requests.js';
 
 const facts = { maxInputTokens: 100, maxOutputTokens: 0, description: 'a model' } as ModelFile;
 const tokenizer = { encode: (text: string) => new Int32Array(text.length), count: (text: string) => text.length };
@@ -43,6 +45,20 @@ function failing(code: 'broker_unavailable' | 'publish_unconfirmed', outcome: Re
   const tenantLimits = { of: () => [], estimateOf: () => 'exact' as const, hasBudget: () => false };
   const estimates = createLearnedEstimates();
   const prices = { ready: true, amountNanoUsd: () => 0 };
+  const flights = createFlights();
+  const quota = {
+    reserve: () => Promise.resolve(outcome),
+    confirm: () => Promise.resolve(true),
+    snapshot: () => Promise.resolve({ state: 'reserved' as const, facts: JSON.stringify(earlier) }),
+  };
+  const jobPublisher = createJobPublisher({
+    connection: { state: 'connected', generation: 1 },
+    publisher: { publish: () => Promise.reject(new ServiceError(code, 'no')) },
+    member: { ready },
+  });
+  const store = { findJob: () => Promise.resolve(undefined), findJobByKey: () => Promise.resolve(undefined) };
+  const logger = createLogger({ app: 'test', level: 'silent' });
+  const idempotencyTtlMs = 1_000;
   const admit = createAdmission({
     catalogue: createCatalogue([model]),
     messages: createJobMessages({ clock, prices, estimates, tenantLimits, jobTtlMs: 1_000 }),
@@ -50,19 +66,12 @@ function failing(code: 'broker_unavailable' | 'publish_unconfirmed', outcome: Re
     loader: { load: () => Promise.resolve() },
     estimates,
     clock,
-    quota: {
-      reserve: () => Promise.resolve(outcome),
-      confirm: () => Promise.resolve(true),
-      snapshot: () => Promise.resolve({ state: 'reserved' as const, facts: JSON.stringify(earlier) }),
-    },
-    store: { findJob: () => Promise.resolve(undefined), findJobByKey: () => Promise.resolve(undefined) },
-    connection: { state: 'connected', generation: 1 },
-    publisher: { publish: () => Promise.reject(new ServiceError(code, 'no')) },
-    member: { ready },
-    flights: createFlights(),
+    quota,
+    jobPublisher,
+    repeated: createRepeatedRequests({ quota, store, jobPublisher, flights, clock, idempotencyTtlMs, logger }),
+    flights,
     abandoned: { add: ({ jobId }) => void released.push(jobId) },
-    idempotencyTtlMs: 1_000,
-    logger: createLogger({ app: 'test', level: 'silent' }),
+    idempotencyTtlMs,
   });
   const request = {
     principal,

@@ -1,16 +1,16 @@
-import { EXCHANGES, MESSAGE_TYPES, routingKey, ServiceError, type AcceptedMessage } from '@sluice/contracts';
-import type { BrokerConnection, FenceMember, Publisher } from '@sluice/broker';
-import type { JobSnapshot, LimitStatus, Quota, Reservation, ReserveOutcome, ScopedLimits } from '@sluice/quota';
-import { delay, type Logger } from '@sluice/runtime';
-import type { Principal, Store } from '@sluice/store';
+import { ServiceError, type AcceptedMessage } from '@sluice/contracts';
+import type { LimitStatus, Quota, Reservation, ReserveOutcome, ScopedLimits } from '@sluice/quota';
+import type { Principal } from '@sluice/store';
 import type { AbandonedHolds } from './abandoned-holds.js';
 import type { Catalogue } from './catalogue.js';
 import type { Flights } from './flights.js';
 import type { JobClock } from './job-clock.js';
 import { countSubmission, type CountedSubmission, type JobMessages } from './job-message.js';
-import { factsOf, jobFromRecord, openJob, readFacts, type JobView, type SubmissionFacts } from './job-view.js';
+import type { JobPublisher } from './job-publisher.js';
+import { factsOf, openJob, type JobView } from './job-view.js';
 import type { LearnedEstimates } from './learned-estimates.js';
 import { refusal } from './refusal.js';
+import { keyReused, type Exists, type RepeatedRequests } from './repeated-requests.js';
 import { fingerprint, sha256, type Submission } from './submission.js';
 import type { TenantLimits } from './tenant-limits.js';
 import type { TenantLoader } from './tenant-loader.js';
@@ -22,17 +22,13 @@ export interface AdmissionOptions {
   readonly loader: TenantLoader;
   readonly estimates: Pick<LearnedEstimates, 'observe'>;
   readonly clock: Pick<JobClock, 'now' | 'observe'>;
-  readonly quota: Pick<Quota, 'reserve' | 'confirm' | 'snapshot'>;
-  readonly store: Pick<Store, 'findJob' | 'findJobByKey'>;
-  readonly connection: Pick<BrokerConnection, 'state' | 'generation'>;
-  readonly publisher: Pick<Publisher, 'publish'>;
-  /** Nothing is reserved before the fence can ask this process. */
-  readonly member: Pick<FenceMember, 'ready'>;
+  readonly quota: Pick<Quota, 'reserve'>;
+  readonly jobPublisher: JobPublisher;
+  readonly repeated: RepeatedRequests;
   readonly flights: Pick<Flights, 'track'>;
   /** Takes holds that must be given back although Redis may be away. */
   readonly abandoned: Pick<AbandonedHolds, 'add'>;
   readonly idempotencyTtlMs: number;
-  readonly logger: Logger;
 }
 
 export interface AdmissionRequest {
@@ -59,11 +55,6 @@ export type Admission = (request: AdmissionRequest) => Promise<Admitted>;
 
 /** A hold outlives its job's deadline by this much, so that a job that ran to the last moment still settles. */
 const HOLD_MARGIN_MS = 300_000;
-/** How long a repeated request waits for the first one's publish to be confirmed before it publishes the job again. */
-const CONFIRM_WAIT_MS = 1_000;
-const CONFIRM_POLL_MS = 50;
-
-type Exists = Extract<ReserveOutcome, { outcome: 'exists' }>;
 /** What a flight came to: an answer, or what has to be done before another one. */
 type Flight = Admitted | 'not_loaded' | { readonly exists: Exists; readonly scopes: readonly ScopedLimits[] };
 
@@ -88,7 +79,7 @@ type Flight = Admitted | 'not_loaded' | { readonly exists: Exists; readonly scop
  * @throws ServiceError with the code of what went wrong.
  */
 export function createAdmission(options: AdmissionOptions): Admission {
-  const { catalogue, tenantLimits, loader, clock, quota, store, connection, publisher, flights, abandoned } = options;
+  const { catalogue, tenantLimits, loader, clock, quota, jobPublisher, repeated, flights, abandoned } = options;
 
   async function reserve(reservation: Reservation): Promise<ReserveOutcome> {
     const sentAtMs = performance.now();
@@ -106,26 +97,9 @@ export function createAdmission(options: AdmissionOptions): Admission {
     }
   }
 
-  /** The connection that everything of a flight has to go out on. */
-  function connectedGeneration(): number {
-    if (connection.state === 'connected' && options.member.ready) return connection.generation;
-    throw brokerDown();
-  }
-
-  async function publish(message: AcceptedMessage, pool: string, generation: number): Promise<void> {
-    const outgoing = {
-      exchange: EXCHANGES.submissions,
-      routingKey: routingKey(pool, message.class),
-      body: Buffer.from(JSON.stringify(message)),
-      type: MESSAGE_TYPES.accepted,
-      messageId: message.jobId,
-    };
-    await publisher.publish(outgoing, { generation });
-  }
-
   async function publishFirst(message: AcceptedMessage, pool: string, generation: number): Promise<void> {
     try {
-      await publish(message, pool, generation);
+      await jobPublisher.publish(message, pool, generation);
     } catch (error) {
       const unknown = error instanceof ServiceError && error.code === 'publish_unconfirmed';
       if (!unknown) abandoned.add({ tenantId: message.tenantId, jobId: message.jobId, owner: message.jobId });
@@ -133,37 +107,15 @@ export function createAdmission(options: AdmissionOptions): Admission {
     }
   }
 
-  /** Only a request with an Idempotency-Key can be repeated, so only its job needs the mark. */
-  function confirm({ tenantId, jobId }: AcceptedMessage): void {
-    quota.confirm({ tenantId, jobId }).catch((error: unknown) => {
-      options.logger.debug(
-        { err: error, jobId },
-        'a confirm was not noted; a repeated request publishes the job again',
-      );
-    });
-  }
-
-  /** The job that the records have under a key which Redis may have lost. */
-  async function recorded(message: AcceptedMessage): Promise<JobView | undefined> {
-    const { tenantId, idempotency } = message;
-    if (!idempotency) return undefined;
-    const sinceMs = clock.now() - options.idempotencyTtlMs;
-    const found = await store.findJobByKey({ tenantId, keyHash: idempotency.keyHash, sinceMs });
-    if (!found) return undefined;
-    if (found.fingerprint !== idempotency.fingerprint) throw keyReused();
-    const record = await store.findJob(tenantId, found.jobId);
-    return record && jobFromRecord(record);
-  }
-
   async function fly(counted: CountedSubmission, given: GivenFacts): Promise<Flight> {
-    const generation = connectedGeneration();
+    const generation = jobPublisher.generation();
     const { principal, model } = counted;
     const message: AcceptedMessage = { ...options.messages(counted), ...given };
     const scopes = tenantLimits.of(principal, model.name);
     const reservation = reservationOf(message, scopes, counted);
     let outcome = await reserve(reservation);
     if (outcome.outcome === 'key_unknown') {
-      const job = await recorded(message);
+      const job = await repeated.recorded(message);
       if (job) return { job, scopes, limits: [] };
       // Nobody can have used the key meanwhile without Redis knowing of it: a load in between ends in `not_loaded`.
       outcome = await reserve(withCheckedKey(reservation));
@@ -171,7 +123,8 @@ export function createAdmission(options: AdmissionOptions): Admission {
     switch (outcome.outcome) {
       case 'reserved':
         await publishFirst(message, model.pool, generation);
-        if (given.idempotency) confirm(message);
+        // Only a request with an Idempotency-Key can be repeated, so only its job needs the mark.
+        if (given.idempotency) repeated.confirm(message);
         return { job: openJob(message, 'queued'), scopes, limits: outcome.limits };
       case 'exists':
         return { exists: outcome, scopes };
@@ -211,51 +164,8 @@ export function createAdmission(options: AdmissionOptions): Admission {
     };
   }
 
-  /** Waits until the job's publish was confirmed, or long enough to doubt it. */
-  async function settledState(
-    tenantId: string,
-    { snapshot, jobId }: Exists,
-  ): Promise<JobSnapshot['state'] | undefined> {
-    let state: JobSnapshot['state'] | undefined = snapshot.state;
-    for (let waitedMs = 0; state === 'reserved' && waitedMs < CONFIRM_WAIT_MS; waitedMs += CONFIRM_POLL_MS) {
-      await delay(CONFIRM_POLL_MS);
-      state = (await quota.snapshot(tenantId, jobId))?.state;
-    }
-    return state;
-  }
-
-  /**
-   * The job that an earlier request with this Idempotency-Key made. Unless it is known to be queued it is published
-   * again, under the same id: twice in the queue is harmless, not at all would be a lost job. A failure here never
-   * releases the hold, because the earlier publish may have succeeded.
-   */
-  async function resume(counted: CountedSubmission, exists: Exists): Promise<JobView> {
-    const { tenantId } = counted.principal;
-    const facts = readFacts(exists.snapshot.facts);
-    const state = await settledState(tenantId, exists);
-    if (state !== 'reserved') return known(tenantId, facts, state);
-    return flights.track(async () => {
-      const generation = connectedGeneration();
-      // n.b. asked for once more within the flight: whoever is still reserved now is in no load that has been.
-      const latest = (await quota.snapshot(tenantId, facts.jobId))?.state;
-      if (latest !== 'reserved') return known(tenantId, facts, latest);
-      const message = { ...facts, tenantId, input: counted.submission.input };
-      await publish(message, counted.model.pool, generation);
-      confirm(message);
-      return openJob(facts, 'queued');
-    });
-  }
-
-  async function known(tenantId: string, facts: SubmissionFacts, state: JobSnapshot['state'] | undefined) {
-    // Released meanwhile: the first request's publish certainly failed.
-    if (state === undefined) throw brokerDown();
-    if (state === 'queued' || state === 'running') return openJob(facts, state);
-    const record = await store.findJob(tenantId, facts.jobId);
-    return record ? jobFromRecord(record) : openJob(facts, 'queued');
-  }
-
   return async function admit({ principal, submission, idempotencyKey, replay }) {
-    connectedGeneration();
+    jobPublisher.generation(); // Before the tokens are counted, which takes longer.
     const counted = countSubmission(principal, submission, catalogue.find(submission.model));
     const given: GivenFacts = {
       ...(idempotencyKey !== undefined && {
@@ -273,7 +183,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
     }
     if (!('exists' in flight)) return flight;
     const { exists, scopes } = flight;
-    return { job: await resume(counted, exists), scopes, limits: exists.limits };
+    return { job: await repeated.resume(counted, exists), scopes, limits: exists.limits };
   };
 }
 
@@ -282,16 +192,4 @@ type GivenFacts = Pick<AcceptedMessage, 'idempotency' | 'replay'>;
 function withCheckedKey(reservation: Reservation): Reservation {
   const { idempotency } = reservation;
   return idempotency ? { ...reservation, idempotency: { ...idempotency, checked: true } } : reservation;
-}
-
-function keyReused(): ServiceError {
-  return new ServiceError('idempotency_key_reused', 'This Idempotency-Key was used for a different request.', {
-    fields: [{ field: 'Idempotency-Key', reason: 'belongs to a request with another body' }],
-  });
-}
-
-function brokerDown(): ServiceError {
-  return new ServiceError('broker_unavailable', 'The queue cannot be reached; nothing was reserved.', {
-    retryAfterSeconds: 1,
-  });
 }

@@ -4,11 +4,19 @@ import { modelsFileSchema, plansFileFor, type ModelsFile, type PlansFile } from 
 import { duration, loadConfigFile, parseEnvironment, wholeNumber } from '@sluice/runtime';
 import { z } from 'zod';
 
+/** One server, or the seeds of a Redis Cluster. */
+const redisUrl = z
+  .string()
+  .refine(
+    (text) => text.split(',').every((url) => /^rediss?:\/\//.test(url.trim()) && URL.canParse(url)),
+    'must be a redis:// URL, or several separated by commas',
+  );
+
 export const environmentSchema = z.object({
   SLUICE_HOST: z.string().default('127.0.0.1'),
   SLUICE_PORT: wholeNumber(0, 65_535).default(8080),
   SLUICE_POSTGRES_URL: z.url({ protocol: /^postgres(ql)?$/ }),
-  SLUICE_REDIS_URL: z.url({ protocol: /^rediss?$/ }),
+  SLUICE_REDIS_URL: redisUrl,
   SLUICE_RABBITMQ_URL: z.url({ protocol: /^amqps?$/ }),
   SLUICE_CONFIG_DIR: z.string().default('config'),
   SLUICE_MODEL_DIR: z.string().default('.local/models'),

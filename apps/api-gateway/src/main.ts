@@ -21,11 +21,13 @@ import { createIngest } from './ingest.js';
 import { createJobClock } from './job-clock.js';
 import { createJobLookup } from './job-lookup.js';
 import { createJobMessages } from './job-message.js';
+import { createJobPublisher } from './job-publisher.js';
 import { createLearnedEstimates } from './learned-estimates.js';
 import { createListener } from './listener.js';
 import { createPriceBook } from './price-book.js';
 import { createProducers } from './producers.js';
 import { createReplay } from './replay.js';
+import { createRepeatedRequests } from './repeated-requests.js';
 import { createServer } from './server.js';
 import { createTenantLimits } from './tenant-limits.js';
 import { createTenantLoader } from './tenant-loader.js';
@@ -96,6 +98,8 @@ const loader = createTenantLoader({
   waitMs: config.loadWaitMs,
   logger,
 });
+const { idempotencyTtlMs } = config;
+const jobPublisher = createJobPublisher({ connection, publisher, member });
 const admission = createAdmission({
   catalogue,
   messages: createJobMessages({ clock, prices, estimates, tenantLimits, jobTtlMs: config.jobTtlMs }),
@@ -104,14 +108,11 @@ const admission = createAdmission({
   estimates,
   clock,
   quota,
-  store,
-  connection,
-  publisher,
-  member,
+  jobPublisher,
+  repeated: createRepeatedRequests({ quota, store, jobPublisher, flights, clock, idempotencyTtlMs, logger }),
   flights,
   abandoned,
-  idempotencyTtlMs: config.idempotencyTtlMs,
-  logger,
+  idempotencyTtlMs,
 });
 
 const bounds = { maxTexts: config.maxTexts, jobTtlMs: config.jobTtlMs };
