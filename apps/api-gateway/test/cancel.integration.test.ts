@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import {
   cancelMessageSchema,
@@ -140,6 +141,23 @@ describe('DELETE of a job', () => {
     expect([status, body]).toMatchObject([409, { code: 'job_ended', state, detail: `The job has ${state} already.` }]);
     expect(ends(fact)).toHaveLength(1);
   });
+
+  it('is refused while RabbitMQ is away, and works while Redis is', async () => {
+    const { proxy: rabbitmq, url: rabbitmqUrl } = await fixture.proxyOf('SLUICE_RABBITMQ_URL');
+    const { proxy: redis, url: redisUrl } = await fixture.proxyOf('SLUICE_REDIS_URL');
+    const shaky = await fixture.startGateway({ SLUICE_RABBITMQ_URL: rabbitmqUrl, SLUICE_REDIS_URL: redisUrl });
+    const { key, path, fact } = await submit('outage');
+    rabbitmq.cut();
+    expect(await cancel(key, path, shaky.url)).toMatchObject({ status: 503, body: { retryable: true } });
+    expect(ends(fact)).toEqual([]);
+    rabbitmq.restore();
+    const ready = async (): Promise<number> => (await send(shaky.url, '/readyz')).status;
+    while ((await ready()) !== 200) await sleep(50);
+
+    redis.cut();
+    expect(await cancel(key, path, shaky.url)).toMatchObject({ status: 200, body: { state: 'canceled' } });
+    redis.restore();
+  }, 30_000);
 
   it('of another tenant, of nobody, and of what is no id is 404', async () => {
     const { path, fact } = await submit('mine');

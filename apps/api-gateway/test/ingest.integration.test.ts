@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { HEADERS, jobViewSchema, problemSchema } from '@sluice/contracts';
-import type { GetMessage } from 'amqplib';
+import type { GetMessage, Message } from 'amqplib';
 import { administer, createFixture, createTenant, send, type Fixture, type Gateway } from './gateway-fixture.js';
 import { createProducer, type Producer } from './producer.js';
 
@@ -77,6 +77,19 @@ describe('a submission over AMQP', () => {
       expect(http.status).toBe(202);
       expect((http.body as { id: string }).id).not.toBe(body['id']);
     }
+  });
+
+  it('is answered by direct reply-to as well', async () => {
+    const channel = await fixture.amqp.createChannel();
+    const reply = new Promise<Message | null>((resolve) => {
+      void channel.consume('amq.rabbitmq.reply-to', resolve, { noAck: true }).then(() => {
+        const { userId } = producer;
+        const direct = { messageId: randomUUID(), replyTo: 'amq.rabbitmq.reply-to', contentType: 'application/json' };
+        channel.publish('ingest', 'job', Buffer.from(JSON.stringify(good)), { ...direct, userId });
+      });
+    });
+    expect((await reply)?.properties).toMatchObject({ type: 'job.accepted.reply.v1' });
+    await channel.close();
   });
 
   it('is told which limit refused it and when to try again', async () => {
