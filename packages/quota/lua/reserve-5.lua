@@ -1,70 +1,101 @@
 --[[
-  reserve: holds `cost` on every limit, or on none.
+  reserve: holds a job's amounts on every limit of its three scopes, or on none.
 
-  KEYS 1 quota     hash, see limit-state
-       2 holds     hash: job id → hold, see limit-state
-       3 expiries  zset: job id by expiry (Unix ms)
-       4 job       string: "<state>\n<facts>" of this job; the state is 'reserved', 'queued' or terminal
-       5 idem      string: "<job id>\n<fingerprint>"; untouched when there is no idempotency key
-  ARGV 1 job id  2 owner  3 cost (units)  4 limits, see limit-state  5 hold TTL (ms)  6 facts  7 snapshot TTL (ms)
-       8 idempotency key hash ('' = none)  9 fingerprint  10 idempotency TTL (ms)
-  Returns { outcome, now (Unix ms), subject, clears in, (used, held, overage, remaining, resets in (ms)) per limit }
-    reserved                subject ''
-    refused                 subject: the (first) limit that clears last; clears in: ms, -1 = never
-    exists                  subject: the job; an open hold of it now belongs to `owner`
-    conflict, not_loaded    subject: the job, ''; no limits follow
+  KEYS 1 quota     hash, see scope-state
+       2 expiries  zset: job id by expiry (Unix ms)
+       3 job       string: "<state>\n<facts>" of this job
+       4 idem      string: "<job id>\n<fingerprint>"; untouched when there is no idempotency key
+       5 learned   hash, see learned; untouched when no quantile is asked for
+  ARGV 1 run id  2 job id  3 owner  4 the hold between owner and time, see scope-state
+       5 tokens  6 nanoUsd  7 hold TTL (ms)  8 facts  9 snapshot TTL (ms)
+       10 idempotency key hash ('' = none)  11 fingerprint  12 idempotency TTL (ms)  13 '1' = the records know no such key
+       14 model  15 quantile ('' = none)
+       16, 19, 22 field of a scope  17, 20, 23 version of its definitions  18, 21, 24 definitions
+  Returns { outcome, now (Unix ms), subject, clears in, learned ("<tokens> <samples>" or nil), three scopes (or nil) }
+    reserved                 the scopes as they are now
+    refused                  subject: "<number of the scope> <limit>" that clears last; clears in: ms, -1 = never
+    exists                   subject: the job; an open hold of it now belongs to `owner`
+    conflict                 subject: the job; nothing follows
+    key_unknown, not_loaded  nothing follows
 ]]
-local quota, holds, expiries, job, idem = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local job_id, owner, cost, limits = ARGV[1], ARGV[2], tonumber(ARGV[3]), read_limits(ARGV[4])
-local hold_ttl, snapshot, snapshot_ttl = tonumber(ARGV[5]), 'reserved\n' .. ARGV[6], ARGV[7]
-local key_hash, fingerprint, idem_ttl = ARGV[8], ARGV[9], ARGV[10]
-local now = redis_now_ms()
+local quota, expiries, job, idem, learned = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local run_id, job_id, key_hash, fingerprint = ARGV[1], ARGV[2], ARGV[10], ARGV[11]
+local owner, snapshot, snapshot_ttl, quantile = ARGV[3], 'reserved\n' .. ARGV[8], ARGV[9], ARGV[15]
+local now, hold_field = redis_now_ms(), 'h:' .. job_id
 
-local names, states = { 'loaded' }, {}
-for i, limit in ipairs(limits) do names[i + 1] = limit.name end
-local stored = redis.call('HMGET', quota, unpack(names))
-if not stored[1] then return { 'not_loaded', now, '', 0 } end
-for i, limit in ipairs(limits) do
-  states[i] = read_state(stored[i + 1], limit.kind)
-  if not states[i] then return { 'not_loaded', now, '', 0 } end
-  advance(states[i], limit, now)
+local stored = redis.call('HMGET', quota, 'loaded', ARGV[16], ARGV[19], ARGV[22], hold_field)
+if not is_loaded(stored[1], run_id) then return { 'not_loaded', now } end
+local scopes, names, adopted = {}, {}, {}
+for s = 1, 3 do
+  if stored[s + 1] then
+    scopes[s], names[s] = read_scope(stored[s + 1])
+    -- Time never goes back for a tenant, whatever the clock does: holds are told apart by it.
+    now = most(now, scopes[s][3])
+  end
+end
+
+local cover
+local function covered(name)
+  cover = cover or redis.call('HGET', quota, 'cover') or ''
+  return string.find(cover, ' ' .. name .. ' ', 1, true)
+end
+for s = 1, 3 do
+  local t, version = scopes[s], tonumber(ARGV[14 + 3 * s])
+  if not t or t[2] ~= version or now >= t[4] then
+    local definitions = cjson.decode(ARGV[15 + 3 * s])
+    scopes[s], names[s] = adopt(t, names[s], version, definitions, now, covered)
+    adopted[s] = true
+    if not scopes[s] then return { 'not_loaded', now } end
+  end
 end
 
 local function reply(outcome, subject, clears_in)
-  local list = { outcome, now, subject, clears_in }
-  for i, limit in ipairs(limits) do describe(list, states[i], limit, now) end
-  return list
+  local histogram = quantile ~= '' and redis.call('HGET', learned, ARGV[14])
+  local known = histogram and read_learned(histogram, tonumber(quantile)) or false
+  return { outcome, now, subject, clears_in, known, stored[2], stored[3], stored[4] }
 end
 
 local known = key_hash ~= '' and redis.call('GET', idem)
 local known_job, known_fingerprint = string.match(known or '', '^([^\n]*)\n(.*)$')
-if known_job and known_fingerprint ~= fingerprint then return { 'conflict', now, known_job, 0 } end
-local same_job = known_job or job_id
-local hold = redis.call('HGET', holds, same_job)
+if known_job and known_fingerprint ~= fingerprint then return { 'conflict', now, known_job } end
+local same_job, hold = known_job or job_id, stored[5]
+if same_job ~= job_id then hold = redis.call('HGET', quota, 'h:' .. same_job) end
 if hold then
-  local key, _, takes = read_hold(hold)
-  redis.call('HSET', holds, same_job, write_hold(key, owner, takes))
+  redis.call('HSET', quota, 'h:' .. same_job, owner .. string.match(hold, '\n.*$'))
   if same_job == job_id then redis.call('SET', job, snapshot, 'PX', snapshot_ttl, 'NX') end
 end
-if hold or known_job or redis.call('EXISTS', job) == 1 then return reply('exists', same_job, 0) end
-
-local refused_by, clears_in = '', 0
-for i, limit in ipairs(limits) do
-  local wait = shortage(states[i], limit, cost, now)
-  if wait and clears_in ~= -1 and (wait == -1 or wait > clears_in) then refused_by, clears_in = limit.name, wait end
+if hold or known_job then return reply('exists', same_job, 0) end
+if key_hash ~= '' and ARGV[13] ~= '1' then
+  local loaded_at = tonumber(string.match(stored[1], ' (%d+)$'))
+  if now - loaded_at < tonumber(ARGV[12]) then
+    if redis.call('EXISTS', job) == 1 then return reply('exists', job_id, 0) end
+    return { 'key_unknown', now }
+  end
 end
-if refused_by ~= '' then return reply('refused', refused_by, clears_in) end
 
-local fields, takes = {}, {}
-for i, limit in ipairs(limits) do
-  local state, f, t = states[i], #fields, #takes
-  take(state, cost)
-  fields[f + 1], fields[f + 2] = limit.name, write_state(state)
-  takes[t + 1], takes[t + 2], takes[t + 3] = limit.name, cost, state.id or false
+local costs = by_code(1, tonumber(ARGV[5]), tonumber(ARGV[6]))
+local clears_in, refused_by, refused_at = 0, nil, nil
+for s = 1, 3 do
+  local wait, at = take(scopes[s], now, costs, expiries)
+  if wait and clears_in ~= -1 and (wait == -1 or wait > clears_in) then
+    clears_in, refused_by, refused_at = wait, s, at
+  end
 end
-if #fields > 0 then redis.call('HSET', quota, unpack(fields)) end
-redis.call('HSET', holds, job_id, write_hold(key_hash, owner, takes))
-redis.call('ZADD', expiries, whole(now + hold_ttl), job_id)
-redis.call('SET', job, snapshot, 'PX', snapshot_ttl)
-if key_hash ~= '' then redis.call('SET', idem, job_id .. '\n' .. fingerprint, 'PX', idem_ttl) end
+if refused_by then
+  if redis.call('EXISTS', job) == 1 then return reply('exists', job_id, 0) end
+  return reply('refused', refused_by .. ' ' .. name_at(scopes[refused_by], names[refused_by], refused_at), clears_in)
+end
+
+if not redis.call('SET', job, snapshot, 'PX', snapshot_ttl, 'NX') then return reply('exists', job_id, 0) end
+local fields = { hold_field, owner .. '\n' .. ARGV[4] .. whole(now) }
+for s = 1, 3 do
+  local t = scopes[s]
+  if adopted[s] or t[1] > HEADER then
+    local f, text = #fields, write_scope(t, names[s])
+    stored[s + 1], fields[f + 1], fields[f + 2] = text, ARGV[13 + 3 * s], text
+  end
+end
+redis.call('HSET', quota, unpack(fields))
+redis.call('ZADD', expiries, whole(now + ARGV[7]), job_id)
+if key_hash ~= '' then redis.call('SET', idem, job_id .. '\n' .. fingerprint, 'PX', ARGV[12]) end
 return reply('reserved', '', 0)

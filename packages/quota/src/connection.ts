@@ -105,6 +105,24 @@ export function openRedis({ url, name, logger }: RedisConnectionOptions, options
   return redis;
 }
 
+/** Opens a connection to one server of several; when that is lost, the next one is tried. */
+export function openAny({ url, ...naming }: RedisConnectionOptions, options: OwnOptions): Redis {
+  const urls = redisUrls(url);
+  const redis = openRedis(
+    { url: urls[0] ?? '', ...naming },
+    {
+      ...options,
+      retryStrategy(attempt) {
+        const { hostname, port } = new URL(urls[attempt % urls.length] ?? '');
+        // n.b. ioredis reads its options at each attempt.
+        if (urls.length > 1) Object.assign(redis.options, { host: hostname, port: Number(port || 6379) });
+        return retryDelayMs(attempt);
+      },
+    },
+  );
+  return redis;
+}
+
 type ClusterNaming = Pick<RedisConnectionOptions, 'name' | 'logger'>;
 
 /** n.b. credentials and TLS are those of the first address: the nodes of a cluster share them. */

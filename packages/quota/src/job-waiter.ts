@@ -1,10 +1,11 @@
 import type { Logger, Service } from '@sluice/runtime';
 import type { Redis } from 'ioredis';
-import { closeRedis, openRedis, redisReady } from './connection.js';
+import { closeRedis, openAny, redisReady } from './connection.js';
 import { doneChannel } from './keys.js';
 import { onRedis } from './unavailable.js';
 
 export interface JobWaiterOptions {
+  /** As for `connectRedis`. Of a cluster one node is enough, for a publish reaches all of them. */
   readonly url: string;
   readonly keyPrefix: string;
   readonly logger: Logger;
@@ -57,7 +58,7 @@ export function createJobWaiter({ url, keyPrefix, logger, startTimeoutMs }: JobW
 
   function open(): Redis {
     // Subscriptions are made anew by `resume`, which then also asks for what was missed.
-    const opened = openRedis({ url, name: 'sluice-job-waiter', logger }, { autoResubscribe: false });
+    const opened = openAny({ url, name: 'sluice-job-waiter', logger }, { autoResubscribe: false });
     opened.on('message', (channel: string) => finishAll(channel, true));
     opened.on('ready', () => resume(opened));
     return opened;

@@ -1,8 +1,12 @@
 /** Every key of a tenant has the tenant as its hash tag, so one script may touch them all on Redis Cluster too. */
 export interface TenantKeys {
   readonly quota: string;
-  readonly holds: string;
   readonly expiries: string;
+  readonly learned: string;
+  /** Of a load under way. */
+  readonly load: string;
+  readonly staged: string;
+  readonly leaving: string;
   job(jobId: string): string;
   idempotency(keyHash: string): string;
 }
@@ -11,11 +15,19 @@ export function tenantKeys(keyPrefix: string, tenantId: string): TenantKeys {
   const base = `${keyPrefix}:{${tenantId}}`;
   return {
     quota: `${base}:quota`,
-    holds: `${base}:holds`,
     expiries: `${base}:expiries`,
+    learned: `${base}:learned`,
+    load: `${base}:load`,
+    staged: `${base}:staged`,
+    leaving: `${base}:leaving`,
     job: (jobId) => `${base}:job:${jobId}`,
     idempotency: (keyHash) => `${base}:idem:${keyHash}`,
   };
+}
+
+/** The field of the `quota` hash that keeps a hold. */
+export function holdField(jobId: string): string {
+  return `h:${jobId}`;
 }
 
 /** The set of tenants that were ever loaded: where the sweeper looks. In a slot of its own. */

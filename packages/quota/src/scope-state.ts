@@ -1,1 +1,106 @@
-export {};
+import { LIMIT_KINDS, LIMIT_UNITS, type LimitKind, type LimitScope, type LimitUnit } from '@sluice/contracts';
+
+/*
+ * The form in which scripts keep the limits of one subject; lua/scope-state.lua describes it. Its writer here serves
+ * loads, its reader serves whoever wants to know how far limits are used.
+ */
+
+/** A limit as it is kept: of the moment `atMs` of its scope. */
+export type StoredRecord =
+  /** `lack`: units × window that the bucket lacks. */
+  | { readonly code: number; readonly kind: 'rate'; max: number; windowMs: number; lack: number }
+  | {
+      readonly code: number;
+      readonly kind: 'quota';
+      period: number;
+      sinceMs: number;
+      endsAtMs: number;
+      held: number;
+      used: number;
+      overage: number;
+    }
+  | { readonly code: number; readonly kind: 'inFlight'; held: number };
+
+export interface StoredScope {
+  readonly atMs: number;
+  /** By name. */
+  readonly records: ReadonlyMap<string, StoredRecord>;
+}
+
+const HEADER = 4;
+const UNITS = LIMIT_UNITS.length;
+
+/** A number for kind and unit, from 1. */
+export function codeOf(kind: LimitKind, unit: LimitUnit): number {
+  return LIMIT_KINDS.indexOf(kind) * UNITS + LIMIT_UNITS.indexOf(unit) + 1;
+}
+
+/** The unit that a code stands for. */
+export function unitOf(code: number): LimitUnit {
+  return LIMIT_UNITS[(code - 1) % UNITS] ?? 'requests';
+}
+
+const PREFIXES: Readonly<Record<Exclude<LimitScope, 'tenant'>, string>> = { apiKey: 'k:', model: 'm:' };
+
+/** The field of a tenant's hash that keeps a scope. */
+export function scopeField(scope: LimitScope, subject: string): string {
+  return scope === 'tenant' ? 't' : PREFIXES[scope] + subject;
+}
+
+/** Whose scope a field keeps; undefined for other fields. */
+export function fieldSubject(field: string): { readonly scope: LimitScope; readonly subject: string } | undefined {
+  if (field === 't') return { scope: 'tenant', subject: '' };
+  const scope = (['apiKey', 'model'] as const).find((name) => field.startsWith(PREFIXES[name]));
+  return scope && { scope, subject: field.slice(PREFIXES[scope].length) };
+}
+
+/** What is packed for a limit. Infinite ceilings are those of soft limits. */
+export interface PackedLimit {
+  readonly name: string;
+  readonly ceiling: number;
+  readonly record: StoredRecord;
+}
+
+/** Packs a scope whose `at` is still open: `stage` sets it. */
+export function packScope(version: number, limits: readonly PackedLimit[]): Buffer {
+  const ends = limits.flatMap(({ record }) => (record.kind === 'quota' ? [record.endsAtMs] : []));
+  const numbers = [0, version, 0, Math.min(...ends, Infinity), ...limits.flatMap(numbersOf)];
+  numbers[0] = numbers.length;
+  const packed = Buffer.alloc(8 * numbers.length);
+  numbers.forEach((number, i) => packed.writeDoubleLE(number, 8 * i));
+  return Buffer.concat([packed, Buffer.from(limits.map(({ name }) => name).join(' '))]);
+}
+
+function numbersOf({ ceiling, record }: PackedLimit): readonly number[] {
+  const { code } = record;
+  if (record.kind === 'rate') return [code, ceiling, record.max, record.windowMs, record.lack];
+  if (record.kind === 'inFlight') return [code, ceiling, record.held];
+  const { period, sinceMs, endsAtMs, held, used, overage } = record;
+  return [code, ceiling, period, sinceMs, endsAtMs, held, used, overage];
+}
+
+/** Reads a packed scope. */
+export function readScope(packed: Buffer): StoredScope {
+  const number = (i: number): number => packed.readDoubleLE(8 * i);
+  const count = number(0);
+  const names = packed.toString('utf8', 8 * count);
+  const records = new Map<string, StoredRecord>();
+  let i = HEADER;
+  for (const name of names === '' ? [] : names.split(' ')) {
+    const code = number(i);
+    const kind = LIMIT_KINDS[Math.floor((code - 1) / UNITS)];
+    if (kind === 'rate') {
+      records.set(name, { code, kind, max: number(i + 2), windowMs: number(i + 3), lack: number(i + 4) });
+      i += 5;
+    } else if (kind === 'quota') {
+      const [period, sinceMs, endsAtMs] = [number(i + 2), number(i + 3), number(i + 4)];
+      const [held, used, overage] = [number(i + 5), number(i + 6), number(i + 7)];
+      records.set(name, { code, kind, period, sinceMs, endsAtMs, held, used, overage });
+      i += 8;
+    } else {
+      records.set(name, { code, kind: 'inFlight', held: number(i + 2) });
+      i += 3;
+    }
+  }
+  return { atMs: number(2), records };
+}

@@ -1,0 +1,102 @@
+import { randomUUID } from 'node:crypto';
+import type { Logger } from '@sluice/runtime';
+import type { RedisConnection } from './connection.js';
+import { tenantKeys, tenantsKey } from './keys.js';
+import { planLoad } from './load-plan.js';
+import type { Nodes } from './nodes.js';
+import type { Load, LoadTicket, Quota } from './quota.js';
+import { readTenant } from './tenant-state.js';
+import { onRedis, unavailable } from './unavailable.js';
+
+export interface LoadingOptions {
+  readonly nodes: Nodes;
+  readonly redis: RedisConnection;
+  readonly keyPrefix: string;
+  readonly logger: Logger;
+}
+
+/** How long a ticket and what was staged with it are valid. */
+const TICKET_TTL_MS = 600_000;
+
+/**
+ * Loads tenants, in steps that are short each:
+ *
+ * ```
+ * begin ─▶ not loaded; settlements leave notes ─▶ stage, stage, … ─▶ commit ─▶ loaded
+ *             └─ begin, unload, loss or restart of Redis, ten minutes ─▶ superseded
+ * ```
+ */
+export function createLoading({ nodes, redis, keyPrefix, logger }: LoadingOptions) {
+  const keysOf = (tenantId: string) => tenantKeys(keyPrefix, tenantId);
+
+  async function stageAndCommit(facts: Load): Promise<'loaded' | 'superseded' | 'stale'> {
+    const { tenantId, token } = facts.ticket;
+    const keys = keysOf(tenantId);
+    const plan = planLoad(facts);
+    for (const part of plan.parts) {
+      const [outcome] = await nodes.run(keys.quota, (node) =>
+        node.redis.quota_stageBuffer(
+          ...[keys.load, keys.staged, keys.leaving],
+          ...[ticketText(token, node.runId), TICKET_TTL_MS, part.scopes],
+          ...part.rows,
+        ),
+      );
+      if (String(outcome) === 'superseded') return 'superseded';
+    }
+    const [outcome, , ended] = await nodes.run(keys.quota, (node) =>
+      node.redis.quota_commitBuffer(
+        ...[keys.quota, keys.expiries, keys.load, keys.staged, keys.leaving],
+        ...[ticketText(token, node.runId), node.runId, ` ${facts.cover.join(' ')} `],
+        ...[plan.startsAtMs, plan.endsAtMs, plan.fields, plan.holds],
+      ),
+    );
+    logger.debug({ tenantId, outcome: String(outcome), holds: plan.holds, ended }, 'loaded the quota of a tenant');
+    return String(outcome) as 'loaded' | 'superseded' | 'stale';
+  }
+
+  return {
+    beginLoad: (tenantId: string): Promise<LoadTicket> =>
+      onRedis(async () => {
+        const keys = keysOf(tenantId);
+        const token = randomUUID();
+        // First, so that no loaded tenant is ever unknown to the sweeper.
+        await redis.sadd(tenantsKey(keyPrefix), tenantId);
+        await nodes.run(keys.quota, (node) =>
+          node.redis.quota_beginBuffer(
+            ...[keys.quota, keys.load, keys.staged, keys.leaving],
+            ...[ticketText(token, node.runId), TICKET_TTL_MS],
+          ),
+        );
+        return { tenantId, token };
+      }),
+
+    load: async (facts: Load): Promise<'loaded' | 'superseded'> => {
+      const outcome = await onRedis(() => stageAndCommit(facts));
+      const { tenantId } = facts.ticket;
+      if (outcome === 'stale')
+        throw unavailable(new Error(`the period of tenant ${tenantId} turned while it was loaded`));
+      return outcome;
+    },
+
+    unload: (tenantId: string): Promise<void> =>
+      onRedis(async () => {
+        const keys = keysOf(tenantId);
+        await nodes.run(keys.quota, async ({ redis: node }) => {
+          // n.b. in this order: a load that commits in between would otherwise stay.
+          await node.del(keys.load);
+          await node.hdel(keys.quota, 'loaded');
+        });
+      }),
+
+    inspect: (tenantId: string) =>
+      onRedis(() => {
+        const key = keysOf(tenantId).quota;
+        return nodes.run(key, async ({ redis: node, runId }) => readTenant(await node.hgetallBuffer(key), runId));
+      }),
+  } satisfies Partial<Quota>;
+}
+
+/** Valid only in the Redis process in which it was given out. */
+function ticketText(token: string, runId: string): string {
+  return `${token} ${runId}`;
+}
