@@ -55,6 +55,9 @@ export type Admission = (request: AdmissionRequest) => Promise<Admitted>;
 
 /** A hold outlives its job's deadline by this much, so that a job that ran to the last moment still settles. */
 const HOLD_MARGIN_MS = 300_000;
+/** A tenant that was loaded may be unloaded before the next flight: another gateway began to load it as well. */
+const MAX_LOADS = 4;
+
 /** What a flight came to: an answer, or what has to be done before another one. */
 type Flight = Admitted | 'not_loaded' | { readonly exists: Exists; readonly scopes: readonly ScopedLimits[] };
 
@@ -174,7 +177,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
       ...(replay && { replay }),
     };
     let flight = await flights.track(() => fly(counted, given));
-    if (flight === 'not_loaded') {
+    for (let loads = 0; flight === 'not_loaded' && loads < MAX_LOADS; loads++) {
       await loader.load(principal);
       flight = await flights.track(() => fly(counted, given));
     }

@@ -23,7 +23,7 @@ let gateways: readonly Gateway[];
 beforeAll(async () => {
   // A character of `guesslang` is a token: 100 of them cost $0.10.
   fixture = await createFixture({ plans: PLANS, usdPerMillion: { guesslang: '1000' } });
-  const quick = { SLUICE_KEY_CACHE_TTL: '1ms' };
+  const quick = { SLUICE_KEY_CACHE_TTL: '1ms', SLUICE_LOAD_WAIT: '60s' };
   gateways = await Promise.all([fixture.startGateway(quick), fixture.startGateway(quick)]);
 }, 60_000);
 afterAll(() => fixture.close());
@@ -157,10 +157,11 @@ describe('limits on several scopes', () => {
     expect(headers.get('x-ratelimit-limit-tokens')).toBe('60000');
     expect(headers.get('x-ratelimit-remaining-tokens')).toBe('59400');
     expect(headers.get('x-ratelimit-reset-tokens')).toBe('600ms');
-    await submit(key, 1, { input: Array.from({ length: 6 }, () => 'x'.repeat(9_900)) });
-    const refused = await submit(key, 9_000);
+    const large = { input: Array.from({ length: 6 }, () => 'x'.repeat(9_900)) };
+    await submit(key, 1, large);
+    const refused = await submit(key, 1, large);
     expect(refused.body).toMatchObject({ code: 'rate_limited', limit: 'tokens-per-minute' });
-    expect(refused.headers.get('x-ratelimit-remaining-requests')).toMatch(/^59\d$/);
+    expect(refused.headers.get('x-ratelimit-remaining-requests')).toMatch(/^(59\d|600)$/);
   });
 });
 
@@ -183,6 +184,32 @@ describe('limits of one tenant', () => {
     await change({});
     expect((await submit(key, 21)).status).toBe(202);
     expect(await limitsOf(key)).toMatchObject([{ name: 'concurrent-jobs', held: 2 }, {}, {}, {}, {}]);
+  });
+});
+
+describe('gateways that know different limits for a while', () => {
+  it('both go on admitting: a load by one of them serves the other', async () => {
+    const slow = await fixture.startGateway();
+    const key = await tenant('spreading', 'wide');
+    const viaSlow = () =>
+      send(slow.url, '/v1/jobs', { method: 'POST', key, body: JSON.stringify({ model: 'guesslang', input: 'x' }) });
+    expect((await viaSlow()).status).toBe(202);
+    const limits = { requestsPerMinute: null, tokensPerMonth: 5_000, concurrentJobs: 50 };
+    const overrides = { limits, perModel: { guesslang: { tokensPerDay: 4_000 } } };
+    await administer(url(), 'PUT', '/tenants/spreading', { plan: 'wide', overrides });
+    for (let round = 0; round < 3; round++) {
+      const fresh = await submit(key, 1, {}, round);
+      expect([fresh.status, fresh.headers.get('x-ratelimit-limit-requests')]).toEqual([202, null]);
+      const stale = await viaSlow();
+      expect([stale.status, stale.headers.get('x-ratelimit-limit-requests')]).toEqual([202, '600']);
+    }
+    expect(await limitsOf(key, '?model=guesslang')).toMatchObject([
+      { name: 'tokens-per-minute' },
+      { name: 'tokens-per-day' },
+      { name: 'tokens-per-month', max: 5_000 },
+      { name: 'concurrent-jobs', max: 50 },
+      { name: 'model:tokens-per-day', max: 4_000 },
+    ]);
   });
 });
 
