@@ -248,6 +248,16 @@ describe('the replay of a job', () => {
     expect(replaysOf(fact)).toEqual(new Set([jobId]));
   });
 
+  it('finds its job by the records when the idempotency key has expired', async () => {
+    const hasty = await fixture.startGateway({ SLUICE_IDEMPOTENCY_TTL: '1ms' });
+    const { fact, id } = await dieOf();
+    const jobId = await replayedAs(id, hasty.url);
+    await end(await fixture.collector.recorded(jobId), 'failed');
+    await fixture.collector.store.reopenDeadLetter({ id, jobId });
+    expect(await replayedAs(id, hasty.url)).toBe(jobId);
+    expect(replaysOf(fact)).toEqual(new Set([jobId]));
+  });
+
   it('that died again has a letter of its own, and the next epoch', async () => {
     const { fact, id } = await dieOf();
     const second = await fixture.collector.recorded(await replayedAs(id));
