@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Logger } from '@sluice/runtime';
 import type { RedisConnection } from './connection.js';
 import { tenantKeys, tenantsKey } from './keys.js';
-import { planLoad } from './load-plan.js';
+import { planLoad, type LoadPlan } from './load-plan.js';
 import type { Nodes } from './nodes.js';
 import type { Load, LoadTicket, Quota } from './quota.js';
 import { readTenant } from './tenant-state.js';
@@ -29,10 +29,9 @@ const TICKET_TTL_MS = 600_000;
 export function createLoading({ nodes, redis, keyPrefix, logger }: LoadingOptions) {
   const keysOf = (tenantId: string) => tenantKeys(keyPrefix, tenantId);
 
-  async function stageAndCommit(facts: Load): Promise<'loaded' | 'superseded' | 'stale'> {
+  async function stageAndCommit(facts: Load, plan: LoadPlan): Promise<'loaded' | 'superseded' | 'stale'> {
     const { tenantId, token } = facts.ticket;
     const keys = keysOf(tenantId);
-    const plan = planLoad(facts);
     for (const part of plan.parts) {
       const [outcome] = await nodes.run(keys.quota, (node) =>
         node.redis.quota_stageBuffer(
@@ -71,7 +70,8 @@ export function createLoading({ nodes, redis, keyPrefix, logger }: LoadingOption
       }),
 
     load: async (facts: Load): Promise<'loaded' | 'superseded'> => {
-      const outcome = await onRedis(() => stageAndCommit(facts));
+      const plan = planLoad(facts);
+      const outcome = await onRedis(() => stageAndCommit(facts, plan));
       const { tenantId } = facts.ticket;
       if (outcome === 'stale')
         throw unavailable(new Error(`the period of tenant ${tenantId} turned while it was loaded`));

@@ -137,6 +137,7 @@ export function checkReservation(reservation: Reservation): void {
   checkText('model', model);
   checkAmounts(amounts);
   checkCount('holdTtlMs', holdTtlMs);
+  scopesOf(reservation.scopes, reservation).forEach(definitionsOf);
   if (quantile !== undefined && !(quantile > 0 && quantile < 1))
     throw new RangeError('quantile must be within 0 and 1');
   if (!idempotency) return;

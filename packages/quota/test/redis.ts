@@ -1,7 +1,7 @@
 import { createServer, connect, type AddressInfo, type Socket } from 'node:net';
 import { testServices, uniqueKeyPrefix } from '@sluice/local-services';
 import { createLogger } from '@sluice/runtime';
-import type { Redis } from 'ioredis';
+import { Redis } from 'ioredis';
 import { closeRedis, connectRedis, redisReady, type RedisConnectionOptions } from '../src/index.js';
 
 export const logger = createLogger({ app: 'test', level: 'silent' });
@@ -12,6 +12,7 @@ export function redisUrl(): string {
 
 export async function openTestRedis(options: Partial<RedisConnectionOptions> = {}): Promise<Redis> {
   const redis = connectRedis({ url: redisUrl(), name: 'quota-test', logger, ...options });
+  if (!(redis instanceof Redis)) throw new Error('the tests need one server, not a cluster');
   await redisReady(redis, 5_000);
   return redis;
 }
@@ -23,6 +24,7 @@ export async function openTestSpace() {
   return {
     redis,
     keyPrefix,
+    key: (tenantId: string, name: string) => `${keyPrefix}:{${tenantId}}:${name}`,
     async close() {
       await forget(redis, `${keyPrefix}:*`);
       await closeRedis(redis);
@@ -42,30 +44,16 @@ export async function redisNowMs(redis: Redis): Promise<number> {
   return Number(seconds) * 1000 + Math.floor(Number(microseconds) / 1000);
 }
 
-const READ_STATE = `
-local function text(packed)
-  local values = { cmsgpack.unpack(packed) }
-  for i, value in ipairs(values) do
-    values[i] = type(value) == 'number' and string.format('%.0f', value) or tostring(value)
-  end
-  return table.concat(values, ' ')
-end
-local list = {}
-local quota, holds = redis.call('HGETALL', KEYS[1]), redis.call('HGETALL', KEYS[2])
-for i = 1, #quota, 2 do
-  if quota[i] ~= 'loaded' then list[#list + 1] = { 'limit', quota[i], text(quota[i + 1]) } end
-end
-for i = 1, #holds, 2 do
-  local key, owner, packed = string.match(holds[i + 1], '^([^\\n]*)\\n([^\\n]*)\\n(.*)$')
-  list[#list + 1] = { 'hold', holds[i], key .. ' ' .. owner .. ' ' .. (packed == '' and '' or text(packed)) }
-end
-return list`;
-
-/** What Redis keeps of a tenant as text: the state of each limit by name, and each hold by job id. */
-export async function storedState(redis: Redis, keys: { readonly quota: string; readonly holds: string }) {
-  const rows = (await redis.eval(READ_STATE, 2, keys.quota, keys.holds)) as [string, string, string][];
-  const of = (kind: string) => Object.fromEntries(rows.filter((row) => row[0] === kind).map((row) => [row[1], row[2]]));
-  return { limits: of('limit'), holds: of('hold') };
+/** Everything Redis keeps of a tenant, but for what only time changes. */
+export async function everything(space: { redis: Redis; keyPrefix: string }, tenantId: string): Promise<unknown> {
+  const { redis } = space;
+  const keys = (await redis.keys(`${space.keyPrefix}:{${tenantId}}:*`)).sort();
+  const contents = keys.map(async (key) => {
+    const type = await redis.type(key);
+    if (type === 'hash') return Object.entries(await redis.hgetallBuffer(key)).sort();
+    return type === 'zset' ? redis.zrange(key, '0', '-1', 'WITHSCORES') : redis.get(key);
+  });
+  return (await Promise.all(contents)).map((content, i) => [keys[i], content]);
 }
 
 /** A TCP relay in front of Redis that can be cut, frozen and mended: a Redis that dies, hangs and comes back. */
