@@ -52,7 +52,9 @@ function terminal({ message, attempt, modelVersion, startedAtMs, finishedAtMs }:
   const { jobId, tenantId, apiKeyId, model, reservedTokens, reservedNanoUsd } = message;
   return {
     ...{ jobId, tenantId, apiKeyId, model, class: message.class },
-    ...{ reservedTokens, reservedNanoUsd },
+    reservedTokens,
+    // n.b. 0 may mean that the gateway did not know the prices yet; what the job then costs is no overage.
+    ...(reservedNanoUsd > 0 && { reservedNanoUsd }),
     ...(modelVersion !== undefined && startedAtMs !== undefined && { modelVersion }),
     ...(startedAtMs !== undefined && { startedAtMs }),
     attempt,
