@@ -60,8 +60,18 @@ export const jobViewSchema = z.looseObject({
   expiresAt: z.iso.datetime(),
   metadata: metadataSchema,
   reservation: z
-    .looseObject({ tokens: z.int(), inputTokens: z.int(), maxOutputTokens: z.int() })
+    .looseObject({
+      tokens: z.int(),
+      inputTokens: z.int(),
+      maxOutputTokens: z.int(),
+      amountNanoUsd: z.string().describe('What the held tokens cost, rounded up.'),
+    })
     .describe('What is held for the job until it has ended.'),
+  replay: z
+    .looseObject({ of: z.string(), epoch: z.int() })
+    .optional()
+    .describe('The dead job that this one runs again, and which replay of it this is.'),
+  replayedAs: z.string().optional().describe('The newest job that runs this one again.'),
   modelVersion: z.string().optional(),
   attempt: z.int().optional(),
   startedAt: z.iso.datetime().optional(),
