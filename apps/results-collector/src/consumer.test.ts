@@ -10,27 +10,31 @@ import { StoppedError } from './persistence.js';
 interface Servers {
   readonly refused?: ReadonlyMap<string, string>;
   readonly bookError?: Error;
-  readonly noticeError?: Error;
+  readonly runningError?: Error;
+  /** Fails the first answer to a marker. */
+  readonly answerError?: Error;
 }
 
-async function handle(deliveries: readonly Delivery[], { refused = new Map(), bookError, noticeError }: Servers = {}) {
+async function handle(deliveries: readonly Delivery[], { refused = new Map(), ...errors }: Servers = {}) {
   const booked: Fact[] = [];
   const running: string[] = [];
   const markers: MarkerMessage[] = [];
+  let answers = 0;
   const handler = createResultsHandler({
     accounting: {
       async book(facts) {
-        if (bookError) throw bookError;
+        if (errors.bookError) throw errors.bookError;
         booked.push(...facts);
         return refused;
       },
     },
     async noteRunning(jobs) {
-      if (noticeError) throw noticeError;
+      if (errors.runningError) throw errors.runningError;
       running.push(...jobs.map(({ jobId }) => jobId));
     },
     async answerMarker(marker) {
-      if (noticeError) throw noticeError;
+      answers += 1;
+      if (answers === 1 && errors.answerError) throw errors.answerError;
       markers.push(marker);
     },
     signal: new AbortController().signal,
@@ -77,10 +81,15 @@ describe('the results handler', () => {
     expect(settlements).toEqual([{ kind: 'dead', reason: 'unrecordable: out of range' }, ack]);
   });
 
-  it('lets notices go that cannot be passed on, and books all the same', async () => {
+  it('books all the same when jobs cannot be shown as running', async () => {
     const deliveries = [...notices, delivered(onTheWire(job))];
-    const { settlements, booked } = await handle(deliveries, { noticeError: new Error('away') });
+    const { settlements, booked } = await handle(deliveries, { runningError: new Error('away') });
     expect([settlements, booked.length]).toEqual([[ack, ack, ack], 1]);
+  });
+
+  it('keeps a marker until it is answered', async () => {
+    const { settlements, markers } = await handle(notices, { answerError: new Error('not confirmed') });
+    expect([settlements, markers]).toEqual([[ack, ack], [marker]]);
   });
 
   it('gives everything back when it is told to stop', async () => {

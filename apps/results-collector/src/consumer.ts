@@ -3,7 +3,7 @@ import type { MarkerMessage, StartedMessage } from '@sluice/contracts';
 import type { Logger } from '@sluice/runtime';
 import type { Accounting } from './accounting.js';
 import { factKey } from './facts.js';
-import { StoppedError } from './persistence.js';
+import { persist, StoppedError } from './persistence.js';
 import { decodeResult, type ResultMessage } from './result-message.js';
 
 /**
@@ -31,17 +31,21 @@ export interface ResultsHandlerOptions {
 export function createResultsHandler(options: ResultsHandlerOptions) {
   const { accounting, noteRunning, answerMarker, signal, logger } = options;
 
-  /** Neither is worth a second try: a state that nobody needs, and an answer that its asker asks for again. */
-  async function advise(messages: readonly ResultMessage[]): Promise<void> {
-    const started = messages.flatMap((message) => (message.kind === 'started' ? message.jobs : []));
+  /** n.b. a marker that was taken and not answered would hold up its fence until that gives up. */
+  async function answer(messages: readonly ResultMessage[]): Promise<void> {
     const markers = messages.flatMap((message) => (message.kind === 'marker' ? [message.marker] : []));
-    const outcomes = await Promise.allSettled([
-      ...markers.map(answerMarker),
-      ...(started.length === 0 ? [] : [noteRunning(started)]),
-    ]);
-    for (const outcome of outcomes) {
-      if (outcome.status === 'rejected') logger.warn({ err: outcome.reason }, 'a notice was not passed on');
-    }
+    const onFailure = (error: unknown, attempt: number): void =>
+      logger.warn({ err: error, attempt }, 'a marker could not be answered');
+    await Promise.all(markers.map((marker) => persist(() => answerMarker(marker), { signal, onFailure })));
+  }
+
+  /** Tried once: it is a state that nothing depends on. */
+  async function note(messages: readonly ResultMessage[]): Promise<void> {
+    const jobs = messages.flatMap((message) => (message.kind === 'started' ? message.jobs : []));
+    if (jobs.length === 0) return;
+    await noteRunning(jobs).catch((error: unknown) => {
+      logger.warn({ err: error, jobs: jobs.length }, 'jobs could not be shown as running');
+    });
   }
 
   async function book(messages: readonly ResultMessage[]): Promise<readonly Settlement[]> {
@@ -58,7 +62,7 @@ export function createResultsHandler(options: ResultsHandlerOptions) {
   return async (deliveries: readonly Delivery[]): Promise<readonly Settlement[]> => {
     const messages = deliveries.map(decodeResult);
     try {
-      const [settlements] = await Promise.all([book(messages), advise(messages)]);
+      const [settlements] = await Promise.all([book(messages), answer(messages), note(messages)]);
       return settlements;
     } catch (error) {
       if (error instanceof StoppedError) return deliveries.map(() => giveBack);

@@ -71,10 +71,13 @@ export function createDriftCheck({ store, quota, onDrift, onRepair, now, logger 
     if (again) await repair(tenantId);
   }
 
-  async function checkPage(signal: AbortSignal): Promise<number> {
+  /** n.b. a tenant may be in several pages: two looks in a row must be in two runs. */
+  async function checkPage(looked: Set<string>, signal: AbortSignal): Promise<void> {
     const page = await quota.tenants(cursor);
     for (const tenantId of page.tenantIds) {
-      if (signal.aborted) return 0;
+      if (signal.aborted) return;
+      if (looked.has(tenantId)) continue;
+      looked.add(tenantId);
       try {
         await checkTenant(tenantId);
       } catch (error) {
@@ -83,15 +86,14 @@ export function createDriftCheck({ store, quota, onDrift, onRepair, now, logger 
       }
     }
     cursor = page.cursor;
-    return page.tenantIds.length;
   }
 
   return {
     async check(signal) {
       try {
-        let looked = 0;
-        do looked += await checkPage(signal);
-        while (cursor !== FIRST && looked < MAX_TENANTS && !signal.aborted);
+        const looked = new Set<string>();
+        do await checkPage(looked, signal);
+        while (cursor !== FIRST && looked.size < MAX_TENANTS && !signal.aborted);
       } finally {
         onDrift(drifts);
       }

@@ -1,6 +1,7 @@
 import { createBrokerConnection, createFence, createPublisher, declareTopology, type Publisher } from '@sluice/broker';
 import {
   EXCHANGES,
+  isServiceError,
   MESSAGE_TYPES,
   newJobId,
   QUEUES,
@@ -70,7 +71,7 @@ export interface Bench {
   damagedTenant(): Promise<string>;
   /** Resolves when this test's own connection to Redis works again. */
   redisIsBack(): Promise<void>;
-  /** Loads the tenant from the books behind a fence, as a gateway does; a collector must run. */
+  /** Loads the tenant from the books behind a fence, as gateways do until it is loaded; a collector must run. */
   load(): Promise<void>;
 }
 
@@ -118,7 +119,7 @@ export async function openWorkbench(options: WorkbenchOptions = {}): Promise<Wor
   await declareTopology(connection, { pools: { [POOL]: { classes: ['standard'] } } });
   const publisher = createPublisher({ connection, deadlineMs: 5_000, logger });
   await publisher.start();
-  const fence = createFence({ connection, publisher, registry: registryOf(store), timeoutMs: 20_000, logger });
+  const fence = createFence({ connection, publisher, registry: registryOf(store), timeoutMs: 5_000, logger });
   await fence.start();
   const channel = await (await connection.open(AbortSignal.timeout(5_000))).createChannel();
   const collectors: Collector[] = [];
@@ -229,10 +230,18 @@ export async function openWorkbench(options: WorkbenchOptions = {}): Promise<Wor
       },
       redisIsBack: () => redisReady(redis, 10_000),
       async load() {
-        const ticket = await quota.beginLoad(tenantId);
-        await fence.pass();
-        const outcome = await quota.load(await loadFromBooks(store, ticket));
-        if (outcome !== 'loaded') throw new Error(`load answered ${outcome}`);
+        const tryOnce = async (): Promise<boolean> => {
+          const ticket = await quota.beginLoad(tenantId);
+          await fence.pass();
+          return (await quota.load(await loadFromBooks(store, ticket))) === 'loaded';
+        };
+        // A gateway refuses the request, and the next one tries again.
+        const attempt = () =>
+          tryOnce().catch((error: unknown) => {
+            if (isServiceError(error)) return false;
+            throw error;
+          });
+        if (!(await eventually(attempt, (loaded) => loaded))) throw new Error('the tenant cannot be loaded');
       },
     };
     return bench;
