@@ -44,7 +44,8 @@ local function append(t, definition, old, i, refilled, now)
     if not i or now >= ends then
       local was, ended = period, ends
       period, since, ends = period_at(definition, now)
-      if period == was then since = old[i + 3] elseif ended then since = most(since, ended) end
+      -- n.b. a caller whose clock is ahead names a period that has not begun.
+      since = period == was and old[i + 3] or least(now, most(since, ended or 0))
       if period ~= was then held, used, overage = 0, 0, 0 end
     end
     t[n + 3], t[n + 4], t[n + 5], t[n + 6], t[n + 7], t[n + 8] = period, since, ends, held, used, overage

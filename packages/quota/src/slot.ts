@@ -12,8 +12,8 @@ const SLOTS = 16_384;
  */
 export function slotOf(key: string): number {
   const open = key.indexOf('{');
-  const close = key.indexOf('}', open + 2);
-  const hashed = open >= 0 && close > 0 ? key.slice(open + 1, close) : key;
+  const close = key.indexOf('}', open + 1);
+  const hashed = open >= 0 && close > open + 1 ? key.slice(open + 1, close) : key;
   let crc = 0;
   for (const byte of Buffer.from(hashed)) crc = ((crc << 8) ^ (TABLE[(crc >> 8) ^ byte] ?? 0)) & 0xffff;
   return crc % SLOTS;

@@ -1,14 +1,14 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { createLogger } from '@sluice/runtime';
-import type { Redis } from 'ioredis';
-import { closeRedis, connectRedis, createQuota, limitsOf, redisReady } from '../src/index.js';
+import { closeRedis, connectRedis, createQuota, limitsOf, redisReady, type RedisConnection } from '../src/index.js';
 import { forget, logger, openRelay, openTestSpace } from './redis.js';
+import { loadTenant, onTenant, reservation } from './tenants.js';
 
 const TENANT = 'acme';
-const LIMITS = limitsOf({ tokensPerMinute: 1000, tokensPerMonth: 1000 }, 'UTC', Date.now());
+const SCOPES = onTenant(...limitsOf({ tokensPerMinute: 1000, tokensPerMonth: 1000 }, 'tenant', 'UTC', Date.now()));
 let space: Awaited<ReturnType<typeof openTestSpace>>;
 let relay: Awaited<ReturnType<typeof openRelay>>;
-let redis: Redis;
+let redis: RedisConnection;
 let lines: { level: string; msg: string }[];
 
 beforeAll(async () => {
@@ -30,9 +30,7 @@ afterEach(async () => {
 
 function reserve(jobId: string) {
   const quota = createQuota({ redis, keyPrefix: space.keyPrefix, logger });
-  return quota.reserve({
-    ...{ tenantId: TENANT, jobId, owner: 'a', cost: 1, limits: LIMITS, holdTtlMs: 60_000, facts: '' },
-  });
+  return quota.reserve(reservation(TENANT, SCOPES, { jobId }));
 }
 
 /** Not `once` of node:events, which rejects at the errors that are expected here. */
@@ -42,9 +40,7 @@ function next(event: 'reconnecting' | 'close'): Promise<void> {
 
 describe('a connection', () => {
   it('rejects what is in flight and what comes later when Redis dies, and recovers with it', async () => {
-    await createQuota({ redis, keyPrefix: space.keyPrefix, logger }).load({
-      ...{ tenantId: TENANT, limits: LIMITS, posted: { quota: 0 }, openHolds: [] },
-    });
+    await loadTenant(createQuota({ redis, keyPrefix: space.keyPrefix, logger }), TENANT, SCOPES);
     expect(await reserve('before')).toMatchObject({ outcome: 'reserved' });
 
     relay.freeze();

@@ -22,7 +22,8 @@ afterEach(async () => {
   await waiter.stop();
 });
 
-const settle = (jobId: string) => quota.settle([{ tenantId: TENANT, jobId, tokens: 1, state: 'succeeded' }]);
+const settle = (jobId: string) =>
+  quota.settle([{ tenantId: TENANT, jobId, tokens: 1, nanoUsd: 0, outputTokens: 0, state: 'succeeded' }]);
 
 /** Resolves when the waiter listens, so that what follows cannot come too early. */
 function listening(jobId: string, options: { timeoutMs?: number; signal?: AbortSignal; on?: JobWaiter } = {}) {

@@ -1,170 +1,218 @@
-import type { JobSnapshot, Limit, OpenHold } from '../src/index.js';
+import type { LimitUnit } from '@sluice/contracts';
+import type { Amounts, JobSnapshot, Limit, LimitStatus, OpenHold, Posted, ScopedLimits } from '../src/index.js';
 
 /**
  * What the scripts should do, in plain TypeScript with bigint for every product. The clock is an argument: the tests
  * pass the time at which Redis says it ran the script.
  */
-export interface RateState {
-  readonly kind: 'rate';
-  readonly max: bigint;
-  readonly windowMs: bigint;
-  readonly credit: bigint;
-  readonly atMs: number;
-}
-export interface QuotaState {
-  readonly kind: 'quota';
+export interface LimitState {
+  readonly limit: Limit;
+  /** Rate: units × window that the bucket lacks at the scope's `atMs`. */
+  readonly lack: bigint;
   readonly periodId: string;
+  readonly sinceMs: number;
   readonly endsAtMs: number;
   readonly held: bigint;
   readonly used: bigint;
   readonly overage: bigint;
 }
-export type LimitState = RateState | QuotaState;
 
-export interface Take {
-  readonly limit: string;
-  readonly kind: Limit['kind'];
-  readonly amount: bigint;
-  readonly periodId: string | undefined;
+export interface ScopeState {
+  readonly atMs: number;
+  readonly limits: ReadonlyMap<string, LimitState>;
 }
+
 export interface ModelHold {
   owner: string;
   readonly key: string;
-  readonly takes: Take[];
+  readonly apiKeyId: string;
+  readonly model: string;
+  readonly amounts: Amounts;
+  readonly madeAtMs: number;
   readonly expiresAtMs: number;
 }
 
 export interface TenantModel {
   loaded: boolean;
-  readonly limits: Map<string, LimitState>;
-  readonly holds: Map<string, ModelHold>;
+  cover: ReadonlySet<string>;
+  scopes: Map<string, ScopeState>;
+  holds: Map<string, ModelHold>;
+  /** Of the load under way; undefined when there is none. */
+  load: { readonly token: string; readonly notes: Map<string, Amounts> } | undefined;
   readonly snapshots: Map<string, JobSnapshot>;
   readonly keys: Map<string, { readonly jobId: string; readonly fingerprint: string }>;
 }
 
 export function emptyTenant(): TenantModel {
-  return { loaded: false, limits: new Map(), holds: new Map(), snapshots: new Map(), keys: new Map() };
+  return {
+    ...{ loaded: false, cover: new Set<string>(), scopes: new Map(), holds: new Map(), load: undefined },
+    ...{ snapshots: new Map(), keys: new Map() },
+  };
 }
 
 /** Thrown when neither of the caller's periods is the current one. */
 export class PeriodsOver extends Error {}
 
-const least = (a: bigint, b: bigint) => (a < b ? a : b);
 const atLeastZero = (a: bigint) => (a > 0n ? a : 0n);
 const divideUp = (a: bigint, b: bigint) => (a <= 0n ? -(-a / b) : (a + b - 1n) / b);
-const divideDown = (a: bigint, b: bigint) => (a >= 0n ? a / b : -((-a + b - 1n) / b));
+const unused = { lack: 0n, periodId: '', sinceMs: 0, endsAtMs: 0, held: 0n, used: 0n, overage: 0n };
 
-export function fullRate(limit: Limit, nowMs: number, posted = 0): RateState {
-  const [max, windowMs] = [BigInt(limit.max), BigInt(limit.windowMs ?? 0)];
-  return { kind: 'rate', max, windowMs, credit: (max - BigInt(posted)) * windowMs, atMs: nowMs };
+export function fieldOf({ scope, subject }: Pick<ScopedLimits, 'scope' | 'subject'>): string {
+  return scope === 'tenant' ? 't' : `${scope === 'apiKey' ? 'k' : 'm'}:${subject}`;
 }
 
-function refilled(state: RateState, nowMs: number): RateState {
-  const elapsed = BigInt(Math.max(0, nowMs - state.atMs));
-  const credit = least(state.max * state.windowMs, state.credit + elapsed * state.max);
-  return { ...state, credit, atMs: Math.max(state.atMs, nowMs) };
+function amountOf(unit: LimitUnit, { tokens, nanoUsd }: Amounts, requests: bigint): bigint {
+  return unit === 'requests' ? requests : BigInt(unit === 'tokens' ? tokens : nanoUsd);
 }
 
-/** A limit's state at `nowMs` under the caller's rule; undefined when it is unknown. */
-export function advanced(state: LimitState | undefined, limit: Limit, nowMs: number): LimitState | undefined {
-  if (state?.kind !== limit.kind) return undefined;
-  if (state.kind === 'rate') {
-    const now = refilled(state, nowMs);
-    const next = fullRate(limit, now.atMs);
-    const whole = next.windowMs === now.windowMs ? now.credit : divideDown(now.credit, now.windowMs) * next.windowMs;
-    return { ...next, credit: least(whole, next.credit) };
+function refilled({ limit, lack }: LimitState, elapsedMs: number): bigint {
+  return limit.kind === 'rate' ? atLeastZero(lack - BigInt(elapsedMs) * BigInt(limit.max)) : 0n;
+}
+
+/** The state under the caller's rule; its period has turned when `nowMs` is past the end that is stored. */
+function adopted(state: LimitState | undefined, limit: Limit, elapsedMs: number, nowMs: number): LimitState {
+  const known = state ?? { ...unused, limit };
+  if (limit.kind === 'rate') {
+    const [was, is] = [BigInt(known.limit.windowMs ?? 1), BigInt(limit.windowMs ?? 1)];
+    const lack = refilled(known, elapsedMs);
+    return { ...known, limit, lack: was === is ? lack : divideUp(lack, was) * is };
   }
   const { period } = limit;
-  if (nowMs < state.endsAtMs || !period) return state;
+  if (!period || (state && nowMs < state.endsAtMs)) return { ...known, limit };
   if (nowMs >= period.nextEndsAtMs) throw new PeriodsOver();
-  const [periodId, endsAtMs] =
-    nowMs < period.endsAtMs ? [period.id, period.endsAtMs] : [period.nextId, period.nextEndsAtMs];
-  const zero = { held: 0n, used: 0n, overage: 0n };
-  return { ...state, ...(periodId === state.periodId ? {} : zero), periodId, endsAtMs };
+  const isFirst = nowMs < period.endsAtMs;
+  const sinceMs = isFirst ? period.startsAtMs : period.endsAtMs;
+  const [periodId, endsAtMs] = isFirst ? [period.id, period.endsAtMs] : [period.nextId, period.nextEndsAtMs];
+  if (state?.periodId === periodId) return { ...state, limit, endsAtMs };
+  return { ...unused, limit, periodId, endsAtMs, sinceMs: Math.min(nowMs, Math.max(sinceMs, state?.endsAtMs ?? 0)) };
 }
 
-export function taken(state: LimitState, amount: bigint): LimitState {
-  if (state.kind === 'rate') return { ...state, credit: state.credit - amount * state.windowMs };
-  return { ...state, held: state.held + amount };
-}
-
-/** Milliseconds until `cost` fits: 0 = now, undefined = never. */
-export function clearsIn(state: LimitState, limit: Limit, cost: bigint, nowMs: number): number | undefined {
-  if (cost > BigInt(limit.max)) return undefined;
-  if (state.kind === 'rate') {
-    return Number(divideUp(atLeastZero(cost * state.windowMs - state.credit), state.max));
+/** A scope at `nowMs` with the caller's limits, and those that the caller does not name; undefined when unknown. */
+export function advanced(tenant: TenantModel, scoped: ScopedLimits, nowMs: number): ScopeState | undefined {
+  const scope = tenant.scopes.get(fieldOf(scoped));
+  const limits = new Map<string, LimitState>();
+  const elapsedMs = scope ? Math.max(0, nowMs - scope.atMs) : 0;
+  for (const limit of scoped.limits) {
+    const state = scope?.limits.get(limit.name);
+    if (scope ? !state : !tenant.cover.has(limit.name)) return undefined;
+    limits.set(limit.name, adopted(state, limit, elapsedMs, nowMs));
   }
-  return state.used + state.held + cost <= BigInt(limit.max) ? 0 : state.endsAtMs - nowMs;
+  for (const [name, state] of scope?.limits ?? []) {
+    if (limits.has(name) || (state.limit.period && nowMs >= state.endsAtMs)) continue;
+    limits.set(name, { ...state, limit: { ...state.limit, soft: true }, lack: refilled(state, elapsedMs) });
+  }
+  return { atMs: nowMs, limits };
 }
 
-/** Ends a hold: each limit gets back what was not used. */
-export function endHold(tenant: TenantModel, jobId: string, used: bigint, nowMs: number): void {
-  for (const take of tenant.holds.get(jobId)?.takes ?? []) {
-    const state = tenant.limits.get(take.limit);
-    if (state?.kind === 'rate' && take.kind === 'rate') {
-      const now = refilled(state, nowMs);
-      const credit = now.credit + (take.amount - used) * now.windowMs;
-      tenant.limits.set(take.limit, { ...now, credit: least(credit, now.max * now.windowMs) });
-    }
-    if (state?.kind === 'quota' && state.periodId === take.periodId) {
-      tenant.limits.set(take.limit, {
-        ...state,
-        held: state.held - take.amount,
-        used: state.used + used,
-        overage: state.overage + atLeastZero(used - take.amount),
-      });
-    }
-  }
+export function taken(scope: ScopeState, amounts: Amounts): ScopeState {
+  const limits = [...scope.limits].map(([name, state]): [string, LimitState] => {
+    const amount = amountOf(state.limit.unit, amounts, 1n);
+    const isRate = state.limit.kind === 'rate';
+    const lack = isRate ? state.lack + amount * BigInt(state.limit.windowMs ?? 1) : 0n;
+    return [name, { ...state, lack, held: isRate ? 0n : state.held + amount }];
+  });
+  return { ...scope, limits: new Map(limits) };
+}
+
+/** Milliseconds until a job fits: 0 = now, undefined = never. */
+export function clearsIn(state: LimitState, amounts: Amounts, nowMs: number, firstExpiryMs: number) {
+  const { limit, lack, held, used } = state;
+  const [cost, max] = [amountOf(limit.unit, amounts, 1n), BigInt(limit.max)];
+  if (limit.soft) return 0;
+  if (cost > max) return undefined;
+  const windowMs = BigInt(limit.windowMs ?? 1);
+  if (limit.kind === 'rate') return Number(divideUp(atLeastZero(lack + cost * windowMs - max * windowMs), max));
+  if (used + held + cost <= max) return 0;
+  return limit.kind === 'quota' ? state.endsAtMs - nowMs : Math.max(1, firstExpiryMs - nowMs);
+}
+
+/** Ends a hold: each limit of its scopes gets back what was not used. `requests`: 1, or 0 for a release. */
+export function endHold(tenant: TenantModel, jobId: string, used: Amounts, requests: bigint, nowMs: number): void {
+  const hold = tenant.holds.get(jobId);
   tenant.holds.delete(jobId);
+  if (!hold) return;
+  for (const field of ['t', `k:${hold.apiKeyId}`, `m:${hold.model}`]) {
+    const scope = tenant.scopes.get(field);
+    if (!scope || scope.limits.size === 0) continue;
+    const limits = [...scope.limits].map(([name, state]): [string, LimitState] => {
+      const { limit } = state;
+      const [was, is] = [amountOf(limit.unit, hold.amounts, 1n), amountOf(limit.unit, used, requests)];
+      const lack = atLeastZero(
+        refilled(state, Math.max(0, nowMs - scope.atMs)) + (is - was) * BigInt(limit.windowMs ?? 1),
+      );
+      if (limit.kind === 'rate') return [name, { ...state, lack }];
+      if (limit.kind === 'inFlight') return [name, { ...state, held: state.held - was }];
+      if (hold.madeAtMs < state.sinceMs) return [name, state];
+      const booked = { used: state.used + is, overage: state.overage + atLeastZero(is - was) };
+      return [name, { ...state, held: state.held - was, ...booked }];
+    });
+    tenant.scopes.set(field, { atMs: Math.max(scope.atMs, nowMs), limits: new Map(limits) });
+  }
 }
 
-/** What `load` does; false when the facts are of another period. */
-export function load(
-  tenant: TenantModel,
-  facts: { limits: readonly Limit[]; posted: Readonly<Record<string, number>>; openHolds: readonly OpenHold[] },
-  nowMs: number,
-): boolean {
-  const added = facts.limits.filter(({ name, kind }) => !tenant.loaded || tenant.limits.get(name)?.kind !== kind);
-  if (added.some(({ period }) => period && (nowMs < period.startsAtMs || nowMs >= period.endsAtMs))) return false;
-  for (const limit of added) {
-    const { name, period } = limit;
-    const zero = { held: 0n, used: BigInt(facts.posted[name] ?? 0), overage: 0n };
-    const quota = { kind: 'quota' as const, periodId: period?.id ?? '', endsAtMs: period?.endsAtMs ?? 0, ...zero };
-    tenant.limits.set(name, period ? quota : fullRate(limit, nowMs, facts.posted[name]));
+export interface Facts {
+  readonly scopes: readonly ScopedLimits[];
+  readonly cover: readonly string[];
+  readonly posted: readonly Posted[];
+  readonly openHolds: readonly OpenHold[];
+}
+
+/** What a load that was not superseded does; false when the facts are of another period. `stagedAtMs`: see `atMs`. */
+export function load(tenant: TenantModel, facts: Facts, stagedAtMs: number, nowMs: number): boolean {
+  const periods = facts.scopes.flatMap(({ limits }) => limits.flatMap(({ period }) => period ?? []));
+  if (periods.some(({ startsAtMs, endsAtMs }) => nowMs < startsAtMs || nowMs >= endsAtMs)) return false;
+  const notes = tenant.load?.notes ?? new Map<string, Amounts>();
+  tenant.scopes = new Map();
+  const fields = facts.openHolds.flatMap(({ apiKeyId, model }) => ['t', `k:${apiKeyId}`, `m:${model}`]);
+  for (const field of [...fields, ...facts.posted.map(fieldOf)]) {
+    tenant.scopes.set(field, { atMs: stagedAtMs, limits: new Map() });
   }
-  for (const { jobId, tokens, acceptedAtMs, expiresAtMs } of facts.openHolds) {
-    const known = tenant.holds.get(jobId);
-    if (tenant.loaded && !known) continue;
-    const hold = known ?? { owner: '', key: '', takes: [], expiresAtMs };
-    tenant.holds.set(jobId, hold);
-    for (const { name, kind, period, windowMs } of added) {
-      const state = tenant.limits.get(name);
-      if (!state || acceptedAtMs < (period ? period.startsAtMs : nowMs - (windowMs ?? 0))) continue;
-      tenant.limits.set(name, taken(state, BigInt(tokens)));
-      hold.takes.push({ limit: name, kind, amount: BigInt(tokens), periodId: period?.id });
-    }
+  for (const scoped of facts.scopes) {
+    const limits = scoped.limits.map((limit): [string, LimitState] => [limit.name, loaded(limit, scoped, facts)]);
+    tenant.scopes.set(fieldOf(scoped), { atMs: stagedAtMs, limits: new Map(limits) });
   }
-  tenant.loaded = true;
+  tenant.holds = new Map(
+    facts.openHolds.map(({ acceptedAtMs, jobId, ...hold }) => [
+      jobId,
+      { ...hold, owner: '', key: '', madeAtMs: acceptedAtMs },
+    ]),
+  );
+  for (const [jobId, used] of notes) endHold(tenant, jobId, used, 1n, nowMs);
+  Object.assign(tenant, { loaded: true, cover: new Set(facts.cover), load: undefined });
   return true;
 }
 
-/** The text Redis should keep for a state. */
-export function storedText(state: LimitState): string {
-  return state.kind === 'rate'
-    ? `rate ${state.max} ${state.windowMs} ${state.credit} ${state.atMs}`
-    : `quota ${state.periodId} ${state.endsAtMs} ${state.held} ${state.used} ${state.overage}`;
+function loaded(limit: Limit, scoped: ScopedLimits, { posted, openHolds }: Facts): LimitState {
+  const { name, kind, unit, period } = limit;
+  const row = posted.find((one) => fieldOf(one) === fieldOf(scoped) && one.name === name);
+  const own = openHolds.filter(
+    ({ apiKeyId, model, acceptedAtMs }) =>
+      ['t', `k:${apiKeyId}`, `m:${model}`].includes(fieldOf(scoped)) &&
+      (kind === 'inFlight' || (period && acceptedAtMs >= period.startsAtMs)),
+  );
+  const held = own.reduce((sum, { amounts }) => sum + amountOf(unit, amounts, 1n), 0n);
+  const state = { ...unused, limit, held };
+  if (kind === 'rate') return { ...state, lack: BigInt(row?.used ?? 0) * BigInt(limit.windowMs ?? 1) };
+  if (!period) return state;
+  const { id: periodId, startsAtMs: sinceMs, endsAtMs } = period;
+  return { ...state, periodId, sinceMs, endsAtMs, used: BigInt(row?.used ?? 0), overage: BigInt(row?.overage ?? 0) };
 }
 
 /** What a caller should be told of a state. */
-export function statusOf(state: LimitState, limit: Limit, nowMs: number) {
-  const { name, kind, max } = limit;
-  if (state.kind === 'rate') {
-    const left = divideDown(state.credit, state.windowMs);
-    const resetsInMs = Number(divideUp(state.max * state.windowMs - state.credit, state.max));
-    const used = Number(atLeastZero(BigInt(max) - left));
-    return { name, kind, max, used, held: 0, overage: 0, remaining: Number(atLeastZero(left)), resetsInMs };
+export function statusOf(
+  state: LimitState,
+  { scope, subject }: ScopedLimits,
+  limit: Limit,
+  nowMs: number,
+): LimitStatus {
+  const { name, kind, unit, max, soft = false } = limit;
+  const facts = { name, scope, subject, kind, unit, max, soft };
+  if (kind === 'rate') {
+    const used = Number(divideUp(state.lack, BigInt(limit.windowMs ?? 1)));
+    const resetsInMs = Number(divideUp(state.lack, BigInt(max)));
+    return { ...facts, used, held: 0, overage: 0, remaining: Math.max(0, max - used), resetsInMs };
   }
   const [used, held, overage] = [Number(state.used), Number(state.held), Number(state.overage)];
-  const remaining = Number(atLeastZero(BigInt(max) - state.used - state.held));
-  return { name, kind, max, used, held, overage, remaining, resetsInMs: state.endsAtMs - nowMs };
+  const remaining = Math.max(0, max - used - held);
+  return { ...facts, used, held, overage, remaining, resetsInMs: kind === 'quota' ? state.endsAtMs - nowMs : 0 };
 }

@@ -1,0 +1,48 @@
+import { describe, expect, it } from '@jest/globals';
+import fc from 'fast-check';
+import { isPeriodId, periodId, periodNumber, periodOf } from './periods.js';
+
+describe('periodOf', () => {
+  it('follows the calendar of the time zone, also across a change of the clocks', () => {
+    expect(periodOf('month', 'Europe/Berlin', Date.parse('2026-03-15T12:00:00Z'))).toEqual({
+      id: '2026-03',
+      startsAtMs: Date.parse('2026-02-28T23:00:00Z'),
+      endsAtMs: Date.parse('2026-03-31T22:00:00Z'),
+      nextId: '2026-04',
+      nextEndsAtMs: Date.parse('2026-04-30T22:00:00Z'),
+    });
+    expect(periodOf('month', 'Pacific/Kiritimati', Date.parse('2026-12-31T10:00:00Z')).id).toBe('2027-01');
+    expect(periodOf('month', 'America/St_Johns', Date.parse('2027-01-01T03:29:59.999Z')).id).toBe('2026-12');
+    const short = periodOf('day', 'Europe/Berlin', Date.parse('2026-03-29T12:00:00Z'));
+    expect(short).toMatchObject({ id: '2026-03-29', nextId: '2026-03-30' });
+    expect(short.endsAtMs - short.startsAtMs).toBe(23 * 3_600_000);
+  });
+
+  it.each(['day', 'month'] as const)(
+    'covers time without gaps: a %s holds its time and is followed by the next',
+    (name) => {
+      const zones = fc.constantFrom('UTC', 'America/Sao_Paulo', 'Asia/Tehran', 'Australia/Lord_Howe', 'Africa/Cairo');
+      const times = fc.integer({ min: Date.parse('1990-01-01T00:00:00Z'), max: Date.parse('2060-01-01T00:00:00Z') });
+      fc.assert(
+        fc.property(zones, times, (zone, nowMs) => {
+          const period = periodOf(name, zone, nowMs);
+          expect(period.startsAtMs).toBeLessThanOrEqual(nowMs);
+          expect(period.endsAtMs).toBeGreaterThan(nowMs);
+          const next = periodOf(name, zone, period.endsAtMs);
+          expect(next).toMatchObject({
+            ...{ id: period.nextId, startsAtMs: period.endsAtMs, endsAtMs: period.nextEndsAtMs },
+          });
+          expect(periodOf(name, zone, period.endsAtMs - 1)).toEqual(period);
+          for (const id of [period.id, period.nextId]) {
+            expect(isPeriodId(id)).toBe(true);
+            expect(periodId(periodNumber(id))).toBe(id);
+          }
+        }),
+      );
+    },
+  );
+
+  it('refuses what is not a time zone', () => {
+    expect(() => periodOf('day', 'Mars/Olympus', 0)).toThrow(RangeError);
+  });
+});
