@@ -7,9 +7,8 @@ import {
   createFenceMember,
   createPublisher,
   declareTopology,
-  type FenceRegistry,
 } from '@sluice/broker';
-import { EXCHANGES, MESSAGE_TYPES, QUEUES } from '@sluice/contracts';
+import { QUEUES } from '@sluice/contracts';
 import { closeRedis, connectRedis, createQuota, redisReady } from '@sluice/quota';
 import {
   createLifecycle,
@@ -20,7 +19,7 @@ import {
   type Logger,
   type Service,
 } from '@sluice/runtime';
-import { createStore, type CompletedFact, type Store } from '@sluice/store';
+import { createStore } from '@sluice/store';
 import { createAccounting } from './accounting.js';
 import { createAlerts } from './alerts.js';
 import { createAnnouncer } from './announcer.js';
@@ -30,6 +29,8 @@ import type { Config } from './config.js';
 import { createResultsHandler } from './consumer.js';
 import { createDeadLetterHandler } from './dead-letters.js';
 import { createDriftCheck } from './drift-check.js';
+import { completedMessageOf } from './facts.js';
+import { registryOf } from './fence-registry.js';
 import { createMaintenance } from './maintenance.js';
 import { createCollectorMetrics } from './metrics.js';
 import { createMonitoring } from './monitoring.js';
@@ -174,7 +175,7 @@ export function createCollector(config: Config, logger: Logger): Collector {
     store,
     quota,
     settler: createSettler({ ...settling, maxAttempts: 1 }),
-    report: (fact) => publisher.publish(reportOf(fact)),
+    report: (fact) => publisher.publish(completedMessageOf(fact)),
     passFence: () => fence.pass(),
     mayGoOn: serversUp,
     redisNowMs: async () => Number((await redis.time())[0]) * 1_000,
@@ -292,23 +293,4 @@ export function createCollector(config: Config, logger: Logger): Collector {
 
 function part(name: string, service: Service): LifecyclePart {
   return { name, start: () => service.start(), stop: () => service.stop() };
-}
-
-/** Where the members of the fence are known: PostgreSQL, which every fence has to read anyway. */
-export function registryOf(store: Store): FenceRegistry {
-  return {
-    register: (member) => store.registerFenceMember(member),
-    members: () => store.fenceMembers(),
-    forget: (memberId) => store.forgetFenceMember(memberId),
-  };
-}
-
-function reportOf(fact: CompletedFact) {
-  return {
-    exchange: EXCHANGES.results,
-    routingKey: MESSAGE_TYPES.completed,
-    type: MESSAGE_TYPES.completed,
-    messageId: fact.jobId,
-    body: Buffer.from(JSON.stringify(fact)),
-  };
 }

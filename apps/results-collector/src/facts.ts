@@ -1,4 +1,5 @@
-import { acceptedMessageSchema, completedMessageSchema, MESSAGE_TYPES, NO_USAGE } from '@sluice/contracts';
+import type { OutgoingMessage } from '@sluice/broker';
+import { acceptedMessageSchema, completedMessageSchema, EXCHANGES, MESSAGE_TYPES, NO_USAGE } from '@sluice/contracts';
 import type { CompletedFact, Fact } from '@sluice/store';
 import type { z } from 'zod';
 
@@ -35,6 +36,17 @@ export function unusedCompletion(
 ): CompletedFact {
   const { jobId, tenantId, apiKeyId, model } = job;
   return { jobId, tenantId, apiKeyId, model, class: job.class, ...end, usage: NO_USAGE };
+}
+
+/** A completed fact as a message to the `results` queue. */
+export function completedMessageOf(fact: CompletedFact): OutgoingMessage {
+  return {
+    exchange: EXCHANGES.results,
+    routingKey: MESSAGE_TYPES.completed,
+    type: MESSAGE_TYPES.completed,
+    messageId: fact.jobId,
+    body: Buffer.from(JSON.stringify(fact)),
+  };
 }
 
 function decodeAccepted(body: Buffer): Decoded {

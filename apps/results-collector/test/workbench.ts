@@ -14,8 +14,9 @@ import { closeRedis, connectRedis, createQuota, redisReady, type Quota, type Red
 import { createLogger, delay, type Logger } from '@sluice/runtime';
 import { createStore, migrate, syncPrices, type Store } from '@sluice/store';
 import pg from 'pg';
-import { createCollector, registryOf, type Collector } from '../src/collector.js';
+import { createCollector, type Collector } from '../src/collector.js';
 import { readConfig } from '../src/config.js';
+import { registryOf } from '../src/fence-registry.js';
 import { loadEmpty, loadFromBooks, MODEL, reservationOf, scopesOf } from './limits.js';
 import { acceptedMessage, onTheWire } from './messages.js';
 
