@@ -70,7 +70,7 @@ local function adopt(old, names, version, definitions, now, covered)
     append(t, definition, old, i, refilled, now)
     list[#list + 1], known[name] = name, nil
   end
-  for name in string.gmatch(names or '', '[^ ]+') do
+  for name in string.gmatch(names, '[^ ]+') do
     local i = known[name]
     local is_over = i and old[i] > 3 and old[i] <= 6 and now >= old[i + 4]
     if i and not is_over then

@@ -4,12 +4,11 @@ local function end_hold_of(quota, job_id, hold, now, requests, tokens, nano)
   local held, used = by_code(1, held_tokens, held_nano), by_code(requests, tokens, nano)
   local fields, written = { 't', 'k:' .. key, 'm:' .. model }, {}
   for i, text in ipairs(redis.call('HMGET', quota, fields[1], fields[2], fields[3])) do
-    local t, names
-    if text then t, names = read_scope(text) end
+    local t = text and read_scope(text)
     if t and t[1] > HEADER then
       end_hold(t, now, held, used, made)
       local w = #written
-      written[w + 1], written[w + 2] = fields[i], write_scope(t, names)
+      written[w + 1], written[w + 2] = fields[i], write_scope(t)
     end
   end
   if #written > 0 then redis.call('HSET', quota, unpack(written)) end

@@ -10,12 +10,15 @@
        5 tokens  6 nanoUsd  7 hold TTL (ms)  8 facts  9 snapshot TTL (ms)
        10 idempotency key hash ('' = none)  11 fingerprint  12 idempotency TTL (ms)  13 '1' = the records know no such key
        14 model  15 quantile ('' = none)
-       16, 19, 22 field of a scope  17, 20, 23 version of its definitions  18, 21, 24 definitions
+       16, 18, 20 field of a scope  17, 19, 21 version of its definitions
+       22, 23, 24 the definitions; may be absent
   Returns { outcome, now (Unix ms), subject, clears in, learned ("<tokens> <samples>" or nil), three scopes (or nil) }
     reserved                 the scopes as they are now
-    refused                  subject: "<number of the scope> <limit>" that clears last; clears in: ms, -1 = never
+    refused                  subject: "<number of the scope> <number of the limit in it>" that clears last; clears in:
+                             ms, -1 = never
     exists                   subject: the job; an open hold of it now belongs to `owner`
     conflict                 subject: the job; nothing follows
+    define                   the definitions are needed; nothing follows
     key_unknown, not_loaded  nothing follows
 ]]
 local quota, expiries, job, idem, learned = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
@@ -23,12 +26,12 @@ local run_id, job_id, key_hash, fingerprint = ARGV[1], ARGV[2], ARGV[10], ARGV[1
 local owner, snapshot, snapshot_ttl, quantile = ARGV[3], 'reserved\n' .. ARGV[8], ARGV[9], ARGV[15]
 local now, hold_field = redis_now_ms(), 'h:' .. job_id
 
-local stored = redis.call('HMGET', quota, 'loaded', ARGV[16], ARGV[19], ARGV[22], hold_field)
+local stored = redis.call('HMGET', quota, 'loaded', ARGV[16], ARGV[18], ARGV[20], hold_field)
 if not is_loaded(stored[1], run_id) then return { 'not_loaded', now } end
-local scopes, names, adopted = {}, {}, {}
+local scopes, names, adopted = {}, nil, {}
 for s = 1, 3 do
   if stored[s + 1] then
-    scopes[s], names[s] = read_scope(stored[s + 1])
+    scopes[s] = read_scope(stored[s + 1])
     -- Time never goes back for a tenant, whatever the clock does: holds are told apart by it.
     now = most(now, scopes[s][3])
   end
@@ -40,12 +43,13 @@ local function covered(name)
   return string.find(cover, ' ' .. name .. ' ', 1, true)
 end
 for s = 1, 3 do
-  local t, version = scopes[s], tonumber(ARGV[14 + 3 * s])
+  local t, version = scopes[s], tonumber(ARGV[15 + 2 * s])
   if not t or t[2] ~= version or now >= t[4] then
-    local definitions = cjson.decode(ARGV[15 + 3 * s])
-    scopes[s], names[s] = adopt(t, names[s], version, definitions, now, covered)
-    adopted[s] = true
+    if not ARGV[22] then return { 'define', now } end
+    names = names or redis.call('HMGET', quota, 'n:' .. ARGV[16], 'n:' .. ARGV[18], 'n:' .. ARGV[20])
+    scopes[s], adopted[s] = adopt(t, names[s] or '', version, cjson.decode(ARGV[21 + s]), now, covered)
     if not scopes[s] then return { 'not_loaded', now } end
+    stored[s + 1] = write_scope(scopes[s])
   end
 end
 
@@ -83,7 +87,7 @@ for s = 1, 3 do
 end
 if refused_by then
   if redis.call('EXISTS', job) == 1 then return reply('exists', job_id, 0) end
-  return reply('refused', refused_by .. ' ' .. name_at(scopes[refused_by], names[refused_by], refused_at), clears_in)
+  return reply('refused', refused_by .. ' ' .. refused_at, clears_in)
 end
 
 if not redis.call('SET', job, snapshot, 'PX', snapshot_ttl, 'NX') then return reply('exists', job_id, 0) end
@@ -91,8 +95,9 @@ local fields = { hold_field, owner .. '\n' .. ARGV[4] .. whole(now) }
 for s = 1, 3 do
   local t = scopes[s]
   if adopted[s] or t[1] > HEADER then
-    local f, text = #fields, write_scope(t, names[s])
-    stored[s + 1], fields[f + 1], fields[f + 2] = text, ARGV[13 + 3 * s], text
+    local f, field, text = #fields, ARGV[14 + 2 * s], write_scope(t)
+    stored[s + 1], fields[f + 1], fields[f + 2] = text, field, text
+    if adopted[s] then fields[f + 3], fields[f + 4] = 'n:' .. field, adopted[s] end
   end
 end
 redis.call('HSET', quota, unpack(fields))

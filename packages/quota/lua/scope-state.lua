@@ -7,10 +7,11 @@
     loaded                       "<run id of the Redis process> <Unix ms of the load>"
     cover                        " name name … ": a scope without a field has used nothing of these limits
     t, k:<API key>, m:<model>    a scope: the limits of the tenant, of a key, of the tenant's use of a model
+    n:<field of a scope>         the names of its limits, separated by spaces
     h:<job>                      a hold: "owner\nidempotency key hash\nAPI key\nmodel\ntokens nanoUsd learns made"
 
-  A scope is packed doubles and then the names of its limits, separated by spaces. The doubles: how many they are,
-  version of the definitions, `at` (Unix ms), when the first period ends (Unix ms), and a record for each limit:
+  A scope is packed doubles: how many they are, version of the definitions, `at` (Unix ms), when the first period ends
+  (Unix ms), and a record for each limit, those that the last caller named first and in its order:
 
     rate      code, ceiling, max, window (ms), lack
     quota     code, ceiling, period, since, ends (Unix ms), held, used, overage
@@ -20,6 +21,7 @@
   maximum, or infinite where the limit is soft or the last caller did not name it. `lack` is what the bucket lacks at
   `at`, in units × window, so that a millisecond refills exactly `max` and no fraction is ever rounded; above
   max × window the bucket is in debt. Holds made since `since` count in `held`.
+  n.b. Redis' Lua hashes each string that it makes, byte by byte: what is not needed at each reserve is kept elsewhere.
   n.b. numbers are whole and below 2^53; where one becomes text use `whole`, tostring() writes 6e+13.
 ]]
 local floor, ceil, least, most, huge = math.floor, math.ceil, math.min, math.max, math.huge
@@ -35,16 +37,15 @@ end
 
 local function is_loaded(loaded, run_id) return loaded and sub(loaded, 1, #run_id) == run_id end
 
--- A scope's numbers, and its names as they are kept.
+-- A scope's numbers.
 local function read_scope(text)
-  local n = struct.unpack('d', text)
   -- n.b. one element more than numbers: struct.unpack returns the next position as well.
-  return { struct.unpack(rep('d', n), text) }, sub(text, 8 * n + 1)
+  return { struct.unpack(rep('d', #text / 8), text) }
 end
 
-local function write_scope(t, names)
+local function write_scope(t)
   local n = t[1]
-  return struct.pack(rep('d', n), unpack(t, 1, n)) .. names
+  return struct.pack(rep('d', n), unpack(t, 1, n))
 end
 
 -- What a job counts as, by code.

@@ -2,8 +2,8 @@
   status: scopes as they are kept. Writes nothing.
 
   KEYS 1 quota   hash, see scope-state
-  ARGV 1 run id  2 … fields of the scopes
-  Returns { 'loaded', now (Unix ms), cover, scope or nil … } or { 'not_loaded', now }
+  ARGV 1 run id  2 … fields
+  Returns { 'loaded', now (Unix ms), cover, what the fields hold or nil … } or { 'not_loaded', now }
 ]]
 local now = redis_now_ms()
 local stored = redis.call('HMGET', KEYS[1], 'loaded', 'cover', unpack(ARGV, 2))

@@ -7,14 +7,15 @@ local function first_expiry(expiries, now)
 end
 
 -- Takes `costs` from every limit. Where one has too little, returns the ms until it would have enough (-1 = never) and
--- the index of its record; of several the one that clears last. The scope is not to be written then.
+-- which record it is; of several the one that clears last. The scope is not to be written then.
 local function take(t, now, costs, expiries)
   local refilled, i, n = now - t[3], HEADER + 1, t[1]
-  local clears_in, refused_at = 0, nil
+  local clears_in, refused_at, record = 0, nil, 0
   t[3] = now
   while i <= n do
     local code, ceiling = t[i], t[i + 1]
     local cost, wait, length = costs[code], nil, 8
+    record = record + 1
     if code <= 3 then
       local max, window, lack = t[i + 2], t[i + 3], t[i + 4] - refilled * t[i + 2]
       if lack < 0 then lack = 0 end
@@ -33,16 +34,9 @@ local function take(t, now, costs, expiries)
     end
     if wait then
       if cost > ceiling then wait = -1 end
-      if clears_in ~= -1 and (wait == -1 or wait > clears_in) then clears_in, refused_at = wait, i end
+      if clears_in ~= -1 and (wait == -1 or wait > clears_in) then clears_in, refused_at = wait, record end
     end
     i = i + length
   end
   if refused_at then return clears_in, refused_at end
-end
-
--- The name of the limit whose record begins at `at`.
-local function name_at(t, names, at)
-  for name, i in pairs(index_of(t, names)) do
-    if i == at then return name end
-  end
 end

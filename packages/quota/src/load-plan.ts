@@ -8,7 +8,7 @@ import { checkAmounts, checkCount, checkText } from './values.js';
 
 /** What one call of `stage` is given. */
 export interface LoadPart {
-  /** How many of the rows are scopes: field and packed scope. The others are holds: job id, hold and expiry. */
+  /** How many of the rows are scopes: field, packed scope and names. The others are holds: job id, hold and expiry. */
   readonly scopes: number;
   readonly rows: readonly (string | number | Buffer)[];
 }
@@ -38,7 +38,7 @@ export function planLoad({ scopes, posted, openHolds }: Load): LoadPlan {
   for (const hold of holds.values()) {
     for (const field of fieldsOf(hold)) addHold(byField.get(field) ?? EMPTY, hold);
   }
-  const scopeRows = [...byField].map(([field, scope]) => [field, packed(scope)]);
+  const scopeRows = [...byField].map(([field, scope]) => [field, packed(scope), namesText(scope.limits)]);
   const holdRows = [...holds.values()].map((hold) => [hold.jobId, holdText(hold), hold.expiresAtMs]);
   const periods = scopes.flatMap(({ limits }) => limits.flatMap(({ period }) => period ?? []));
   return {
@@ -46,7 +46,7 @@ export function planLoad({ scopes, posted, openHolds }: Load): LoadPlan {
       ...chunks(scopeRows, SCOPES_PER_PART).map((rows) => ({ scopes: rows.length, rows: rows.flat() })),
       ...chunks(holdRows, HOLDS_PER_PART).map((rows) => ({ scopes: 0, rows: rows.flat() })),
     ],
-    fields: scopeRows.length + holdRows.length,
+    fields: 2 * scopeRows.length + holdRows.length,
     holds: holdRows.length,
     startsAtMs: Math.max(0, ...periods.map(({ startsAtMs }) => startsAtMs)),
     endsAtMs: Math.min(FAR_FUTURE_MS, ...periods.map(({ endsAtMs }) => endsAtMs)),
@@ -110,8 +110,13 @@ function packed({ limits, counters }: Scope): Buffer {
   return packScope(definitionsOf(limits).version, counters.map(packedLimit));
 }
 
+/** The names of a scope's limits as they are kept. */
+function namesText(limits: readonly Limit[]): string {
+  return limits.map(({ name }) => name).join(' ');
+}
+
 function packedLimit({ limit, used, held, overage }: Counter): PackedLimit {
-  const { name, kind, unit, max, windowMs = 1, period } = limit;
+  const { kind, unit, max, windowMs = 1, period } = limit;
   const code = codeOf(kind, unit);
   const records: Readonly<Record<Limit['kind'], StoredRecord>> = {
     rate: { code, kind: 'rate', max, windowMs, lack: used * windowMs },
@@ -121,7 +126,7 @@ function packedLimit({ limit, used, held, overage }: Counter): PackedLimit {
     },
     inFlight: { code, kind: 'inFlight', held },
   };
-  return { name, ceiling: ceilingOf(limit), record: records[kind] };
+  return { ceiling: ceilingOf(limit), record: records[kind] };
 }
 
 /** A hold as `lua/scope-state.lua` describes it; nobody owns it until its job is reserved again. */

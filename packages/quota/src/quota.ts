@@ -195,7 +195,10 @@ export interface TenantState {
  * a RangeError for a value that cannot be kept exactly.
  */
 export interface Quota {
-  /** Takes the amounts from every limit of the scopes or from none, in one round trip (two when the job exists). */
+  /**
+   * Takes the amounts from every limit of the scopes or from none, in one round trip. Two when the job exists, and when
+   * Redis has to be told the limits: at the first job after they changed or a period ended.
+   */
   reserve(reservation: Reservation): Promise<ReserveOutcome>;
   /**
    * Gives back a hold whose job will not run, while `owner` still owns it, and forgets idempotency key and snapshot.

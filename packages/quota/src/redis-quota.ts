@@ -7,7 +7,7 @@ import { createLoading } from './loading.js';
 import { createNodes } from './nodes.js';
 import type { JobSnapshot, Quota, Settlement, SettleOutcome } from './quota.js';
 import { checkReservation, createReserve } from './reserving.js';
-import { readScope, scopeField } from './scope-state.js';
+import { namesField, readNames, readScope, scopeField } from './scope-state.js';
 import type { ScriptReply } from './scripts.js';
 import { onRedis } from './unavailable.js';
 import { checkAmounts, checkCount } from './values.js';
@@ -105,11 +105,19 @@ export function createQuota({ redis, keyPrefix, logger, snapshotTtlMs = HOUR_MS 
       for (const { limits } of scopes) definitionsOf(limits);
       return onRedis(async () => {
         const key = keysOf(tenantId).quota;
-        const fields = scopes.map(({ scope, subject }) => scopeField(scope, subject));
+        const fields = scopes.flatMap(({ scope, subject }) => {
+          const field = scopeField(scope, subject);
+          return [field, namesField(field)];
+        });
         const reply = await nodes.run(key, (node) => node.redis.quota_statusBuffer(key, node.runId, ...fields));
         const [outcome, nowMs, cover, ...packed] = reply;
         if (String(outcome) !== 'loaded') return undefined;
-        const stored = scopes.map((_, i) => (Buffer.isBuffer(packed[i]) ? readScope(packed[i]) : undefined));
+        const stored = scopes.map((_, i) => {
+          const [scope, names] = [packed[2 * i], packed[2 * i + 1]];
+          return Buffer.isBuffer(scope)
+            ? readScope(scope, readNames(Buffer.isBuffer(names) ? names : undefined))
+            : undefined;
+        });
         const isUnknown = scopes.some(
           ({ limits }, i) => !stored[i] && limits.some(({ name }) => !String(cover).includes(` ${name} `)),
         );

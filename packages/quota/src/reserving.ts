@@ -2,7 +2,7 @@ import { shareWrite } from './connection.js';
 import { definitionsOf, scopesOf } from './definitions.js';
 import { tenantKeys } from './keys.js';
 import { statusesOf } from './limit-status.js';
-import type { LimitStatus, ScopedLimits } from './limits.js';
+import type { Limit, LimitStatus, ScopedLimits } from './limits.js';
 import type { Nodes } from './nodes.js';
 import type { JobSnapshot, Learned, Reservation, ReserveOutcome } from './quota.js';
 import { readScope, scopeField } from './scope-state.js';
@@ -19,10 +19,12 @@ type ReadSnapshot = (tenantId: string, jobId: string) => Promise<JobSnapshot | u
 
 /** Makes `reserve` of the quota. */
 export function createReserve(nodes: Nodes, keyPrefix: string, readSnapshot: ReadSnapshot) {
-  function send(reservation: Reservation): Promise<ScriptReply> {
+  /** Definitions are sent only when asked for: at a change of the limits, and when a period has ended. */
+  function send(reservation: Reservation, withDefinitions: boolean): Promise<ScriptReply> {
     const { tenantId, jobId, owner, apiKeyId, model, amounts, holdTtlMs, idempotency, quantile } = reservation;
     const keys = tenantKeys(keyPrefix, tenantId);
-    const [tenantLimits, keyLimits, modelLimits] = scopesOf(reservation.scopes, reservation).map(definitionsOf);
+    const definitions = scopesOf(reservation.scopes, reservation).map(definitionsOf);
+    const [ofTenant = 0, ofKey = 0, ofModel = 0] = definitions.map(({ version }) => version);
     const { keyHash = '', fingerprint = '', ttlMs = 0, checked = false } = idempotency ?? {};
     const learns = reservation.learn === true ? 1 : 0;
     return nodes.run(keys.quota, ({ redis, runId }) => {
@@ -46,15 +48,15 @@ export function createReserve(nodes: Nodes, keyPrefix: string, readSnapshot: Rea
         checked ? 1 : 0,
         model,
         quantile ?? '',
-        ...['t', tenantLimits?.version ?? 0, tenantLimits?.json ?? ''],
-        ...[scopeField('apiKey', apiKeyId), keyLimits?.version ?? 0, keyLimits?.json ?? ''],
-        ...[scopeField('model', model), modelLimits?.version ?? 0, modelLimits?.json ?? ''],
+        ...['t', ofTenant, scopeField('apiKey', apiKeyId), ofKey, scopeField('model', model), ofModel],
+        ...(withDefinitions ? definitions.map(({ json }) => json) : []),
       );
     });
   }
 
   async function reserveOnce(reservation: Reservation): Promise<ReserveOutcome | 'vanished'> {
-    const reply = await send(reservation);
+    let reply = await send(reservation, false);
+    if (String(reply[0]) === 'define') reply = await send(reservation, true);
     const [outcome, nowMs, subject, clearsIn] = [String(reply[0]), reply[1], String(reply[2]), reply[3]];
     switch (outcome) {
       case 'reserved':
@@ -104,19 +106,29 @@ function limitsOf(reservation: Reservation, reply: ScriptReply): { readonly limi
 const SCOPES = ['tenant', 'apiKey', 'model'] as const;
 
 function readLimits({ scopes }: Reservation, reply: ScriptReply): readonly LimitStatus[] {
-  const stored = scopes.map(({ scope }) => {
+  const stored = scopes.map(({ scope, limits }) => {
     const packed = reply[FIRST_SCOPE + SCOPES.indexOf(scope)];
-    return Buffer.isBuffer(packed) ? readScope(packed) : undefined;
+    // The limits of the caller come first, in their order.
+    return Buffer.isBuffer(packed) ? readScope(packed, namesOf(limits)) : undefined;
   });
   const statuses = statusesOf(scopes, stored, reply[1]);
   if (!statuses) throw new Error('the scopes of an accepted reservation lack a limit');
   return statuses;
 }
 
-/** The limit that a refusal names as "<number of the scope> <name>". */
+const names = new WeakMap<readonly Limit[], readonly string[]>();
+
+function namesOf(limits: readonly Limit[]): readonly string[] {
+  const known = names.get(limits) ?? limits.map(({ name }) => name);
+  names.set(limits, known);
+  return known;
+}
+
+/** The limit that a refusal names as "<number of its scope> <its number in the scope>", both from 1. */
 function namedLimit(scopes: readonly ScopedLimits[], limits: readonly LimitStatus[], subject: string): LimitStatus {
-  const scope = SCOPES[Number(subject[0]) - 1];
-  const limit = limits.find((status) => status.scope === scope && status.name === subject.slice(2));
+  const [scopeNumber = 0, number = 0] = subject.split(' ').map(Number);
+  const scope = SCOPES[scopeNumber - 1];
+  const limit = limits.filter((status) => status.scope === scope)[number - 1];
   if (!limit) throw new Error(`refused by "${subject}", which is not a limit of ${scopes.length} scopes`);
   return limit;
 }

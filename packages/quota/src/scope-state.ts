@@ -56,7 +56,6 @@ export function fieldSubject(field: string): { readonly scope: LimitScope; reado
 
 /** What is packed for a limit. Infinite ceilings are those of soft limits. */
 export interface PackedLimit {
-  readonly name: string;
   readonly ceiling: number;
   readonly record: StoredRecord;
 }
@@ -68,7 +67,7 @@ export function packScope(version: number, limits: readonly PackedLimit[]): Buff
   numbers[0] = numbers.length;
   const packed = Buffer.alloc(8 * numbers.length);
   numbers.forEach((number, i) => packed.writeDoubleLE(number, 8 * i));
-  return Buffer.concat([packed, Buffer.from(limits.map(({ name }) => name).join(' '))]);
+  return packed;
 }
 
 function numbersOf({ ceiling, record }: PackedLimit): readonly number[] {
@@ -79,14 +78,23 @@ function numbersOf({ ceiling, record }: PackedLimit): readonly number[] {
   return [code, ceiling, period, sinceMs, endsAtMs, held, used, overage];
 }
 
-/** Reads a packed scope. */
-export function readScope(packed: Buffer): StoredScope {
+/** The field that keeps the names of a scope's limits. */
+export function namesField(field: string): string {
+  return `n:${field}`;
+}
+
+/** Names as they are kept; none when they are not. */
+export function readNames(kept: Buffer | undefined): readonly string[] {
+  const text = kept?.toString() ?? '';
+  return text === '' ? [] : text.split(' ');
+}
+
+/** Reads the records of a packed scope that `names` are of; these are all or the first ones. */
+export function readScope(packed: Buffer, names: readonly string[]): StoredScope {
   const number = (i: number): number => packed.readDoubleLE(8 * i);
-  const count = number(0);
-  const names = packed.toString('utf8', 8 * count);
   const records = new Map<string, StoredRecord>();
   let i = HEADER;
-  for (const name of names === '' ? [] : names.split(' ')) {
+  for (const name of names) {
     const code = number(i);
     const kind = LIMIT_KINDS[Math.floor((code - 1) / UNITS)];
     if (kind === 'rate') {

@@ -1,6 +1,6 @@
 import { periodId } from './periods.js';
 import type { StoredHold, StoredLimit, TenantState } from './quota.js';
-import { fieldSubject, readScope, unitOf, type StoredRecord } from './scope-state.js';
+import { fieldSubject, namesField, readNames, readScope, unitOf, type StoredRecord } from './scope-state.js';
 
 /** Reads the `quota` hash of a tenant; undefined when it was not loaded in the Redis process `runId`. */
 export function readTenant(fields: Readonly<Record<string, Buffer>>, runId: string): TenantState | undefined {
@@ -14,7 +14,7 @@ export function readTenant(fields: Readonly<Record<string, Buffer>>, runId: stri
     }
     const subject = fieldSubject(field);
     if (!subject) continue;
-    const { atMs, records } = readScope(value);
+    const { atMs, records } = readScope(value, readNames(fields[namesField(field)]));
     for (const [name, record] of records) limits.push({ ...subject, name, ...storedLimit(record, atMs) });
   }
   return { limits, holds };

@@ -2,7 +2,7 @@ import { expect } from '@jest/globals';
 import type { Redis } from 'ioredis';
 import { createQuota, type Amounts, type Limit, type Quota, type ScopedLimits } from '../src/index.js';
 import { periodId } from '../src/periods.js';
-import { readScope, type StoredRecord } from '../src/scope-state.js';
+import { readNames, readScope, type StoredRecord } from '../src/scope-state.js';
 import { defineScripts, SCRIPTS } from '../src/scripts.js';
 import * as model from './quota-model.js';
 import { forget, logger, redisNowMs } from './redis.js';
@@ -152,8 +152,8 @@ export async function expectEqual({ tenant }: World, real: Real): Promise<void> 
   const scopes: Record<string, unknown> = {};
   for (const [field, value] of Object.entries(stored)) {
     if (field.startsWith('h:')) holds[field.slice(2)] = value.toString();
-    else if (!['loaded', 'cover'].includes(field)) {
-      const { atMs, records } = readScope(value);
+    else if (!['loaded', 'cover'].includes(field) && !field.startsWith('n:')) {
+      const { atMs, records } = readScope(value, readNames(stored[`n:${field}`]));
       scopes[field] = {
         atMs: records.size && atMs,
         ...Object.fromEntries([...records].map(([k, r]) => [k, storedRecord(r)])),

@@ -289,9 +289,9 @@ const anyReserve = fc
   .record({
     ...{ plan, job: fc.nat(9), owner, skewMs, ...subjects },
     amounts: fc.record({ tokens, nanoUsd: fc.nat(900) }),
-    key: fc.constantFrom(undefined, 'k1', 'κ2'),
-    checked: fc.boolean(),
-    fingerprint: fc.constantFrom('f', 'f', 'g'),
+    key: fc.constantFrom(undefined, 'k1', 'k1', 'κ2'),
+    checked: fc.constantFrom(true, true, false),
+    fingerprint: fc.constantFrom('f', 'g'),
   })
   .map(reserve);
 const smallReserve = fc
