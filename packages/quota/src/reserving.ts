@@ -57,20 +57,32 @@ export function createReserve(nodes: Nodes, keyPrefix: string, readSnapshot: Rea
   async function reserveOnce(reservation: Reservation): Promise<ReserveOutcome | 'vanished'> {
     let reply = await send(reservation, false);
     if (String(reply[0]) === 'define') reply = await send(reservation, true);
-    const [outcome, nowMs, subject, clearsIn] = [String(reply[0]), reply[1], String(reply[2]), reply[3]];
+    const [name, nowMs, about, clearsIn] = reply;
+    const [outcome, subject] = [String(name), String(about)];
+    const read = limitsReader(reservation, reply);
+    // n.b. getters: a spread object would compute the statuses at once.
     switch (outcome) {
       case 'reserved':
-        return { outcome, nowMs, ...learnedOf(reply), ...limitsOf(reservation, reply) };
+        return {
+          ...{ outcome, nowMs, ...learnedOf(reply) },
+          get limits() {
+            return read();
+          },
+        };
       case 'refused': {
-        const read = limitsOf(reservation, reply);
-        const limit = namedLimit(reservation.scopes, read.limits, subject);
+        const limit = namedLimit(reservation.scopes, read(), subject);
         const clearsInMs = clearsIn === -1 ? undefined : Number(clearsIn);
-        return { outcome, limit, clearsInMs, nowMs, ...learnedOf(reply), limits: read.limits };
+        return { outcome, limit, clearsInMs, nowMs, ...learnedOf(reply), limits: read() };
       }
       case 'exists': {
         const snapshot = await readSnapshot(reservation.tenantId, subject);
         if (!snapshot) return 'vanished';
-        return { outcome, jobId: subject, snapshot, nowMs, ...limitsOf(reservation, reply) };
+        return {
+          ...{ outcome, jobId: subject, snapshot, nowMs },
+          get limits() {
+            return read();
+          },
+        };
       }
       case 'conflict':
         return { outcome, jobId: subject };
@@ -93,14 +105,9 @@ export function createReserve(nodes: Nodes, keyPrefix: string, readSnapshot: Rea
 }
 
 /** The statuses, computed when first read: most callers never do. */
-function limitsOf(reservation: Reservation, reply: ScriptReply): { readonly limits: readonly LimitStatus[] } {
+function limitsReader(reservation: Reservation, reply: ScriptReply): () => readonly LimitStatus[] {
   let limits: readonly LimitStatus[] | undefined;
-  return {
-    get limits() {
-      limits ??= readLimits(reservation, reply);
-      return limits;
-    },
-  };
+  return () => (limits ??= readLimits(reservation, reply));
 }
 
 const SCOPES = ['tenant', 'apiKey', 'model'] as const;
