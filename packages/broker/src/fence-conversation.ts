@@ -34,8 +34,8 @@ export interface Conversation {
   /** Asks all and resolves when each has answered or is gone, by member id. */
   ask(kind: QuestionKind, members: readonly RegisteredMember[]): Promise<Replies>;
   /**
-   * Sends markers through `results` until each of these has received one. `check` runs from time to time while that
-   * takes long; it rejects when it makes no sense to go on.
+   * Sends markers through `results` until each of these has received one. `check` runs whenever that takes longer than a
+   * round; it rejects when it makes no sense to go on.
    */
   sendMarkers(collectors: readonly RegisteredMember[], check: () => Promise<void>): Promise<void>;
 }
@@ -111,7 +111,7 @@ export function beginConversation({ inbox, publisher, signal }: ConversationOpti
   ): Promise<void> {
     let missing = collectors;
     const backoff = createBackoff(NEXT_MARKERS);
-    while (missing.length > 0) {
+    for (;;) {
       // n.b. the broker chooses who receives each: collectors that have room, one after the other.
       const markers: readonly MarkerMessage[] = missing.map(() => ({ fenceId: nextId(), replyTo: replyTo ?? '' }));
       for (const body of markers) await send(EXCHANGES.results, 'fence', { type: MESSAGE_TYPES.marker, body });
@@ -122,7 +122,10 @@ export function beginConversation({ inbox, publisher, signal }: ConversationOpti
       }
       const receivers = new Set(markers.flatMap(({ fenceId }) => [...answersTo(fenceId).keys()]));
       missing = missing.filter(({ memberId }) => !receivers.has(memberId));
-      if (missing.length > 0) await delay(backoff.next(), signal);
+      if (missing.length === 0) return;
+      await delay(backoff.next(), signal);
+      // n.b. one that has gone will never receive any, however many the others answer.
+      await checkMembers();
     }
   }
 

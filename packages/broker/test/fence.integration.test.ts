@@ -122,6 +122,26 @@ describe('a fence', () => {
     expect(fixture.recorded.has(id)).toBe(true);
   });
 
+  it('begins again when a collector goes that could take no marker, though another one takes every marker', async () => {
+    const wire = await openWire(bench.url);
+    const gateway = await fixture.gateway();
+    const before = (_: unknown, lost: AbortSignal): Promise<void> =>
+      new Promise((resolve) => lost.addEventListener('abort', () => resolve(), { once: true }));
+    const slow = await fixture.collector({ url: wire.url, prefetch: 1, before });
+    const id = await gateway.admit();
+    await until(() => slow.consumer.inFlight === 1);
+    const quick = await fixture.collector();
+    const progressMs = quick.consumer.lastProgressAtMs;
+    const { done } = passing(await fixture.fence());
+    await until(() => quick.consumer.lastProgressAtMs > progressMs);
+    wire.cut();
+    await Promise.all([slow.consumer.stop(), slow.member.stop(), slow.connection.stop()]);
+    await done;
+    expect(fixture.recorded.has(id)).toBe(true);
+    await bench.release();
+    await wire.close();
+  });
+
   it.each(['channel', 'connection'])(
     'begins again when a collector loses its %s before it has settled',
     async (what) => {
