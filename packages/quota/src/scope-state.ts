@@ -23,8 +23,9 @@ export type StoredRecord =
 
 export interface StoredScope {
   readonly atMs: number;
-  /** By name. */
-  readonly records: ReadonlyMap<string, StoredRecord>;
+  readonly names: readonly string[];
+  /** In the order of the names. */
+  readonly records: readonly StoredRecord[];
 }
 
 const HEADER = 4;
@@ -91,24 +92,31 @@ export function readNames(kept: Buffer | undefined): readonly string[] {
 
 /** Reads the records of a packed scope that `names` are of; these are all or the first ones. */
 export function readScope(packed: Buffer, names: readonly string[]): StoredScope {
-  const number = (i: number): number => packed.readDoubleLE(8 * i);
-  const records = new Map<string, StoredRecord>();
+  // Copied, for a buffer need not begin at a multiple of 8.
+  const numbers = new Float64Array(packed.length / 8);
+  new Uint8Array(numbers.buffer).set(packed);
+  const records: StoredRecord[] = [];
   let i = HEADER;
-  for (const name of names) {
-    const code = number(i);
-    const kind = LIMIT_KINDS[Math.floor((code - 1) / UNITS)];
-    if (kind === 'rate') {
-      records.set(name, { code, kind, max: number(i + 2), windowMs: number(i + 3), lack: number(i + 4) });
-      i += 5;
-    } else if (kind === 'quota') {
-      const [period, sinceMs, endsAtMs] = [number(i + 2), number(i + 3), number(i + 4)];
-      const [held, used, overage] = [number(i + 5), number(i + 6), number(i + 7)];
-      records.set(name, { code, kind, period, sinceMs, endsAtMs, held, used, overage });
-      i += 8;
-    } else {
-      records.set(name, { code, kind: 'inFlight', held: number(i + 2) });
-      i += 3;
-    }
+  while (records.length < names.length) {
+    const [record, length] = readRecord(numbers, i);
+    records.push(record);
+    i += length;
   }
-  return { atMs: number(2), records };
+  return { atMs: numbers[2] ?? 0, names, records };
+}
+
+/** The record at an index, and how many numbers it has. */
+function readRecord(numbers: Float64Array, i: number): readonly [StoredRecord, length: number] {
+  const number = (offset: number): number => numbers[i + offset] ?? 0;
+  const code = number(0);
+  const kind = LIMIT_KINDS[Math.floor((code - 1) / UNITS)];
+  if (kind === 'rate') return [{ code, kind, max: number(2), windowMs: number(3), lack: number(4) }, 5];
+  if (kind !== 'quota') return [{ code, kind: 'inFlight', held: number(2) }, 3];
+  const period = { period: number(2), sinceMs: number(3), endsAtMs: number(4) };
+  return [{ code, kind, ...period, held: number(5), used: number(6), overage: number(7) }, 8];
+}
+
+/** The record of a limit. */
+export function recordOf({ names, records }: StoredScope, name: string, guess: number): StoredRecord | undefined {
+  return records[names[guess] === name ? guess : names.indexOf(name)];
 }

@@ -14,8 +14,8 @@ export function readTenant(fields: Readonly<Record<string, Buffer>>, runId: stri
     }
     const subject = fieldSubject(field);
     if (!subject) continue;
-    const { atMs, records } = readScope(value, readNames(fields[namesField(field)]));
-    for (const [name, record] of records) limits.push({ ...subject, name, ...storedLimit(record, atMs) });
+    const { atMs, names, records } = readScope(value, readNames(fields[namesField(field)]));
+    records.forEach((record, i) => limits.push({ ...subject, name: names[i] ?? '', ...storedLimit(record, atMs) }));
   }
   return { limits, holds };
 }

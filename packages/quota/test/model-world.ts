@@ -153,11 +153,9 @@ export async function expectEqual({ tenant }: World, real: Real): Promise<void> 
   for (const [field, value] of Object.entries(stored)) {
     if (field.startsWith('h:')) holds[field.slice(2)] = value.toString();
     else if (!['loaded', 'cover'].includes(field) && !field.startsWith('n:')) {
-      const { atMs, records } = readScope(value, readNames(stored[`n:${field}`]));
-      scopes[field] = {
-        atMs: records.size && atMs,
-        ...Object.fromEntries([...records].map(([k, r]) => [k, storedRecord(r)])),
-      };
+      const { atMs, names, records } = readScope(value, readNames(stored[`n:${field}`]));
+      const byName = records.map((record, i) => [names[i] ?? '', storedRecord(record)] as const);
+      scopes[field] = { atMs: names.length && atMs, ...Object.fromEntries(byName) };
     }
   }
   const expectedScopes = [...tenant.scopes].map(([field, { atMs, limits }]) => {
