@@ -20,6 +20,7 @@ const reportSchema = z.object({
       leaked: z.array(z.string()),
     }),
   ),
+  unreadable: z.array(z.string()),
 });
 type Report = z.infer<typeof reportSchema>;
 
@@ -42,11 +43,12 @@ export async function reconcile({ environment, output }: ReconcileOptions): Prom
   );
   for (const view of views.filter(({ rows }) => rows > 0)) printRows(output, view);
 
-  const { loaded, drifts } = await compareRedis(environment);
+  const { loaded, drifts, unreadable } = await compareRedis(environment);
   output.heading('Limits in Redis beside the books');
   if (drifts.length === 0) output.step(`${loaded} loaded tenants, none differs`);
   else printDrifts(output, drifts);
-  return drifts.length === 0 && views.every(({ rows }) => rows === 0);
+  for (const tenantId of unreadable) output.problem(`the keys of tenant ${tenantId} cannot be read`);
+  return drifts.length + unreadable.length === 0 && views.every(({ rows }) => rows === 0);
 }
 
 async function checkBooks(url: string): Promise<readonly Reconciliation[]> {

@@ -72,6 +72,17 @@ export function createDriftCheck({ store, quota, onDrift, onRepair, now, logger 
   }
 
   /** n.b. a tenant may be in several pages: two looks in a row must be in two runs. */
+  /** What cannot be read is loaded anew by the next job, exactly, unless Redis does not let go of it either. */
+  async function discard(tenantId: string, cause: unknown): Promise<void> {
+    logger.error({ err: cause, tenantId }, 'the keys of a tenant cannot be read');
+    try {
+      await quota.unload(tenantId);
+      onRepair(tenantId);
+    } catch (error) {
+      if (!isDamage(error)) throw error;
+    }
+  }
+
   async function checkPage(looked: Set<string>, signal: AbortSignal): Promise<void> {
     const page = await quota.tenants(cursor);
     for (const tenantId of page.tenantIds) {
@@ -82,7 +93,7 @@ export function createDriftCheck({ store, quota, onDrift, onRepair, now, logger 
         await checkTenant(tenantId);
       } catch (error) {
         if (!isDamage(error)) throw error;
-        logger.error({ err: error, tenantId }, 'the keys of a tenant cannot be read');
+        await discard(tenantId, error);
       }
     }
     cursor = page.cursor;

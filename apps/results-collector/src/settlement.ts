@@ -103,9 +103,13 @@ export function createSettler({
   };
 }
 
-/** Redis answered, and what it objects to are the keys; being away, full, loading or read-only has other names. */
+/**
+ * Redis answered, and what it objects to are the keys; being away, full, loading or read-only has other names. Keys whose
+ * bytes do not mean anything are found out where they are read, as a RangeError.
+ */
 export function isDamage(error: unknown): boolean {
   const cause = error instanceof Error ? error.cause : undefined;
+  if (cause instanceof RangeError) return true;
   return cause instanceof Error && /^(WRONGTYPE|ERR) /.test(cause.message) && !STATE_OF_SERVER.test(cause.message);
 }
 

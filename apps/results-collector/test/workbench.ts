@@ -226,7 +226,7 @@ export async function openWorkbench(options: WorkbenchOptions = {}): Promise<Wor
       async damagedTenant() {
         const damaged = `${tenantId}-damaged`;
         await loadEmpty(quota, damaged);
-        await redis.set(`${keyPrefix}:{${damaged}}:holds`, 'not a hash');
+        await redis.hset(`${keyPrefix}:{${damaged}}:quota`, 't', 'not numbers');
         return damaged;
       },
       redisIsBack: () => redisReady(redis, 10_000),

@@ -2,6 +2,7 @@ import type { Quota } from '@sluice/quota';
 import { delay } from '@sluice/runtime';
 import { lookForDrift, type DriftLookOptions } from '../drift-look.js';
 import type { TenantDrift } from '../drift.js';
+import { isDamage } from '../settlement.js';
 
 /** Between two looks at a tenant that differs: what was on its way has arrived, in milliseconds. */
 const SECOND_LOOK_AFTER_MS = 2_000;
@@ -21,23 +22,36 @@ export interface Reconciled {
   readonly loaded: number;
   /** Those of them that differ. */
   readonly drifts: readonly TenantReport[];
+  /** Those whose keys cannot be read. */
+  readonly unreadable: readonly string[];
 }
 
 /** Compares all tenants. A tenant that differs is looked at again: what differs for a moment is no drift. */
 export async function reconcileTenants(options: ReconcileOptions): Promise<Reconciled> {
   const drifts: TenantReport[] = [];
+  const unreadable: string[] = [];
   let loaded = 0;
   for (const tenantId of await allTenants(options.quota)) {
-    const first = await lookForDrift(options, tenantId);
-    if (first === undefined) continue;
-    loaded += 1;
-    if (!differs(first)) continue;
-    await delay(SECOND_LOOK_AFTER_MS);
-    const second = await lookForDrift(options, tenantId);
-    const lasting = second && both(first, second);
-    if (lasting && differs(lasting)) drifts.push({ tenantId, ...lasting });
+    try {
+      const found = await lookTwice(options, tenantId);
+      if (found === undefined) continue;
+      loaded += 1;
+      if (differs(found)) drifts.push({ tenantId, ...found });
+    } catch (error) {
+      if (!isDamage(error)) throw error;
+      unreadable.push(tenantId);
+    }
   }
-  return { loaded, drifts };
+  return { loaded, drifts, unreadable };
+}
+
+/** What differs at both of two looks; undefined for a tenant that is not loaded. */
+async function lookTwice(options: ReconcileOptions, tenantId: string): Promise<TenantDrift | undefined> {
+  const first = await lookForDrift(options, tenantId);
+  if (first === undefined || !differs(first)) return first;
+  await delay(SECOND_LOOK_AFTER_MS);
+  const second = await lookForDrift(options, tenantId);
+  return second && both(first, second);
 }
 
 async function allTenants(quota: Pick<Quota, 'tenants'>): Promise<ReadonlySet<string>> {
