@@ -1,5 +1,41 @@
 -- Limits beyond the plan, the history that explains them, other services as producers, the fence, and what was held.
 
+-- n.b. AT TIME ZONE takes a name for an abbreviation first: CET, EET, BST and others are fixed offsets there, without summer
+-- time, while programs, which cut quotas, know zones of these names. `posix/` and the like are zones that programs do not know.
+CREATE VIEW v_time_zones AS
+SELECT name
+FROM pg_timezone_names
+WHERE name = 'UTC'
+  OR (
+    upper(name) NOT IN (SELECT abbrev FROM pg_timezone_abbrevs)
+    AND name !~ '^(posix/|right/|posixrules$|localtime$|Factory$)'
+  );
+COMMENT ON VIEW v_time_zones IS 'Names of time zones that a tenant may have.';
+
+CREATE FUNCTION refuse_time_zone() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF NOT EXISTS (SELECT FROM v_time_zones WHERE name = NEW.time_zone) THEN
+    RAISE EXCEPTION '% is not a time zone that tenants may have: see v_time_zones', NEW.time_zone
+      USING ERRCODE = 'check_violation', TABLE = 'tenants', COLUMN = 'time_zone';
+  END IF;
+  RETURN NULL;
+END;
+$$;
+-- Tenants keep a zone that they have: v_recon_time_zone shows it. n.b. after the insert, because one that becomes an update
+-- has gone through the triggers before an insert as well.
+CREATE TRIGGER tenants_time_zone_created AFTER INSERT ON tenants FOR EACH ROW
+  WHEN (NEW.time_zone <> 'UTC') EXECUTE FUNCTION refuse_time_zone();
+CREATE TRIGGER tenants_time_zone_changed AFTER UPDATE OF time_zone ON tenants FOR EACH ROW
+  WHEN (NEW.time_zone <> 'UTC' AND NEW.time_zone <> OLD.time_zone) EXECUTE FUNCTION refuse_time_zone();
+
+CREATE VIEW v_recon_time_zone AS
+SELECT tenant_id, time_zone
+FROM tenants
+WHERE time_zone NOT IN (SELECT name FROM v_time_zones);
+COMMENT ON VIEW v_recon_time_zone IS
+  'Tenants whose time zone means something else to programs, so that quotas and statements are cut differently. Zero rows when healthy.';
+GRANT SELECT ON v_time_zones, v_recon_time_zone TO reporter;
+
 -- What a tenant or a key has otherwise than its plan, as the operator wrote it; read through contracts/config.ts.
 ALTER TABLE tenants ADD COLUMN overrides jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(overrides) = 'object');
 ALTER TABLE api_keys ADD COLUMN limits jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(limits) = 'object');

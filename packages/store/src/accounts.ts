@@ -10,6 +10,7 @@ import { apiKeyOf, type ApiKeyRow, principalOf, type PrincipalRow, tenantOf, typ
 import type { Database } from './database.js';
 import { requireReadable } from './own-limits.js';
 import { loadStatement } from './statements.js';
+import { createTimeZones } from './time-zones.js';
 
 /** Who makes a request: what an API key, or a user of the broker, stands for. */
 export interface Principal {
@@ -28,6 +29,7 @@ export interface Principal {
 export interface NewTenant {
   readonly tenantId: string;
   readonly plan: string;
+  /** IANA name in any case; stored as PostgreSQL spells it. */
   readonly timeZone: string;
   /** As contracts `overridesSchema` takes it; `{}` removes all. When absent, what is stored stays. */
   readonly overrides?: unknown;
@@ -85,7 +87,8 @@ export interface Accounts {
   /**
    * Creates a tenant or changes it. What it was before is kept in `tenant_versions`.
    *
-   * @throws ServiceError `invalid_request` for a time zone that does not exist and for overrides that cannot be read.
+   * @throws ServiceError `invalid_request` for a time zone that does not exist or means another thing to PostgreSQL (see
+   * time-zones.ts), and for overrides that cannot be read.
    */
   upsertTenant(tenant: NewTenant): Promise<void>;
   findTenant(tenantId: string): Promise<Tenant | undefined>;
@@ -116,18 +119,26 @@ const statements = {
 };
 
 export function createAccounts(database: Database): Accounts {
+  const timeZones = createTimeZones(database);
+
+  async function findTenant(tenantId: string): Promise<Tenant | undefined> {
+    const [row] = await database.run<TenantRow>(statements.findTenant, [tenantId]);
+    return row && tenantOf(row);
+  }
+
   return {
     async upsertTenant({ tenantId, plan, timeZone, overrides }) {
-      requireTimeZone(timeZone);
       if (overrides !== undefined) requireReadable(overridesSchema, 'overrides', overrides);
-      const values = [tenantId, plan, timeZone, overrides === undefined ? null : JSON.stringify(overrides)];
+      // A zone that was taken before the rules became stricter stays until it is changed; v_recon_time_zone shows it.
+      const zone = await timeZones.require(timeZone).catch(async (error: unknown) => {
+        if ((await findTenant(tenantId))?.timeZone === timeZone) return timeZone;
+        throw error;
+      });
+      const values = [tenantId, plan, zone, overrides === undefined ? null : JSON.stringify(overrides)];
       await database.run(statements.upsertTenant, values);
     },
 
-    async findTenant(tenantId) {
-      const [row] = await database.run<TenantRow>(statements.findTenant, [tenantId]);
-      return row && tenantOf(row);
-    },
+    findTenant,
 
     async listTenants({ after = '', limit }) {
       return (await database.run<TenantRow>(statements.listTenants, [after, limit])).map(tenantOf);
@@ -155,16 +166,4 @@ export function createAccounts(database: Database): Accounts {
       return row && principalOf(row);
     },
   };
-}
-
-/** n.b. PostgreSQL also takes POSIX zones such as `XYZ5`, any letters at all; other readers of the name do not. */
-function requireTimeZone(timeZone: string): void {
-  try {
-    new Intl.DateTimeFormat('en', { timeZone });
-  } catch (error) {
-    throw new ServiceError('invalid_request', `There is no time zone "${timeZone}".`, {
-      cause: error,
-      fields: [{ field: 'timeZone', reason: 'must be an IANA time zone such as "Europe/Berlin"' }],
-    });
-  }
 }

@@ -10,6 +10,7 @@ const VIEWS = [
   'v_recon_over_limit',
   'v_recon_rollup_drift',
   'v_recon_terminal_without_reserve',
+  'v_recon_time_zone',
 ];
 
 /** The views that found something, with the first column of their first row. */
