@@ -2,18 +2,18 @@ import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
 import type { z } from 'zod';
 import {
+  limitChangesSchema,
   modelLimits,
-  modelsFileSchema,
-  nanoUsdPerMillion,
   overridesSchema,
   plansFileFor,
   plansFileSchema,
   planSchema,
   planWith,
-  pricesFileFor,
-  pricesFileSchema,
 } from './config.js';
 import { limitName, rulesOf } from './limits.js';
+import { modelsFileSchema } from './models-file.js';
+import { nanoUsdPerMillion, pricesFileFor, pricesFileSchema } from './prices-file.js';
+import { inOwnWords } from './words.js';
 
 describe('nanoUsdPerMillion', () => {
   it.each([
@@ -52,7 +52,9 @@ describe('configuration files', () => {
 
   const plan = (limits: object) => ({ plans: { p: { limits } } });
   const problems = (schema: z.ZodType, file: unknown): string[] =>
-    (schema.safeParse(file).error?.issues ?? []).map(({ path, message }) => `${path.join('.')} ${message}`);
+    (schema.safeParse(file, { error: inOwnWords }).error?.issues ?? []).map(
+      ({ path, message }) => `${path.join('.')} ${message}`,
+    );
   const models = modelsFileSchema.parse({ pools: { text: {} }, models: { m: { pool: 'text', version: '1' } } });
 
   it('refuses limits that Redis could not count exactly', () => {
@@ -79,6 +81,84 @@ describe('configuration files', () => {
     expect(problems(plansFileFor(models), plans)).toEqual(['plans.p.perModel.gone no model "gone" exists']);
     const price = { model: 'gone', meter: 'input', usdPerMillion: '1', from: '2026-01-01T00:00:00Z' };
     expect(problems(pricesFileFor(models), { prices: [price] })).toEqual(['prices.0.model no model "gone" exists']);
+  });
+
+  it('says all that is wrong at once, also about models that do not exist', () => {
+    const file = {
+      pools: { text: {} },
+      models: { m: { pool: 'gone', version: 1 }, n: { pool: 'text', version: '1' } },
+    };
+    expect(problems(modelsFileSchema, file)).toEqual([
+      'models.m.version must be a whole number in quotes',
+      'models.m.pool no pool "gone" exists',
+    ]);
+    const plans = { plans: { p: { limits: { tokensPerDay: '5' }, perModel: { gone: {}, BAD: {} } }, q: 5, BAD: {} } };
+    expect(problems(plansFileFor(models), plans).sort()).toEqual([
+      'plans.BAD must be a name of lower-case letters, digits, ".", "_" or "-"',
+      'plans.p.limits.tokensPerDay must be a whole number, or { max, alertAtPercent?, soft? }',
+      'plans.p.perModel.BAD must be "*" or a name of lower-case letters, digits, ".", "_" or "-"',
+      'plans.p.perModel.gone no model "gone" exists',
+      'plans.q must be an object',
+    ]);
+    const prices = [{ model: 'gone', meter: 'input', usdPerMillion: 1, from: 'now' }, 7];
+    expect(problems(pricesFileFor(models), { prices })).toEqual([
+      'prices.0.usdPerMillion must be a decimal string such as "0.02", with at most 6 digits before and 9 after the point',
+      'prices.0.from must be a date and time such as 2026-11-01T00:00:00Z',
+      'prices.1 must be an object',
+      'prices.0.model no model "gone" exists',
+    ]);
+  });
+
+  it.each([null, [], 'x', {}, { plans: null }, { plans: [] }])('refuses a file that holds %j', (file) => {
+    for (const schema of [modelsFileSchema, plansFileFor(models), pricesFileFor(models)]) {
+      expect(problems(schema, file)).not.toEqual([]);
+    }
+  });
+
+  it('refuses what is called __proto__ instead of dropping it', () => {
+    const named = (value: object): unknown => JSON.parse(`{"__proto__":${JSON.stringify(value)}}`);
+    const reserved = (path: string): string => `${path}.__proto__ is a reserved name`;
+    expect(problems(plansFileFor(models), { plans: named({ limits: {} }) })).toEqual([reserved('plans')]);
+    const perModel = named({ tokensPerDay: 5 });
+    expect(problems(overridesSchema, { perModel })).toEqual([reserved('perModel')]);
+    expect(problems(plansFileFor(models), { plans: { p: { limits: {}, perModel } } })).toEqual([
+      reserved('plans.p.perModel'),
+    ]);
+    const file = { pools: named({}), models: named({ pool: 'p', version: '1' }) };
+    expect(problems(modelsFileSchema, file)).toEqual([reserved('pools'), reserved('models')]);
+  });
+
+  const decimal = 'must be a decimal string such as "5.00", with at most 9 places';
+  it.each([
+    [5, ' must be a decimal string such as "5.00", or { usd, alertAtPercent?, soft? }'],
+    [[5], ' must be a decimal string such as "5.00", or { usd, alertAtPercent?, soft? }'],
+    ['-1', ` ${decimal}`],
+    ['1e3', ` ${decimal}`],
+    ['0', ' must be above 0'],
+    [{ usd: 5 }, `.usd ${decimal}`],
+    [{ soft: true }, '.usd is required'],
+    [{ usd: '5', alertAtPercent: 80 }, '.alertAtPercent must be a list of percentages such as [50, 80]'],
+    [{ usd: '5', alertAtPercent: [0] }, '.alertAtPercent.0 must be at least 1'],
+    [{ usd: '5', soft: 'yes' }, '.soft must be true or false'],
+    [{ usd: '5', hard: true }, ' has what is not known: "hard"'],
+  ])('says what is wrong with the budget %j, in plans as in overrides', (moneyPerMonth, message) => {
+    const expected = [`moneyPerMonth${message}`];
+    expect(problems(planSchema.shape.limits, { moneyPerMonth })).toEqual(expected);
+    expect(problems(limitChangesSchema, { moneyPerMonth })).toEqual(expected);
+  });
+
+  it.each([
+    [{ tokensPerDay: { alertAtPercent: [80] } }, 'limits.tokensPerDay.max is required'],
+    [{ tokensPerDay: 1.5 }, 'limits.tokensPerDay must be a whole number'],
+    [{ tokensPerDay: 0 }, 'limits.tokensPerDay must be at least 1'],
+    [{ concurrentJobs: '5' }, 'limits.concurrentJobs must be a number'],
+  ])('says what is wrong with the limits %j', (limits, expected) => {
+    expect(problems(planSchema, { limits })).toEqual([expected]);
+  });
+
+  it.each(['lerned', 5, null])('says how an estimate may be written instead of %j', (estimate) => {
+    const message = 'estimate must be exact, learned or { quantile, floorTokens }';
+    expect(problems(planSchema, { limits: {}, estimate })).toEqual([message]);
   });
 
   it('refuses two prices that would be in force at once', () => {
