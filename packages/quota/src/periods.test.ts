@@ -21,7 +21,14 @@ describe('periodOf', () => {
   it.each(['day', 'month'] as const)(
     'covers time without gaps: a %s holds its time and is followed by the next',
     (name) => {
-      const zones = fc.constantFrom('UTC', 'America/Sao_Paulo', 'Asia/Tehran', 'Australia/Lord_Howe', 'Africa/Cairo');
+      const zones = fc.constantFrom(
+        'UTC',
+        'America/Havana',
+        'America/Sao_Paulo',
+        'Asia/Tehran',
+        'Australia/Lord_Howe',
+        'Africa/Cairo',
+      );
       const times = fc.integer({ min: Date.parse('1990-01-01T00:00:00Z'), max: Date.parse('2060-01-01T00:00:00Z') });
       fc.assert(
         fc.property(zones, times, (zone, nowMs) => {
@@ -39,6 +46,24 @@ describe('periodOf', () => {
           }
         }),
       );
+    },
+  );
+
+  it.each(['2026-11-01T04:30:00Z', '2026-11-01T05:30:00Z', '2026-11-02T04:59:59Z'])(
+    'begins a day that has two midnights at the first, asked at %s',
+    (time) => {
+      const day = {
+        startsAtMs: Date.parse('2026-11-01T04:00:00Z'),
+        endsAtMs: Date.parse('2026-11-02T05:00:00Z'),
+      };
+      // A zone by another name, which nothing has been asked of yet, and the same one with what is kept of it.
+      expect(periodOf('day', 'Cuba', Date.parse(time))).toMatchObject({ id: '2026-11-01', ...day });
+      expect(periodOf('month', 'America/Havana', Date.parse(time))).toMatchObject({
+        id: '2026-11',
+        startsAtMs: day.startsAtMs,
+      });
+      periodOf('day', 'Cuba', 0);
+      periodOf('month', 'America/Havana', 0);
     },
   );
 

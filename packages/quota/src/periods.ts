@@ -31,16 +31,21 @@ export function periodOf(name: PeriodName, timeZone: string, nowMs: number): Per
   const next = start.plus({ [name]: 1 }).startOf(name);
   const period = Object.freeze({
     id: start.toFormat(FORMATS[name]),
-    startsAtMs: start.toMillis(),
-    endsAtMs: next.toMillis(),
+    startsAtMs: firstOf(start),
+    endsAtMs: firstOf(next),
     nextId: next.toFormat(FORMATS[name]),
-    nextEndsAtMs: next
-      .plus({ [name]: 1 })
-      .startOf(name)
-      .toMillis(),
+    nextEndsAtMs: firstOf(next.plus({ [name]: 1 }).startOf(name)),
   });
   current.set(key, period);
   return period;
+}
+
+/**
+ * n.b. where clocks go back at one o'clock to midnight (Havana, the Azores) a day has two midnights, and which of them luxon
+ * takes depends on the time it starts from. A period begins at the first.
+ */
+function firstOf(midnight: DateTime): number {
+  return Math.min(...midnight.getPossibleOffsets().map(Number));
 }
 
 const ID = /^\d{4}-\d{2}(-\d{2})?$/;
