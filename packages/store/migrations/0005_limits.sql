@@ -38,7 +38,19 @@ GRANT SELECT ON v_time_zones, v_recon_time_zone TO reporter;
 
 -- What a tenant or a key has otherwise than its plan, as the operator wrote it; read through contracts/config.ts.
 ALTER TABLE tenants ADD COLUMN overrides jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(overrides) = 'object');
-ALTER TABLE api_keys ADD COLUMN limits jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(limits) = 'object');
+ALTER TABLE api_keys
+  ADD COLUMN limits jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(limits) = 'object'),
+  -- Since when they are so; what they were before is not kept. When the key was made they were made with it.
+  ADD COLUMN limits_since timestamptz NOT NULL DEFAULT now();
+
+CREATE FUNCTION note_key_limits() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  NEW.limits_since := clock_timestamp();
+  RETURN NEW;
+END;
+$$;
+CREATE TRIGGER api_keys_limits_changed BEFORE UPDATE OF limits ON api_keys FOR EACH ROW
+  WHEN (NEW.limits IS DISTINCT FROM OLD.limits) EXECUTE FUNCTION note_key_limits();
 
 -- Which plans were in force when: the file config/plans.yaml as programs understood it, defaults filled in.
 CREATE TABLE plan_versions (

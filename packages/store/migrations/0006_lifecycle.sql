@@ -89,66 +89,92 @@ CROSS JOIN LATERAL limit_rules(s.scope, s.limits) AS r;
 COMMENT ON VIEW v_tenant_limits IS
   'Limits in force now: plan, overrides and the key''s own. The subject is an API key, a model, * for every other model, or empty.';
 
-CREATE VIEW v_quota_use AS
+-- When a day begins in a time zone: the first moment of that date there. n.b. where clocks go back at one o'clock to midnight
+-- there are two midnights, and AT TIME ZONE takes the second. A midnight that is skipped is the moment at which it is.
+CREATE FUNCTION day_begins(day date, zone text) RETURNS timestamptz LANGUAGE sql STABLE PARALLEL SAFE
+RETURN CASE
+  WHEN ((day::timestamp AT TIME ZONE zone) - interval '1 hour') AT TIME ZONE zone = day::timestamp
+    THEN (day::timestamp AT TIME ZONE zone) - interval '1 hour'
+  ELSE day::timestamp AT TIME ZONE zone
+END;
+
+CREATE VIEW v_period_use AS
 SELECT
   t.tenant_id,
-  u.scope,
-  u.subject,
-  r.name,
-  r.unit,
-  r.period,
-  CASE r.period WHEN 'day' THEN c.day ELSE c.month END::date AS period_start,
-  q.used,
-  q.overage,
-  r.max,
-  r.soft,
-  r.alert_at_percent
+  t.time_zone,
+  p.period,
+  p.ago,
+  s.began AS period_start,
+  b.from_at,
+  b.to_at,
+  u.*
 FROM tenants t
-JOIN plan_versions p ON p.plan = t.plan AND p.valid @> now()
-CROSS JOIN LATERAL (
-  SELECT date_trunc('day', now() AT TIME ZONE t.time_zone), date_trunc('month', now() AT TIME ZONE t.time_zone)
-) AS c (day, month)
--- One look at the month for all scopes; the day is a part of it.
+CROSS JOIN (
+  VALUES
+    ('day', interval '1 day', 0), ('day', interval '1 day', 1),
+    ('month', interval '1 month', 0), ('month', interval '1 month', 1)
+) AS p (period, length, ago)
+CROSS JOIN LATERAL (SELECT date_trunc(p.period, now() AT TIME ZONE t.time_zone) - p.ago * p.length) AS l (began)
+CROSS JOIN LATERAL (SELECT l.began::date, (l.began + p.length)::date) AS s (began, ended)
+CROSS JOIN LATERAL (SELECT day_begins(s.began, t.time_zone), day_begins(s.ended, t.time_zone)) AS b (from_at, to_at)
 CROSS JOIN LATERAL (
   SELECT
     CASE WHEN GROUPING(api_key_id) = 0 THEN 'apiKey' WHEN GROUPING(model) = 0 THEN 'model' ELSE 'tenant' END AS scope,
     coalesce(api_key_id::text, model, '') AS subject,
     api_key_id,
     model,
-    coalesce(sum(input_tokens + output_tokens) FILTER (WHERE bucket >= c.day AT TIME ZONE t.time_zone), 0) AS day_tokens,
-    coalesce(sum(overage_tokens) FILTER (WHERE bucket >= c.day AT TIME ZONE t.time_zone), 0) AS day_overage_tokens,
+    min(bucket) AS first_bucket,
     sum(input_tokens + output_tokens) AS tokens,
     sum(overage_tokens) AS overage_tokens,
     sum(amount_nano_usd) AS nano_usd,
     sum(overage_nano_usd) AS overage_nano_usd
   FROM usage_15m
-  WHERE tenant_id = t.tenant_id
-    AND bucket >= c.month AT TIME ZONE t.time_zone
-    AND bucket < (c.month + interval '1 month') AT TIME ZONE t.time_zone
+  WHERE tenant_id = t.tenant_id AND bucket >= b.from_at AND bucket < b.to_at
   GROUP BY GROUPING SETS ((), (api_key_id), (model))
   HAVING count(*) > 0
-) AS u
+) AS u;
+COMMENT ON VIEW v_period_use IS
+  'Settled use of tenants, API keys and models in this (ago 0) and the last (ago 1) day and month of the tenant''s zone; only what had use.';
+
+-- The limits of a period are those in force at its end, or now. Of a key's own limits only the present ones are known.
+CREATE VIEW v_period_quotas AS
+SELECT
+  u.tenant_id,
+  u.scope,
+  u.subject,
+  r.name,
+  r.unit,
+  r.period,
+  u.ago,
+  u.period_start,
+  CASE r.unit WHEN 'nanoUsd' THEN u.nano_usd ELSE u.tokens END AS used,
+  CASE r.unit WHEN 'nanoUsd' THEN u.overage_nano_usd ELSE u.overage_tokens END AS overage,
+  r.max,
+  r.soft,
+  r.alert_at_percent
+FROM v_period_use u
+CROSS JOIN LATERAL (SELECT least(now(), u.to_at - interval '1 microsecond')) AS m (moment)
+JOIN tenant_versions v ON v.tenant_id = u.tenant_id AND v.valid @> m.moment AND v.time_zone = u.time_zone
+JOIN plan_versions d ON d.plan = v.plan AND d.valid @> m.moment
 LEFT JOIN api_keys k USING (api_key_id)
 CROSS JOIN LATERAL limit_rules(
   u.scope,
   CASE u.scope
-    WHEN 'tenant' THEN limits_with(p.definition -> 'limits', t.overrides -> 'limits')
-    WHEN 'apiKey' THEN limits_with(limits_with(p.definition -> 'perApiKey', t.overrides -> 'perApiKey'), k.limits)
-    WHEN 'model' THEN model_limits(p.definition, t.overrides, u.model)
+    WHEN 'tenant' THEN limits_with(d.definition -> 'limits', v.overrides -> 'limits')
+    WHEN 'apiKey' THEN limits_with(limits_with(d.definition -> 'perApiKey', v.overrides -> 'perApiKey'), k.limits)
+    WHEN 'model' THEN model_limits(d.definition, v.overrides, u.model)
   END
 ) AS r
-CROSS JOIN LATERAL (
-  SELECT
-    CASE WHEN r.unit = 'nanoUsd' THEN u.nano_usd WHEN r.period = 'day' THEN u.day_tokens ELSE u.tokens END,
-    CASE
-      WHEN r.unit = 'nanoUsd' THEN u.overage_nano_usd
-      WHEN r.period = 'day' THEN u.day_overage_tokens
-      ELSE u.overage_tokens
-    END
-) AS q (used, overage)
-WHERE r.kind = 'quota';
+WHERE r.kind = 'quota' AND r.period = u.period;
+COMMENT ON VIEW v_period_quotas IS
+  'Settled use of each quota in this (ago 0) and the last (ago 1) day or month of the tenant''s zone; only tenants, keys and models with use then.';
+
+CREATE VIEW v_quota_use AS
+SELECT tenant_id, scope, subject, name, unit, period, period_start, used, overage, max, soft, alert_at_percent
+FROM v_period_quotas
+WHERE ago = 0;
 COMMENT ON VIEW v_quota_use IS
-  'Settled use of each quota in the current day or month of the tenant''s zone; only tenants, keys and models with use this month.';
+  'Settled use of each quota in the current day or month of the tenant''s zone; only tenants, keys and models with use in it.';
 
 -- That a quota was used to a percentage; once for each period, even if the limit is raised later.
 CREATE TABLE limit_alerts (
@@ -421,36 +447,8 @@ COMMENT ON VIEW v_recon_rollup_drift IS
   'Roll-up rows that differ from the sums of the ledger, as far back as the ledger is kept. Zero rows when healthy.';
 
 CREATE VIEW v_recon_over_limit AS
-WITH periods AS (
-  SELECT
-    t.tenant_id,
-    t.time_zone,
-    p.period,
-    s.began::date AS period_start,
-    s.began AT TIME ZONE t.time_zone AS from_at,
-    (s.began + p.length) AT TIME ZONE t.time_zone AS to_at
-  FROM tenants t
-  CROSS JOIN (
-    VALUES
-      ('day', interval '1 day', 0), ('day', interval '1 day', 1),
-      ('month', interval '1 month', 0), ('month', interval '1 month', 1)
-  ) AS p (period, length, ago)
-  CROSS JOIN LATERAL (SELECT date_trunc(p.period, now() AT TIME ZONE t.time_zone) - p.ago * p.length) AS s (began)
-),
-used AS (
-  SELECT p.*, u.*
-  FROM periods p
-  CROSS JOIN LATERAL (
-    SELECT
-      min(bucket) AS first_bucket,
-      sum(input_tokens + output_tokens) AS tokens,
-      sum(overage_tokens) AS overage_tokens,
-      sum(amount_nano_usd) AS nano_usd,
-      sum(overage_nano_usd) AS overage_nano_usd
-    FROM usage_15m
-    WHERE tenant_id = p.tenant_id AND bucket >= p.from_at AND bucket < p.to_at
-    HAVING count(*) > 0
-  ) AS u
+WITH used AS (
+  SELECT * FROM v_period_use
 ),
 -- The tenant's versions meet those of its plan; each pair is in force for a part of the period. n.b. a change counts
 -- a few minutes longer: programs keep what they have read for a while.
@@ -459,9 +457,17 @@ in_force AS (
     u.tenant_id,
     u.period,
     u.period_start,
+    u.scope,
+    u.subject,
     v.valid * d.valid * tstzrange(u.from_at, u.to_at) AS valid,
-    v.time_zone = u.time_zone AS same_zone,
-    limits_with(d.definition -> 'limits', v.overrides -> 'limits') AS limits
+    v.time_zone = u.time_zone
+      -- What a key's own limits were before is not known.
+      AND coalesce(k.limits_since = k.created_at OR k.limits_since + interval '5 minutes' <= u.from_at, true) AS is_known,
+    CASE u.scope
+      WHEN 'tenant' THEN limits_with(d.definition -> 'limits', v.overrides -> 'limits')
+      WHEN 'apiKey' THEN limits_with(limits_with(d.definition -> 'perApiKey', v.overrides -> 'perApiKey'), k.limits)
+      WHEN 'model' THEN model_limits(d.definition, v.overrides, u.model)
+    END AS limits
   FROM used u
   JOIN tenant_versions v ON v.tenant_id = u.tenant_id
   CROSS JOIN LATERAL (SELECT tstzrange(lower(v.valid), upper(v.valid) + interval '5 minutes')) AS t (valid)
@@ -469,22 +475,25 @@ in_force AS (
     AND NOT isempty(
       t.valid * tstzrange(lower(d.valid), upper(d.valid) + interval '5 minutes') * tstzrange(u.from_at, u.to_at)
     )
+  LEFT JOIN api_keys k USING (api_key_id)
 ),
 -- A period counts when every part of it with use has a hard limit and the zone stayed the same.
 largest AS (
-  SELECT f.tenant_id, f.period, f.period_start, n.name, n.unit, max(r.max) AS max, range_agg(f.valid) AS known
+  SELECT
+    f.tenant_id, f.period, f.period_start, f.scope, f.subject, n.unit, max(r.name) AS name, max(r.max) AS max,
+    range_agg(f.valid) AS known
   FROM in_force f
-  CROSS JOIN LATERAL (
-    VALUES ('tokens-per-day', 'tokens', 'day'), ('tokens-per-month', 'tokens', 'month'), ('money-per-month', 'nanoUsd', 'month')
-  ) AS n (name, unit, period)
-  LEFT JOIN LATERAL limit_rules('tenant', f.limits) AS r ON r.name = n.name AND NOT r.soft
-  WHERE n.period = f.period
-  GROUP BY f.tenant_id, f.period, f.period_start, n.name, n.unit
-  HAVING bool_and(r.max IS NOT NULL AND f.same_zone)
+  JOIN (VALUES ('tokens', 'day'), ('tokens', 'month'), ('nanoUsd', 'month')) AS n (unit, period) USING (period)
+  LEFT JOIN LATERAL limit_rules(f.scope, f.limits) AS r
+    ON r.kind = 'quota' AND r.unit = n.unit AND r.period = f.period AND NOT r.soft
+  GROUP BY f.tenant_id, f.period, f.period_start, f.scope, f.subject, n.unit
+  HAVING bool_and(r.max IS NOT NULL AND f.is_known)
 )
-SELECT u.tenant_id, l.name, l.unit, u.period, u.period_start, q.used, q.overage, l.max, q.used - q.overage - l.max AS excess
+SELECT
+  u.tenant_id, u.scope, u.subject, l.name, l.unit, u.period, u.period_start, q.used, q.overage, l.max,
+  q.used - q.overage - l.max AS excess
 FROM used u
-JOIN largest l USING (tenant_id, period, period_start)
+JOIN largest l USING (tenant_id, period, period_start, scope, subject)
 CROSS JOIN LATERAL (
   SELECT
     CASE l.unit WHEN 'nanoUsd' THEN u.nano_usd ELSE u.tokens END,
@@ -496,8 +505,8 @@ WHERE l.known @> tstzrange(
   )
   AND q.used - q.overage > l.max;
 COMMENT ON VIEW v_recon_over_limit IS
-  'Tenants whose settled use of this or the last day or month, without what was booked as overage, exceeds the largest hard limit '
-  'that was in force meanwhile. Zero rows when healthy.';
+  'Tenants, API keys and models whose settled use of this or the last day or month, without what was booked as overage, exceeds the '
+  'largest hard limit that was in force meanwhile. Zero rows when healthy.';
 
 -- Runs one view v_recon_…: how many rows it has and the first of them. Dynamic, so that a view that is added is run.
 CREATE FUNCTION run_reconciliation(view_name text, first_rows integer, OUT row_count bigint, OUT sample jsonb)
@@ -522,6 +531,8 @@ REVOKE EXECUTE ON FUNCTION
 FROM PUBLIC;
 GRANT SELECT ON
   v_tenant_limits,
+  v_period_use,
+  v_period_quotas,
   v_quota_use,
   v_estimate_error,
   v_partitions,

@@ -22,8 +22,9 @@ export interface LimitAlert {
 export interface LimitAlerts {
   /**
    * Raises the alerts that have become due and returns them. Each is raised once for its limit, subject, period and
-   * percentage, even if the maximum is changed later; of several callers at once one gets it. Reads the roll-up of this
-   * month of every tenant that has alerts: call it every minute or so, not more often.
+   * percentage, even if the maximum is changed later; of several callers at once one gets it. Looks at the last day and month as
+   * well, with the limits of their end, because jobs end after the period in which they were accepted. Reads the roll-up of
+   * these two months of every tenant that has alerts: call it every minute or so, not more often.
    */
   raiseLimitAlerts(): Promise<readonly LimitAlert[]>;
   /** Alerts that are not marked as sent, oldest first. */
@@ -32,7 +33,7 @@ export interface LimitAlerts {
   markAlertSent(id: number): Promise<boolean>;
 }
 
-/** Sums a month of the roll-up of all tenants with alerts: about 1.5 s for a million rows. */
+/** Sums two months of the roll-up of all tenants with alerts: about 1.5 s for a million rows. */
 const RAISE_TIMEOUT_MS = 300_000;
 
 const statements = {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { addUse, putPlans } from './lifecycle-support.js';
+import { addUse, ageHistory, putPlans } from './lifecycle-support.js';
 import { KEY_ID, useBooks } from './support.js';
 
 const books = useBooks();
@@ -75,7 +75,7 @@ describe('raiseLimitAlerts', () => {
     ]);
   });
 
-  it('counts only the current day and month of the zone', async () => {
+  it('counts only the day and the month of the zone', async () => {
     await createTenant({
       limits: { tokensPerDay: { max: 10, alertAtPercent: [100] }, tokensPerMonth: { max: 10, alertAtPercent: [100] } },
     });
@@ -94,6 +94,46 @@ describe('raiseLimitAlerts', () => {
       'tokens-per-day',
       'tokens-per-month',
     ]);
+  });
+
+  it('raises alerts of the last day and month for jobs that ended after it, with the limits of its end', async () => {
+    await createTenant({
+      limits: { tokensPerDay: { max: 100, alertAtPercent: [50] }, tokensPerMonth: { max: 200, alertAtPercent: [50] } },
+    });
+    await ageHistory(books);
+    const { day, month } = await periods();
+    // n.b. a month ago is not two months ago: the views look back to the beginning of the last month and no further.
+    const [last] = await books.query<{
+      day: string;
+      month: string;
+      day_ms: number;
+      month_ms: number;
+      older_ms: number;
+    }>(
+      `SELECT ($1::date - 1)::text AS day, ($2::date - interval '1 month')::date::text AS month,
+              extract(epoch FROM ($1::date - 1)::timestamp AT TIME ZONE $3)::float8 * 1000 AS day_ms,
+              extract(epoch FROM ($2::date - interval '1 month') AT TIME ZONE $3)::float8 * 1000 AS month_ms,
+              extract(epoch FROM ($2::date - interval '1 month') AT TIME ZONE $3)::float8 * 1000 - 1 AS older_ms
+       FROM (SELECT $1::date AS a, $2::date AS b) AS dates`,
+      [day, month, ZONE],
+    );
+    if (!last) throw new Error('no row');
+    // What is in force now is above what was used then, and below it.
+    await putPlans(books, {
+      basic: {
+        limits: { tokensPerDay: { max: 1, alertAtPercent: [1] }, tokensPerMonth: { max: 1, alertAtPercent: [1] } },
+      },
+    });
+    await addUse(books, { tokens: 5000, atMs: last.older_ms });
+    await addUse(books, { tokens: 49, atMs: last.day_ms });
+    await addUse(books, { tokens: 40, atMs: last.month_ms });
+    const raisedOf = async (period: string) =>
+      (await books.store.raiseLimitAlerts()).filter(({ periodStart }) => periodStart === period);
+    expect(await raisedOf(last.day)).toEqual([]);
+    await addUse(books, { tokens: 1, atMs: last.day_ms });
+    expect(await raisedOf(last.day)).toMatchObject([{ limit: 'tokens-per-day', percent: 50, max: 100n }]);
+    await addUse(books, { tokens: 60, atMs: last.month_ms });
+    expect(await raisedOf(last.month)).toMatchObject([{ limit: 'tokens-per-month', percent: 50, max: 200n }]);
   });
 
   it('gives an alert to one of several callers at once', async () => {
