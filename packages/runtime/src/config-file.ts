@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import { inOwnWords } from '@sluice/contracts';
 import { type Document, isMap, isScalar, LineCounter, parseDocument } from 'yaml';
 import type { z } from 'zod';
 import { ConfigError } from './config-error.js';
@@ -16,7 +17,9 @@ export async function loadConfigFile<Schema extends z.ZodType>(
   environment: NodeJS.ProcessEnv,
 ): Promise<z.output<Schema>> {
   const text = await readFile(path, 'utf8').catch((error: unknown) => {
-    throw new ConfigError(path, [`cannot be read: ${(error as Error).message}`]);
+    const { code, message } = error as NodeJS.ErrnoException;
+    const why = code === 'ENOENT' ? 'there is no such file' : message;
+    throw new ConfigError('The configuration has problems', [`${path}: cannot be read: ${why}`]);
   });
   return parseConfig({ path, text, schema, environment });
 }
@@ -47,7 +50,7 @@ export function parseConfig<Schema extends z.ZodType>(options: ParseConfigOption
   if (missing.length + syntax.length > 0)
     throw new ConfigError('The configuration has problems', [...missing, ...syntax]);
 
-  const parsed = schema.safeParse(document.toJS());
+  const parsed = schema.safeParse(document.toJS(), { error: inOwnWords });
   if (parsed.success) return deepFreeze(parsed.data);
   throw new ConfigError(
     'The configuration has problems',

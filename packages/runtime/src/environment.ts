@@ -1,3 +1,4 @@
+import { inOwnWords } from '@sluice/contracts';
 import { z } from 'zod';
 import { ConfigError } from './config-error.js';
 
@@ -65,7 +66,7 @@ export function parseEnvironment<Schema extends z.ZodType>(
   environment: NodeJS.ProcessEnv,
 ): Readonly<z.output<Schema>> {
   const present = Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== ''));
-  const parsed = schema.safeParse(present);
+  const parsed = schema.safeParse(present, { error: inOwnWords });
   if (parsed.success) return Object.freeze(parsed.data);
   throw new ConfigError(
     'The environment has problems',

@@ -1,5 +1,7 @@
 export * from './config-error.js';
 export * from './config-file.js';
+export * from './config-folder.js';
+export * from './config-parts.js';
 export * from './deadline.js';
 export * from './environment.js';
 export * from './lifecycle.js';
