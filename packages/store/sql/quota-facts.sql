@@ -113,21 +113,29 @@ holds AS MATERIALIZED (
   ) AS terminal ON true
   WHERE terminal.ended IS NULL
 ),
--- What took from the buckets of rates and when. A roll-up row counts as of the end of its 15 minutes. float8 is exact here:
--- units times windows in milliseconds stay below 2^53, and it is much faster than numeric.
+-- What took from the buckets of rates and when: what was held by the job's own time, what it used beyond by the time at
+-- which that was recorded, for then the bucket went into debt. A roll-up row counts as of the end of its 15 minutes. float8
+-- is exact here: units times windows in milliseconds stay below 2^53, and it is much faster than numeric.
 takings AS MATERIALIZED (
   SELECT
     (extract(epoch FROM u.bucket + interval '15 minutes') * 1000)::float8 AS at_ms, true AS is_before, u.api_key_id, u.model,
-    u.jobs::float8 AS jobs, (u.input_tokens + u.output_tokens)::float8 AS tokens, u.amount_nano_usd::float8 AS nano_usd,
-    u.overage_tokens::float8 AS overage_tokens, u.overage_nano_usd::float8 AS overage_nano_usd
+    u.jobs::float8 AS jobs, (u.input_tokens + u.output_tokens - u.overage_tokens)::float8 AS tokens,
+    (u.amount_nano_usd - u.overage_nano_usd)::float8 AS nano_usd, 0::float8 AS overage_tokens, 0::float8 AS overage_nano_usd
   FROM (SELECT DISTINCT recent_at FROM rates) AS r
   JOIN usage_15m u ON u.tenant_id = $1 AND u.bucket >= r.recent_at - interval '1 day' AND u.bucket < r.recent_at
   UNION ALL
   SELECT
-    (extract(epoch FROM job_at) * 1000)::float8, false, api_key_id, model, jobs, tokens, nano_usd, overage_tokens,
-    overage_nano_usd
+    (extract(epoch FROM job_at) * 1000)::float8, false, api_key_id, model, jobs, tokens - overage_tokens,
+    nano_usd - overage_nano_usd, 0, 0
   FROM entries
   WHERE position = 0
+  UNION ALL
+  SELECT
+    floor(extract(epoch FROM l.recorded_at) * 1000)::float8, l.recorded_at < r.recent_at, l.api_key_id, l.model, 0,
+    l.overage_tokens, l.overage_nano_usd, l.overage_tokens, l.overage_nano_usd
+  FROM (SELECT DISTINCT recent_at FROM rates) AS r
+  JOIN ledger l ON l.tenant_id = $1 AND l.recorded_at >= r.recent_at - interval '1 day'
+    AND (l.overage_tokens > 0 OR l.overage_nano_usd > 0)
   UNION ALL
   SELECT h.accepted_at_ms, h.accepted_at_ms < r.recent_ms, h.api_key_id, h.model, 1, h.reserved_tokens, h.reserved_nano_usd, 0, 0
   FROM (SELECT DISTINCT recent_ms FROM rates) AS r

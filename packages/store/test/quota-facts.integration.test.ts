@@ -55,6 +55,14 @@ describe('quotaFacts', () => {
     expect(await books.store.quotaFacts({ tenantId: 'nobody', measures })).toEqual({ amounts: [], openHolds: [] });
   });
 
+  it('lists a job whose deadline lies behind a mark that the sweep set by a clock that was ahead', async () => {
+    await books.query("UPDATE hold_sweep SET swept_until = now() + interval '20 minutes'");
+    const jobId = jobIdAt(Date.now());
+    await books.store.recordFacts([accepted({ jobId, expiresAtMs: Date.now() + 10 * MINUTE })]);
+    const { openHolds } = await books.store.quotaFacts({ tenantId: 'acme', measures: [] });
+    expect(openHolds.map((hold) => hold.jobId)).toEqual([jobId]);
+  });
+
   it('lists open jobs oldest first, with times to the millisecond', async () => {
     const now = Date.now();
     const jobs = [3, 1, 2].map((ago) => ({ jobId: jobIdAt(now - ago), expiresAtMs: now + MINUTE + ago }));

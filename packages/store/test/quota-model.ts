@@ -13,6 +13,8 @@ export interface ModelJob {
   readonly amountNanoUsd: number;
   /** Whether its end says what was held. */
   readonly tellsHold: boolean;
+  /** When its end was recorded. */
+  readonly recordedMs: number;
 }
 
 /** What takes from a bucket: units at a time, part of them overage. */
@@ -51,21 +53,34 @@ export function backlog(takings: readonly Taking[], { max, windowMs }: RateWindo
 const overageOf = (takings: readonly Taking[]): readonly Taking[] =>
   takings.map((taking) => ({ ...taking, units: taking.overage }));
 
-/** The same as PostgreSQL is asked for: old takings of ended jobs at the end of their 15 minutes, bounded by admission. */
+/** A taking of a rate, and whether it is older than what is read to the millisecond. */
+type Dated = Taking & { readonly before: boolean };
+
+/**
+ * The same as PostgreSQL is asked for: what was held counts at the job's time, of ended jobs before the recent part at the
+ * end of their 15 minutes; what was used beyond counts when that was recorded. The roll-up is read for a day.
+ */
+function datedTakings(job: ModelJob, unit: Measure['unit'], nowMs: number): readonly Dated[] {
+  const recentMs = bucketOf(nowMs) - BUCKET_MS;
+  const { units, overage } = takingOf(job, unit);
+  const before = job.atMs < recentMs;
+  const isRolledUp = before && job.usage !== undefined;
+  const rolledUpMs = bucketOf(job.atMs) + BUCKET_MS;
+  const atMs = isRolledUp ? rolledUpMs : Math.min(job.atMs, nowMs);
+  const isForgotten = isRolledUp && rolledUpMs - BUCKET_MS < recentMs - 86_400_000;
+  const { recordedMs } = job;
+  return [
+    ...(isForgotten ? [] : [{ atMs, units: units - overage, overage: 0, before }]),
+    ...(overage > 0 ? [{ atMs: recordedMs, units: overage, overage, before: recordedMs < recentMs }] : []),
+  ];
+}
+
+/** What was lacking before the recent part is bounded by admission: max, and what overage added. */
 function rateOf(jobs: readonly ModelJob[], measure: Measure, nowMs: number): [number, number] {
   const rate = measure.window as RateWindow;
   const recentMs = bucketOf(nowMs) - BUCKET_MS;
-  const dated = jobs.map((job): Taking & { readonly before: boolean } => {
-    const taking = takingOf(job, measure.unit);
-    const before = job.atMs < recentMs;
-    const atMs = before && job.usage !== undefined ? bucketOf(job.atMs) + BUCKET_MS : Math.min(job.atMs, nowMs);
-    return { ...taking, atMs, before };
-  });
-  // The roll-up is read for a day.
-  const before = dated.filter((taking, index) => {
-    const isRolledUp = taking.before && jobs[index]?.usage !== undefined;
-    return taking.before && (!isRolledUp || taking.atMs - BUCKET_MS >= recentMs - 86_400_000);
-  });
+  const dated = jobs.flatMap((job) => datedTakings(job, measure.unit, nowMs));
+  const before = dated.filter((taking) => taking.before);
   const recent = dated.filter((taking) => !taking.before);
   const overBefore = backlog(overageOf(before), rate, recentMs);
   const usedBefore = Math.min(backlog(before, rate, recentMs), rate.max * rate.windowMs + overBefore);
