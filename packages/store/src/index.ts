@@ -38,6 +38,7 @@ export type {
   RateWindow,
   TimeWindow,
 } from './quota-facts.js';
+export type { RecentKey, RecentKeys, RecentKeysQuery, RecentKeysReader } from './recent-keys.js';
 export type { Reconciler, Reconciliation } from './reconciliation.js';
 export type { Recorder } from './recorder.js';
 export { createStore, type Store, type StoreOptions } from './store.js';

@@ -68,7 +68,7 @@ function filtersOf(query: JobListQuery): readonly unknown[] {
 }
 
 /** The smallest UUID with this time (Unix milliseconds) or a later one in its first 48 bits. */
-function firstIdAt(timeMs: number): string {
+export function firstIdAt(timeMs: number): string {
   const time = Math.min(Math.max(Math.ceil(timeMs), 0), MAX_JOB_TIME_MS);
   const hex = time.toString(16).padStart(12, '0');
   return `${hex.slice(0, 8)}-${hex.slice(8)}-0000-0000-000000000000`;

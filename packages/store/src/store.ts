@@ -12,6 +12,7 @@ import { createPartitions, type Partitions } from './partitions.js';
 import { createPrices, type Prices } from './prices.js';
 import { createProducers, type Producers } from './producers.js';
 import { createQuotaFactsReader, type QuotaFactsReader } from './quota-facts.js';
+import { createRecentKeysReader, type RecentKeysReader } from './recent-keys.js';
 import { createReconciler, type Reconciler } from './reconciliation.js';
 import { createRecorder, type Recorder } from './recorder.js';
 import { loadStatement } from './statements.js';
@@ -35,6 +36,7 @@ export interface Store
     UsageReports,
     Holds,
     QuotaFactsReader,
+    RecentKeysReader,
     FenceMembers,
     DeadLetters,
     JobLists,
@@ -67,6 +69,7 @@ export function createStore(options: StoreOptions): Store {
     ...createUsageReports(database),
     ...createHolds(database),
     ...createQuotaFactsReader(database),
+    ...createRecentKeysReader(database),
     ...createFenceMembers(database),
     ...createDeadLetters(database),
     ...createJobLists(database),
