@@ -37,6 +37,15 @@ describe('the clock of jobs', () => {
     expect(jobIdTimeMs(clock.newJobId())).toBe(NOON - 60_000);
   });
 
+  it('learns nothing from an answer that it read long after it came', () => {
+    const { process, clock } = setUp();
+    clock.observe(NOON, process.ms);
+    const sentAtMs = process.ms;
+    process.ms += 30_000;
+    clock.observe(NOON + 1, sentAtMs);
+    expect(clock.now()).toBe(NOON + 30_000);
+  });
+
   it('mints ids that carry its time and sort, however many in a millisecond and however the offset moves', () => {
     const { process, clock } = setUp();
     clock.observe(NOON, process.ms);

@@ -14,6 +14,8 @@ export interface JobClock {
 const WEIGHT = 1 / 8;
 /** A difference above this is another clock rather than a late answer, and is taken over at once. */
 const STEP_MS = 1_000;
+/** Answers that took longer tell too little to be counted; half of it stays far below a step. */
+const LATE_MS = 500;
 /** Ids of one millisecond are told apart by 12 bits; the first begins in the lower half, so that there is room. */
 const MAX_SEQUENCE = 0xfff;
 
@@ -55,6 +57,8 @@ export function createJobClock(monotonicMs: () => number = () => performance.now
       return `${time.slice(0, 8)}-${time.slice(8)}-7${counter}${randomUUID().slice(18)}`;
     },
     observe(redisNowMs, sentAtMs) {
+      // A process that was paused, or very busy, cannot tell when within that time Redis answered.
+      if (observed && monotonicMs() - sentAtMs > LATE_MS) return;
       const sample = redisNowMs - (sentAtMs + monotonicMs()) / 2;
       const isStep = !observed || Math.abs(sample - offsetMs) > STEP_MS;
       // n.b. a step back gives up the order of ids this once; waiting for the old time to come again could take hours.
