@@ -1,7 +1,6 @@
 import { availableParallelism } from 'node:os';
-import { join } from 'node:path';
-import { modelsFileSchema, plansFileFor, type ModelsFile, type PlansFile } from '@sluice/contracts';
-import { duration, loadConfigFile, parseEnvironment, wholeNumber } from '@sluice/runtime';
+import type { ModelsFile, PlansFile } from '@sluice/contracts';
+import { allConfigured, duration, openConfigFolder, parseEnvironment, wholeNumber } from '@sluice/runtime';
 import { z } from 'zod';
 
 /** One server, or the seeds of a Redis Cluster. */
@@ -48,6 +47,9 @@ export const environmentSchema = z.object({
   SLUICE_SHUTDOWN_DELAY: duration().default(200),
 });
 
+/** Where the files are, whatever else is wrong with the environment. */
+const folderSchema = environmentSchema.pick({ SLUICE_CONFIG_DIR: true });
+
 export interface GatewayConfig {
   readonly host: string;
   readonly port: number;
@@ -82,13 +84,16 @@ export interface GatewayConfig {
 /**
  * Reads the environment and the files it names. This is the only place of the gateway that does.
  *
- * @throws ConfigError with every problem.
+ * @throws ConfigError with every problem of the environment and the files.
  */
 export async function loadConfig(environment: NodeJS.ProcessEnv): Promise<GatewayConfig> {
-  const settings = parseEnvironment(environmentSchema, environment);
-  const file = (name: string): string => join(settings.SLUICE_CONFIG_DIR, name);
-  const models = await loadConfigFile(file('models.yaml'), modelsFileSchema, environment);
-  const plans = await loadConfigFile(file('plans.yaml'), plansFileFor(models), environment);
+  const { SLUICE_CONFIG_DIR: directory } = parseEnvironment(folderSchema, environment);
+  const files = openConfigFolder(directory, environment);
+  const [settings, models, plans] = await allConfigured([
+    () => parseEnvironment(environmentSchema, environment),
+    files.models(),
+    files.plans(),
+  ]);
   return Object.freeze({
     host: settings.SLUICE_HOST,
     port: settings.SLUICE_PORT,

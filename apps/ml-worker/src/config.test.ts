@@ -40,6 +40,16 @@ describe('the configuration', () => {
     });
   });
 
+  it('reports what is wrong with the environment and with the file at once', async () => {
+    const wrong = { SLUICE_LOG_LEVEL: 'loud', SLUICE_CONFIG_DIR: '/does/not/exist' };
+    await expect(loadConfig({ ...environment, ...wrong })).rejects.toMatchObject({
+      problems: [
+        'SLUICE_LOG_LEVEL: must be one of debug, info, warn, error, silent',
+        '/does/not/exist/models.yaml: cannot be read: there is no such file',
+      ],
+    });
+  });
+
   it('refuses a pool that does not exist', async () => {
     await expect(loadConfig({ ...environment, SLUICE_POOL: 'images' })).rejects.toMatchObject({
       problems: ['SLUICE_POOL: must be one of the pools of models.yaml (text)'],

@@ -1,7 +1,13 @@
 import { availableParallelism, hostname } from 'node:os';
-import { join } from 'node:path';
-import { modelsFileSchema, nameSchema, type JobClass, type ModelsFile } from '@sluice/contracts';
-import { ConfigError, durationMs, loadConfigFile, parseEnvironment, wholeNumber } from '@sluice/runtime';
+import { nameSchema, type JobClass, type ModelsFile } from '@sluice/contracts';
+import {
+  allConfigured,
+  ConfigError,
+  durationMs,
+  openConfigFolder,
+  parseEnvironment,
+  wholeNumber,
+} from '@sluice/runtime';
 import { z } from 'zod';
 
 export const environmentSchema = z.object({
@@ -36,6 +42,9 @@ export const environmentSchema = z.object({
   SLUICE_OPS_PORT: wholeNumber(0, 65_535).optional(),
 });
 
+/** Where the file is, whatever else is wrong with the environment. */
+const folderSchema = environmentSchema.pick({ SLUICE_CONFIG_DIR: true });
+
 export interface WorkerConfig {
   readonly rabbitmqUrl: string;
   readonly pool: string;
@@ -61,15 +70,14 @@ export interface WorkerConfig {
 /**
  * Reads the environment and `models.yaml`.
  *
- * @throws ConfigError with every problem of the first source that has any.
+ * @throws ConfigError with every problem of both.
  */
 export async function loadConfig(environment: NodeJS.ProcessEnv): Promise<WorkerConfig> {
-  const settings = parseEnvironment(environmentSchema, environment);
-  const modelsFile = await loadConfigFile(
-    join(settings.SLUICE_CONFIG_DIR, 'models.yaml'),
-    modelsFileSchema,
-    environment,
-  );
+  const { SLUICE_CONFIG_DIR: directory } = parseEnvironment(folderSchema, environment);
+  const [settings, modelsFile] = await allConfigured([
+    () => parseEnvironment(environmentSchema, environment),
+    openConfigFolder(directory, environment).models(),
+  ]);
   return {
     rabbitmqUrl: settings.SLUICE_RABBITMQ_URL,
     pool: poolOf(settings.SLUICE_POOL, modelsFile),

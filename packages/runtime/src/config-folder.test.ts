@@ -23,7 +23,7 @@ async function problems(): Promise<readonly string[]> {
   const files = openConfigFolder(directory, {});
   try {
     await allConfigured([
-      Promise.resolve().then(() => parseEnvironment(z.object({ PORT: z.string() }), {})),
+      () => parseEnvironment(z.object({ PORT: z.string() }), {}),
       files.models(),
       files.plans(),
       files.prices(),
@@ -96,7 +96,7 @@ describe('allConfigured', () => {
   });
 
   it('returns the parts in their order, and fails with what is no problem of configuration', async () => {
-    expect(await allConfigured([Promise.resolve(1), Promise.resolve('a')])).toEqual([1, 'a']);
+    expect(await allConfigured([Promise.resolve(1), () => 'a'])).toEqual([1, 'a']);
     const defect = Promise.reject(new TypeError('a defect'));
     await expect(allConfigured([Promise.reject(new ConfigError('x', ['wrong'])), defect])).rejects.toThrow('a defect');
   });
