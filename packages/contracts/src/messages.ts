@@ -21,6 +21,8 @@ export const MESSAGE_TYPES = {
   started: 'jobs.started.v1',
   /** To every worker: a job is not wanted any more. */
   cancel: 'job.cancel.v1',
+  /** A worker's answer to that; see `holdingMessageSchema`. */
+  holding: 'job.holding.v1',
   /** Follows facts through the queue `results`, to prove that they have been recorded; see decisions/0007. */
   marker: 'fence.marker.v1',
 } as const;
@@ -107,7 +109,10 @@ export const startedMessageSchema = z.strictObject({
 });
 export type StartedMessage = z.infer<typeof startedMessageSchema>;
 
-/** `job.cancel.v1`: stop this job if it runs, and do not begin it if it does not. */
+/**
+ * `job.cancel.v1`: stop this job if it runs, and do not begin it if it does not. A worker that has the job in hand says so
+ * at once to the queue that the message names in `reply-to`; the others are silent.
+ */
 export const cancelMessageSchema = z.strictObject({
   jobId,
   tenantId: tenantIdSchema,
@@ -115,6 +120,13 @@ export const cancelMessageSchema = z.strictObject({
   expiresAtMs: epochMs,
 });
 export type CancelMessage = z.infer<typeof cancelMessageSchema>;
+
+/**
+ * `job.holding.v1`: the job is in this worker's hands, so its end is the worker's to tell. `waiting`: nothing of it has
+ * run in this attempt; `running`: something has, and will be billed.
+ */
+export const holdingMessageSchema = z.strictObject({ jobId, holding: z.enum(['waiting', 'running']) });
+export type HoldingMessage = z.infer<typeof holdingMessageSchema>;
 
 /** `fence.marker.v1`; `replyTo` is the queue that wants to know that the marker was received. */
 export const markerMessageSchema = z.strictObject({
