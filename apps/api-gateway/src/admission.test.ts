@@ -68,7 +68,7 @@ function failing(code: 'broker_unavailable' | 'publish_unconfirmed', outcome: Re
     clock,
     quota,
     jobPublisher,
-    repeated: createRepeatedRequests({ quota, store, jobPublisher, flights, clock, idempotencyTtlMs, logger }),
+    repeated: createRepeatedRequests({ quota, store, clock, idempotencyTtlMs, logger }),
     flights,
     abandoned: { add: ({ jobId }) => void released.push(jobId) },
     idempotencyTtlMs,

@@ -1,5 +1,5 @@
 import { ServiceError, type AcceptedMessage } from '@sluice/contracts';
-import type { LimitStatus, Quota, Reservation, ReserveOutcome, ScopedLimits } from '@sluice/quota';
+import type { JobSnapshot, LimitStatus, Quota, Reservation, ReserveOutcome, ScopedLimits } from '@sluice/quota';
 import type { Principal } from '@sluice/store';
 import type { AbandonedHolds } from './abandoned-holds.js';
 import type { Catalogue } from './catalogue.js';
@@ -7,7 +7,7 @@ import type { Flights } from './flights.js';
 import type { JobClock } from './job-clock.js';
 import { countSubmission, type CountedSubmission, type JobMessages } from './job-message.js';
 import type { JobPublisher } from './job-publisher.js';
-import { factsOf, openJob, type JobView } from './job-view.js';
+import { factsOf, openJob, readFacts, type JobView } from './job-view.js';
 import type { LearnedEstimates } from './learned-estimates.js';
 import { refusal } from './refusal.js';
 import { keyReused, type Exists, type RepeatedRequests } from './repeated-requests.js';
@@ -55,8 +55,8 @@ export type Admission = (request: AdmissionRequest) => Promise<Admitted>;
 
 /** A hold outlives its job's deadline by this much, so that a job that ran to the last moment still settles. */
 const HOLD_MARGIN_MS = 300_000;
-/** A tenant that was loaded may be unloaded before the next flight: another gateway began to load it as well. */
-const MAX_LOADS = 4;
+/** A tenant that was loaded may be unloaded before the next flight, and a job that was in doubt be forgotten. */
+const MAX_FLIGHTS = 6;
 
 /** What a flight came to: an answer, or what has to be done before another one. */
 type Flight = Admitted | 'not_loaded' | { readonly exists: Exists; readonly scopes: readonly ScopedLimits[] };
@@ -68,6 +68,7 @@ type Flight = Admitted | 'not_loaded' | { readonly exists: Exists; readonly scop
  * flight: reserve ─refused─▶ 429, nothing consumed
  *            │ └─not loaded─▶ load the tenant, then a new flight
  *            │ └─key unknown─▶ look in the records: that job, or reserve again
+ *            │ └─exists─▶ wait until it is known to be queued: that job; else a new flight that publishes it again
  *            │ reserved
  *         publish ─certainly not queued─▶ release, 503
  *            │    └─outcome unknown─────▶ the hold stays (the job may run), 503; the same Idempotency-Key finds out
@@ -110,16 +111,41 @@ export function createAdmission(options: AdmissionOptions): Admission {
     }
   }
 
-  async function fly(counted: CountedSubmission, given: GivenFacts): Promise<Flight> {
+  /**
+   * A job that an earlier request reserved and that is not known to be queued is published again, under the same id: twice in
+   * the queue is harmless, not at all would be a lost job. A failure here never releases the hold, because the earlier
+   * publish may have succeeded.
+   */
+  async function publishAgain(
+    { principal, submission, model }: CountedSubmission,
+    { facts: text }: JobSnapshot,
+    generation: number,
+  ): Promise<JobView> {
+    const facts = readFacts(text);
+    const message = { ...facts, tenantId: principal.tenantId, input: submission.input };
+    await jobPublisher.publish(message, model.pool, generation);
+    repeated.confirm(message);
+    return openJob(facts, 'queued');
+  }
+
+  /** The job that the records have where Redis does not know enough. */
+  async function lookUp(message: AcceptedMessage, outcome: ReserveOutcome): Promise<JobView | undefined> {
+    if (outcome.outcome === 'key_unknown') return repeated.recorded(message);
+    if (outcome.outcome !== 'exists' || outcome.snapshot) return undefined;
+    return repeated.recordedAs(message.tenantId, outcome.jobId);
+  }
+
+  /** @param inDoubt whether a job that exists was waited for and is not known to be queued. */
+  async function fly(counted: CountedSubmission, given: GivenFacts, inDoubt: boolean): Promise<Flight> {
     const generation = jobPublisher.generation();
     const { principal, model } = counted;
     const message: AcceptedMessage = { ...options.messages(counted), ...given };
     const scopes = tenantLimits.of(principal, model.name);
     const reservation = reservationOf(message, scopes, counted);
     let outcome = await reserve(reservation);
-    if (outcome.outcome === 'key_unknown') {
-      const job = await repeated.recorded(message);
-      if (job) return { job, scopes, limits: [] };
+    if (outcome.outcome === 'key_unknown' || (outcome.outcome === 'exists' && !outcome.snapshot)) {
+      const job = await lookUp(message, outcome);
+      if (job) return { job, scopes, limits: 'limits' in outcome ? outcome.limits : [] };
       // Nobody can have used the key meanwhile without Redis knowing of it: a load in between ends in `not_loaded`.
       outcome = await reserve(withCheckedKey(reservation));
     }
@@ -129,8 +155,13 @@ export function createAdmission(options: AdmissionOptions): Admission {
         // Only a request with an Idempotency-Key can be repeated, so only its job needs the mark.
         if (given.idempotency) repeated.confirm(message);
         return { job: openJob(message, 'queued'), scopes, limits: outcome.limits };
-      case 'exists':
-        return { exists: outcome, scopes };
+      case 'exists': {
+        const { snapshot, limits } = outcome;
+        if (!snapshot) throw unavailable('The job of this Idempotency-Key is not recorded yet.');
+        // n.b. what is reserved is held: a load in between would have dropped a hold that is not to be published any more.
+        if (!inDoubt || snapshot.state !== 'reserved') return { exists: { ...outcome, snapshot }, scopes };
+        return { job: await publishAgain(counted, snapshot, generation), scopes, limits };
+      }
       case 'refused':
         throw refusal(outcome, message, scopes);
       case 'conflict':
@@ -176,18 +207,25 @@ export function createAdmission(options: AdmissionOptions): Admission {
       }),
       ...(replay && { replay }),
     };
-    let flight = await flights.track(() => fly(counted, given));
-    for (let loads = 0; flight === 'not_loaded' && loads < MAX_LOADS; loads++) {
-      await loader.load(principal);
-      flight = await flights.track(() => fly(counted, given));
+    let inDoubt = false;
+    for (let count = 0; count < MAX_FLIGHTS; count++) {
+      const flight = await flights.track(() => fly(counted, given, inDoubt));
+      if (flight === 'not_loaded') {
+        await loader.load(principal);
+        continue;
+      }
+      if (!('exists' in flight)) return flight;
+      const { exists, scopes } = flight;
+      const job = await repeated.queued(principal.tenantId, exists);
+      if (job) return { job, scopes, limits: exists.limits };
+      inDoubt = true;
     }
-    if (flight === 'not_loaded') {
-      throw new ServiceError('quota_unavailable', 'Usage so far is being read.', { retryAfterSeconds: 1 });
-    }
-    if (!('exists' in flight)) return flight;
-    const { exists, scopes } = flight;
-    return { job: await repeated.resume(counted, exists), scopes, limits: exists.limits };
+    throw unavailable('Usage so far is being read.');
   };
+}
+
+function unavailable(detail: string): ServiceError {
+  return new ServiceError('quota_unavailable', detail, { retryAfterSeconds: 1 });
 }
 
 type GivenFacts = Pick<AcceptedMessage, 'idempotency' | 'replay'>;

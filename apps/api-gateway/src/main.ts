@@ -88,6 +88,7 @@ const member = createFenceMember({
   logger,
 });
 const fence = createFence({ connection, publisher, registry, timeoutMs: FENCE_TIMEOUT_MS, logger });
+const { idempotencyTtlMs } = config;
 const loader = createTenantLoader({
   tenantLimits,
   models: catalogue.models.map(({ name }) => name),
@@ -96,9 +97,9 @@ const loader = createTenantLoader({
   fence,
   now: () => clock.now(),
   waitMs: config.loadWaitMs,
+  idempotencyTtlMs,
   logger,
 });
-const { idempotencyTtlMs } = config;
 const jobPublisher = createJobPublisher({ connection, publisher, member });
 const admission = createAdmission({
   catalogue,
@@ -109,7 +110,7 @@ const admission = createAdmission({
   clock,
   quota,
   jobPublisher,
-  repeated: createRepeatedRequests({ quota, store, jobPublisher, flights, clock, idempotencyTtlMs, logger }),
+  repeated: createRepeatedRequests({ quota, store, clock, idempotencyTtlMs, logger }),
   flights,
   abandoned,
   idempotencyTtlMs,

@@ -2,20 +2,15 @@ import { ServiceError, type AcceptedMessage } from '@sluice/contracts';
 import type { JobSnapshot, Quota, ReserveOutcome } from '@sluice/quota';
 import { delay, type Logger } from '@sluice/runtime';
 import type { Store } from '@sluice/store';
-import type { Flights } from './flights.js';
 import type { JobClock } from './job-clock.js';
-import type { CountedSubmission } from './job-message.js';
-import { brokerDown, type JobPublisher } from './job-publisher.js';
-import { jobFromRecord, openJob, readFacts, type JobView, type SubmissionFacts } from './job-view.js';
+import { jobFromRecord, openJob, readFacts, type JobView } from './job-view.js';
 
-/** The answer of a reserve that met the job of an earlier request. */
-export type Exists = Extract<ReserveOutcome, { outcome: 'exists' }>;
+/** The answer of a reserve that met the job of an earlier request, whose snapshot is known. */
+export type Exists = Extract<ReserveOutcome, { outcome: 'exists' }> & { readonly snapshot: JobSnapshot };
 
 export interface RepeatedRequestsOptions {
   readonly quota: Pick<Quota, 'confirm' | 'snapshot'>;
   readonly store: Pick<Store, 'findJob' | 'findJobByKey'>;
-  readonly jobPublisher: JobPublisher;
-  readonly flights: Pick<Flights, 'track'>;
   readonly clock: Pick<JobClock, 'now'>;
   readonly idempotencyTtlMs: number;
   readonly logger: Logger;
@@ -31,12 +26,13 @@ export interface RepeatedRequests {
    * @throws ServiceError `idempotency_key_reused` when it belongs to another request, or `store_unavailable`.
    */
   recorded(message: AcceptedMessage): Promise<JobView | undefined>;
+  /** A job as the records have it. @throws ServiceError `store_unavailable`. */
+  recordedAs(tenantId: string, jobId: string): Promise<JobView | undefined>;
   /**
-   * The job that an earlier request made. Unless it is known to be queued it is published again, under the same id:
-   * twice in the queue is harmless, not at all would be a lost job. A failure here never releases the hold, because the
-   * earlier publish may have succeeded. Not to be called within a flight.
+   * The job that an earlier request made, once it is known to be queued. Undefined when that stays in doubt, or the job is
+   * forgotten meanwhile. Waits, so it is not to be called within a flight.
    */
-  resume(counted: CountedSubmission, exists: Exists): Promise<JobView>;
+  queued(tenantId: string, exists: Exists): Promise<JobView | undefined>;
 }
 
 /** How long a repeated request waits for the first one's publish to be confirmed before it publishes the job again. */
@@ -44,7 +40,7 @@ const CONFIRM_WAIT_MS = 1_000;
 const CONFIRM_POLL_MS = 50;
 
 export function createRepeatedRequests(options: RepeatedRequestsOptions): RepeatedRequests {
-  const { quota, store, jobPublisher, flights, clock, idempotencyTtlMs, logger } = options;
+  const { quota, store, clock, idempotencyTtlMs, logger } = options;
 
   function confirm({ tenantId, jobId }: Pick<AcceptedMessage, 'tenantId' | 'jobId'>): void {
     quota.confirm({ tenantId, jobId }).catch((error: unknown) => {
@@ -62,16 +58,14 @@ export function createRepeatedRequests(options: RepeatedRequestsOptions): Repeat
     return state;
   }
 
-  async function known(tenantId: string, facts: SubmissionFacts, state: JobSnapshot['state'] | undefined) {
-    // Released meanwhile: the first request's publish certainly failed.
-    if (state === undefined) throw brokerDown();
-    if (state === 'queued' || state === 'running') return openJob(facts, state);
-    const record = await store.findJob(tenantId, facts.jobId);
-    return record ? jobFromRecord(record) : openJob(facts, 'queued');
+  async function recordedAs(tenantId: string, jobId: string): Promise<JobView | undefined> {
+    const record = await store.findJob(tenantId, jobId);
+    return record && jobFromRecord(record);
   }
 
   return {
     confirm,
+    recordedAs,
 
     async recorded({ tenantId, idempotency }) {
       if (!idempotency) return undefined;
@@ -79,25 +73,15 @@ export function createRepeatedRequests(options: RepeatedRequestsOptions): Repeat
       const found = await store.findJobByKey({ tenantId, keyHash: idempotency.keyHash, sinceMs });
       if (!found) return undefined;
       if (found.fingerprint !== idempotency.fingerprint) throw keyReused();
-      const record = await store.findJob(tenantId, found.jobId);
-      return record && jobFromRecord(record);
+      return recordedAs(tenantId, found.jobId);
     },
 
-    async resume(counted, exists) {
-      const { tenantId } = counted.principal;
-      const facts = readFacts(exists.snapshot.facts);
+    async queued(tenantId, exists) {
       const state = await confirmedState(tenantId, exists);
-      if (state !== 'reserved') return known(tenantId, facts, state);
-      return flights.track(async () => {
-        const generation = jobPublisher.generation();
-        // n.b. asked for again within the flight: if Redis was lost before it, there is nothing to publish any more.
-        const latest = (await quota.snapshot(tenantId, facts.jobId))?.state;
-        if (latest !== 'reserved') return known(tenantId, facts, latest);
-        const message = { ...facts, tenantId, input: counted.submission.input };
-        await jobPublisher.publish(message, counted.model.pool, generation);
-        confirm(message);
-        return openJob(facts, 'queued');
-      });
+      if (state === undefined || state === 'reserved') return undefined;
+      const facts = readFacts(exists.snapshot.facts);
+      if (state === 'queued' || state === 'running') return openJob(facts, state);
+      return (await recordedAs(tenantId, facts.jobId)) ?? openJob(facts, 'queued');
     },
   };
 }

@@ -1,10 +1,11 @@
 import { randomInt } from 'node:crypto';
 import { overridesSchema, ServiceError, type LimitSet, type Plan } from '@sluice/contracts';
 import type { Fence } from '@sluice/broker';
-import type { Quota } from '@sluice/quota';
+import type { LoadedKeys, LoadTicket, Quota } from '@sluice/quota';
 import { delay, withDeadline, type Logger } from '@sluice/runtime';
 import type { Principal, Store } from '@sluice/store';
 import { planLoad, type LoadPlan } from './load-plan.js';
+import { createLoadTurn } from './load-turn.js';
 import type { TenantLimits } from './tenant-limits.js';
 
 export interface TenantLoader {
@@ -21,32 +22,42 @@ export interface TenantLoaderOptions {
   readonly tenantLimits: Pick<TenantLimits, 'planOf' | 'ofModels'>;
   /** Public names of all models. */
   readonly models: readonly string[];
-  readonly quota: Pick<Quota, 'beginLoad' | 'load' | 'status'>;
-  readonly store: Pick<Store, 'quotaFacts' | 'findTenant' | 'listApiKeys'>;
+  readonly quota: Pick<Quota, 'beginLoad' | 'keepLoad' | 'leaveLoad' | 'load'>;
+  readonly store: Pick<Store, 'quotaFacts' | 'recentKeys' | 'findTenant' | 'listApiKeys'>;
   readonly fence: Pick<Fence, 'pass'>;
   /** Unix milliseconds. */
   readonly now: () => number;
   /** How long a caller waits at most. */
   readonly waitMs: number;
+  /** How long an Idempotency-Key lives, in milliseconds. */
+  readonly idempotencyTtlMs: number;
   readonly logger: Logger;
 }
 
 /** After so many loads were overtaken by others, the next request begins anew. */
 const MAX_ATTEMPTS = 6;
-/** Gateways that overtake each other wait for different times before they look again. */
+/** Gateways that were overtaken wait for different times before they look again. */
 const BACKOFF_MS = 40;
+/** Idempotency-Keys that are restored at most; an unknown key that may be an older one is looked up when it is used. */
+const MOST_KEYS = 5_000;
+/** By so much the clock of Redis may differ from ours before keys are looked up that need not be. */
+const CLOCK_MARGIN_MS = 60_000;
 
 /**
  * ```
- * look whether it is loaded ─no─▶ beginLoad (marks it unloaded) ─▶ fence ─▶ one snapshot of PostgreSQL ─▶ load
- *     ▲                                                                                                  │
- *     └──────────────── wait a random time ◀── superseded: someone began later ◀─────────────────────────┘
+ * beginLoad ─loaded─▶ done
+ *   ▲ ▲ └─busy─▶ wait, for another gateway is loading it ─┐
+ *   │ └───────────────────────────────────────────────────┘
+ *   │ begun: it is unloaded now
+ *   │ fence ─▶ one snapshot of use and holds, and the newest keys ─▶ load ─loaded─▶ done
+ *   └──────────────────────── wait a random time ◀─superseded────────┘
  * ```
  *
- * The fence comes before the snapshot: then every job whose hold was lost is either in it, or was never published.
+ * The fence comes before PostgreSQL is read: then every job whose hold was lost is either there, or was never published.
  */
 export function createTenantLoader(options: TenantLoaderOptions): TenantLoader {
-  const { tenantLimits, models, quota, store, fence, now, waitMs, logger } = options;
+  const { tenantLimits, models, quota, store, fence, now, waitMs, idempotencyTtlMs, logger } = options;
+  const turn = createLoadTurn(options);
   const loading = new Map<string, Promise<void>>();
 
   /** n.b. while a change of limits spreads, gateways ask for different ones; a load by one of them serves all. */
@@ -67,21 +78,29 @@ export function createTenantLoader(options: TenantLoaderOptions): TenantLoader {
     return planLoad({ plan, timeZone, keyLimits, models, nowMs: now() });
   }
 
-  async function loadOnce(principal: Principal): Promise<'loaded' | 'superseded'> {
+  async function keysOf(tenantId: string): Promise<LoadedKeys> {
+    const sinceMs = Math.max(0, now() - idempotencyTtlMs - CLOCK_MARGIN_MS);
+    const recent = await store.recentKeys({ tenantId, sinceMs, limit: MOST_KEYS });
+    const entries = recent.keys.map(({ acceptedAtMs, ...key }) => {
+      return { ...key, expiresAtMs: acceptedAtMs + idempotencyTtlMs };
+    });
+    return { entries, sinceMs: recent.sinceMs };
+  }
+
+  async function loadOnce(principal: Principal, ticket: LoadTicket): Promise<'loaded' | 'superseded'> {
     const { tenantId } = principal;
-    const ticket = await quota.beginLoad(tenantId);
     await fence.pass();
-    const { measures, cover, statesOf } = await planFor(principal);
+    const [{ measures, cover, statesOf }, keys] = await Promise.all([planFor(principal), keysOf(tenantId)]);
     const facts = await store.quotaFacts({ tenantId, measures });
-    return quota.load({ ticket, cover, ...statesOf(facts) });
+    return quota.load({ ticket, cover, ...statesOf(facts), keys });
   }
 
   async function loadUntilDone(principal: Principal): Promise<void> {
     const beganMs = performance.now();
     for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt++) {
-      // Another gateway may have loaded it meanwhile; to begin would undo that.
-      if (await quota.status(principal.tenantId, tenantLimits.ofModels(principal, models))) return;
-      if ((await loadOnce(principal)) === 'loaded') {
+      const ticket = await turn.begin(principal.tenantId, () => tenantLimits.ofModels(principal, models));
+      if (!ticket) return;
+      if ((await turn.during(ticket, () => loadOnce(principal, ticket))) === 'loaded') {
         logger.debug({ tenantId: principal.tenantId, attempt, ms: performance.now() - beganMs }, 'loaded a tenant');
         return;
       }

@@ -9,6 +9,7 @@
        5 leaving   zset, see stage
   ARGV 1 the ticket  2 run id  3 cover, see scope-state
        4, 5 from when to when the periods last that the facts are of (Unix ms)  6, 7 how many fields and holds were staged
+       8 since when accepted jobs have their idempotency keys here (Unix ms; '' = now)
   Returns { 'loaded', now (Unix ms), number of holds that ended } or { 'superseded', now }
        or { 'stale', now } when such a period is over, or has not begun; then nothing changes
 ]]
@@ -20,6 +21,7 @@ local is_whole = redis.call('HLEN', staged) == tonumber(ARGV[6]) and redis.call(
 if not is_whole then return { 'superseded', now } end
 if now < tonumber(ARGV[4]) or now >= tonumber(ARGV[5]) then return { 'stale', now } end
 
+local keys_since = ARGV[8] ~= '' and ARGV[8] or whole(now)
 local notes = redis.call('HGETALL', load)
 for i = 1, #notes, 2 do
   local job_id = string.match(notes[i], '^n:(.*)$')
@@ -31,7 +33,7 @@ for i = 1, #notes, 2 do
     ended = ended + 1
   end
 end
-redis.call('HSET', staged, 'loaded', ARGV[2] .. ' ' .. whole(now), 'cover', ARGV[3])
+redis.call('HSET', staged, 'loaded', ARGV[2] .. ' ' .. keys_since, 'cover', ARGV[3])
 redis.call('UNLINK', quota, expiries, load)
 redis.call('RENAME', staged, quota)
 redis.call('PERSIST', quota)

@@ -16,8 +16,9 @@
     reserved                 the scopes as they are now
     refused                  subject: "<number of the scope> <number of the limit in it>" that clears last; clears in:
                              ms, -1 = never
-    exists                   subject: the job; an open hold of it now belongs to `owner`
-    conflict                 subject: the job; nothing follows
+    exists                   subject: the job; an open hold of it now belongs to `owner`; clears in: see conflict
+    conflict                 subject: the job; clears in: 0 = its key leads to it, and nothing is held for it, otherwise 1;
+                             nothing follows
     define                   the definitions are needed; nothing follows
     key_unknown, not_loaded  nothing follows
 ]]
@@ -61,18 +62,18 @@ end
 
 local known = key_hash ~= '' and redis.call('GET', idem)
 local known_job, known_fingerprint = string.match(known or '', '^([^\n]*)\n(.*)$')
-if known_job and known_fingerprint ~= fingerprint then return { 'conflict', now, known_job } end
 local same_job, hold = known_job or job_id, stored[5]
 if same_job ~= job_id then hold = redis.call('HGET', quota, 'h:' .. same_job) end
+if known_job and known_fingerprint ~= fingerprint then return { 'conflict', now, known_job, hold and 1 or 0 } end
 if hold then
   redis.call('HSET', quota, 'h:' .. same_job, owner .. string.match(hold, '\n.*$'))
   if same_job == job_id then redis.call('SET', job, snapshot, 'PX', snapshot_ttl, 'NX') end
 end
-if hold or known_job then return reply('exists', same_job, 0) end
+if hold or known_job then return reply('exists', same_job, hold and 1 or 0) end
 if key_hash ~= '' and ARGV[13] ~= '1' then
-  local loaded_at = tonumber(string.match(stored[1], ' (%d+)$'))
-  if now - loaded_at < tonumber(ARGV[12]) then
-    if redis.call('EXISTS', job) == 1 then return reply('exists', job_id, 0) end
+  local keys_since = tonumber(string.match(stored[1], ' (%d+)$'))
+  if now - keys_since < tonumber(ARGV[12]) then
+    if redis.call('EXISTS', job) == 1 then return reply('exists', job_id, 1) end
     return { 'key_unknown', now }
   end
 end
@@ -86,11 +87,11 @@ for s = 1, 3 do
   end
 end
 if refused_by then
-  if redis.call('EXISTS', job) == 1 then return reply('exists', job_id, 0) end
+  if redis.call('EXISTS', job) == 1 then return reply('exists', job_id, 1) end
   return reply('refused', refused_by .. ' ' .. refused_at, clears_in)
 end
 
-if not redis.call('SET', job, snapshot, 'PX', snapshot_ttl, 'NX') then return reply('exists', job_id, 0) end
+if not redis.call('SET', job, snapshot, 'PX', snapshot_ttl, 'NX') then return reply('exists', job_id, 1) end
 local fields = { hold_field, owner .. '\n' .. ARGV[4] .. whole(now) }
 for s = 1, 3 do
   local t = scopes[s]

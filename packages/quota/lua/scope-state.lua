@@ -4,7 +4,8 @@
 
   A tenant's `quota` hash has these fields:
 
-    loaded                       "<run id of the Redis process> <Unix ms of the load>"
+    loaded                       "<run id of the Redis process> <Unix ms>": every idempotency key is here that belongs to a
+                                 job accepted since then
     cover                        " name name … ": a scope without a field has used nothing of these limits
     t, k:<API key>, m:<model>    a scope: the limits of the tenant, of a key, of the tenant's use of a model
     n:<field of a scope>         the names of its limits, separated by spaces

@@ -14,6 +14,8 @@ export type {
   JobSnapshot,
   Learned,
   Load,
+  LoadedKey,
+  LoadedKeys,
   LoadTicket,
   OpenHold,
   Posted,

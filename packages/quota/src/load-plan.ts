@@ -2,7 +2,7 @@ import type { LimitUnit } from '@sluice/contracts';
 import { ceilingOf, definitionsOf } from './definitions.js';
 import type { Limit, ScopedLimits } from './limits.js';
 import { periodNumber } from './periods.js';
-import type { Load, OpenHold, Posted } from './quota.js';
+import type { Load, LoadedKey, OpenHold, Posted } from './quota.js';
 import { codeOf, packScope, scopeField, type PackedLimit, type StoredRecord } from './scope-state.js';
 import { checkAmounts, checkCount, checkText } from './values.js';
 
@@ -29,8 +29,10 @@ const HOLDS_PER_PART = 1_000;
 const FAR_FUTURE_MS = 8_640_000_000_000_000;
 
 /** Lays out the new state of a tenant. Throws a RangeError for what cannot be kept exactly. */
-export function planLoad({ scopes, posted, openHolds }: Load): LoadPlan {
+export function planLoad({ scopes, posted, openHolds, keys }: Load): LoadPlan {
   openHolds.forEach(checkHold);
+  keys?.entries.forEach(checkKey);
+  if (keys) checkCount('sinceMs', keys.sinceMs);
   const byField = scopesWithSubjects(scopes, posted, openHolds);
   addPosted(byField, posted);
   // n.b. a job that is named twice is one hold.
@@ -140,6 +142,11 @@ function checkHold({ jobId, apiKeyId, model, amounts, acceptedAtMs, expiresAtMs 
   checkText('model', model);
   checkAmounts(amounts);
   checkCount('acceptedAtMs', acceptedAtMs);
+  checkCount('expiresAtMs', expiresAtMs);
+}
+
+function checkKey({ jobId, expiresAtMs }: LoadedKey): void {
+  checkText('jobId', jobId);
   checkCount('expiresAtMs', expiresAtMs);
 }
 

@@ -1,10 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import type { Logger } from '@sluice/runtime';
 import type { RedisConnection } from './connection.js';
+import { definitionsOf } from './definitions.js';
 import { tenantKeys, tenantsKey } from './keys.js';
+import type { ScopedLimits } from './limits.js';
 import { planLoad, type LoadPlan } from './load-plan.js';
 import type { Nodes } from './nodes.js';
-import type { Load, LoadTicket, Quota } from './quota.js';
+import type { Load, LoadedKey, LoadTicket, Quota } from './quota.js';
+import { scopeField } from './scope-state.js';
 import { readTenant } from './tenant-state.js';
 import { onRedis, unavailable } from './unavailable.js';
 
@@ -17,17 +20,33 @@ export interface LoadingOptions {
 
 /** How long a ticket and what was staged with it are valid. */
 const TICKET_TTL_MS = 600_000;
+/** How long a load counts as alive after a sign of it. */
+const ALIVE_MS = 2_000;
+/** Keys that are set in one pipeline. */
+const KEYS_PER_PIPELINE = 1_000;
 
 /**
  * Loads tenants, in steps that are short each:
  *
  * ```
- * begin ─▶ not loaded; settlements leave notes ─▶ stage, stage, … ─▶ commit ─▶ loaded
+ * begin ─▶ not loaded; settlements leave notes ─▶ set keys ─▶ stage, stage, … ─▶ commit ─▶ loaded
  *             └─ begin, unload, loss or restart of Redis, ten minutes ─▶ superseded
  * ```
  */
 export function createLoading({ nodes, redis, keyPrefix, logger }: LoadingOptions) {
   const keysOf = (tenantId: string) => tenantKeys(keyPrefix, tenantId);
+
+  async function setKeys(tenantId: string, entries: readonly LoadedKey[]): Promise<void> {
+    const keys = tenantKeys(keyPrefix, tenantId);
+    for (let i = 0; i < entries.length; i += KEYS_PER_PIPELINE) {
+      await nodes.runAll(
+        entries.slice(i, i + KEYS_PER_PIPELINE),
+        () => keys.quota,
+        (pipeline, { keyHash, jobId, fingerprint, expiresAtMs }) =>
+          pipeline.set(keys.idempotency(keyHash), `${jobId}\n${fingerprint}`, 'PXAT', expiresAtMs, 'NX'),
+      );
+    }
+  }
 
   async function stageAndCommit(facts: Load, plan: LoadPlan): Promise<'loaded' | 'superseded' | 'stale'> {
     const { tenantId, token } = facts.ticket;
@@ -46,32 +65,60 @@ export function createLoading({ nodes, redis, keyPrefix, logger }: LoadingOption
       node.redis.quota_commitBuffer(
         ...[keys.quota, keys.expiries, keys.load, keys.staged, keys.leaving],
         ...[ticketText(token, node.runId), node.runId, ` ${facts.cover.join(' ')} `],
-        ...[plan.startsAtMs, plan.endsAtMs, plan.fields, plan.holds],
+        ...[plan.startsAtMs, plan.endsAtMs, plan.fields, plan.holds, facts.keys?.sinceMs ?? ''],
       ),
     );
     logger.debug({ tenantId, outcome: String(outcome), holds: plan.holds, ended }, 'loaded the quota of a tenant');
     return String(outcome) as 'loaded' | 'superseded' | 'stale';
   }
 
+  function beginLoad(tenantId: string): Promise<LoadTicket>;
+  function beginLoad(tenantId: string, limits: readonly ScopedLimits[]): Promise<LoadTicket | 'loaded' | 'busy'>;
+  function beginLoad(tenantId: string, limits?: readonly ScopedLimits[]): Promise<LoadTicket | 'loaded' | 'busy'> {
+    const needed = (limits ?? []).flatMap(({ scope, subject, limits: some }) => [
+      scopeField(scope, subject),
+      definitionsOf(some).json,
+    ]);
+    return onRedis(async () => {
+      const keys = keysOf(tenantId);
+      const token = randomUUID();
+      const [outcome] = await nodes.run(keys.quota, (node) =>
+        node.redis.quota_beginBuffer(
+          ...[keys.quota, keys.load, keys.staged, keys.leaving],
+          ...[ticketText(token, node.runId), node.runId, TICKET_TTL_MS, ALIVE_MS, limits ? 1 : 0],
+          ...needed,
+        ),
+      );
+      if (String(outcome) !== 'begun') return String(outcome) as 'loaded' | 'busy';
+      // Before anybody has the ticket, so that no loaded tenant is ever unknown to the sweeper.
+      await redis.sadd(tenantsKey(keyPrefix), tenantId);
+      return { tenantId, token };
+    });
+  }
+
+  function keep({ tenantId, token }: LoadTicket, aliveMs: number): Promise<boolean> {
+    const key = keysOf(tenantId).load;
+    return onRedis(async () => {
+      const [kept] = await nodes.run(key, (node) =>
+        node.redis.quota_keepBuffer(key, ticketText(token, node.runId), aliveMs),
+      );
+      return kept === 1;
+    });
+  }
+
   return {
-    beginLoad: (tenantId: string): Promise<LoadTicket> =>
-      onRedis(async () => {
-        const keys = keysOf(tenantId);
-        const token = randomUUID();
-        // First, so that no loaded tenant is ever unknown to the sweeper.
-        await redis.sadd(tenantsKey(keyPrefix), tenantId);
-        await nodes.run(keys.quota, (node) =>
-          node.redis.quota_beginBuffer(
-            ...[keys.quota, keys.load, keys.staged, keys.leaving],
-            ...[ticketText(token, node.runId), TICKET_TTL_MS],
-          ),
-        );
-        return { tenantId, token };
-      }),
+    beginLoad,
+    keepLoad: (ticket: LoadTicket) => keep(ticket, ALIVE_MS),
+    leaveLoad: async (ticket: LoadTicket) => {
+      await keep(ticket, 0);
+    },
 
     load: async (facts: Load): Promise<'loaded' | 'superseded'> => {
       const plan = planLoad(facts);
-      const outcome = await onRedis(() => stageAndCommit(facts, plan));
+      const outcome = await onRedis(async () => {
+        await setKeys(facts.ticket.tenantId, facts.keys?.entries ?? []);
+        return stageAndCommit(facts, plan);
+      });
       const { tenantId } = facts.ticket;
       if (outcome === 'stale')
         throw unavailable(new Error(`the period of tenant ${tenantId} turned while it was loaded`));

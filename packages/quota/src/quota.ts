@@ -34,7 +34,10 @@ export interface Reservation {
     /** Hash of the request: the same key with another fingerprint is a conflict. */
     readonly fingerprint: string;
     readonly ttlMs: number;
-    /** True when the recorded jobs were asked for the key, so that `key_unknown` is no answer any more. */
+    /**
+     * True when the records were asked for the key since the last answer and do not know it: it is free, then, unless a
+     * job is held under it.
+     */
     readonly checked?: boolean;
   };
 }
@@ -81,19 +84,24 @@ export type ReserveOutcome =
       readonly nowMs: number;
       readonly learned?: Learned;
     }
-  /** The job (or one with the same idempotency key) was reserved before. If its hold is open, it is `owner`'s now. */
+  /**
+   * The job (or one with the same idempotency key) was reserved before. If its hold is open, it is `owner`'s now. One whose
+   * idempotency key is known and whose snapshot says `reserved` is always held: nothing else was lost.
+   */
   | {
       readonly outcome: 'exists';
       readonly jobId: string;
-      readonly snapshot: JobSnapshot;
+      /** Undefined when it was lost, as for a key that a load has restored: then the records know the job. */
+      readonly snapshot: JobSnapshot | undefined;
       readonly limits: readonly LimitStatus[];
       readonly nowMs: number;
     }
   /** The idempotency key belongs to this other job with another fingerprint. */
   | { readonly outcome: 'conflict'; readonly jobId: string }
   /**
-   * The idempotency key is not here, and may have been lost: the tenant was loaded less than the key's lifetime ago.
-   * Look for it in the records and reserve again with `checked`. Nothing was consumed.
+   * The idempotency key may have been lost: it is not here, and the last load did not restore all that are younger than
+   * the key's lifetime. Or it leads to a job that a load has dropped, because the records did not know it. Look for the
+   * key in the records and reserve again with `checked`. Nothing was consumed.
    */
   | { readonly outcome: 'key_unknown' }
   /** The tenant, or one of the limits, is unknown to this process of Redis: load the tenant and try again. */
@@ -156,6 +164,23 @@ export interface Load {
   readonly cover: readonly string[];
   readonly posted: readonly Posted[];
   readonly openHolds: readonly OpenHold[];
+  /** Idempotency keys of recorded jobs; read after the fence. Without them every unknown key may have been lost. */
+  readonly keys?: LoadedKeys;
+}
+
+export interface LoadedKeys {
+  /** Those that are here already stay as they are; of two entries of one key the first counts. */
+  readonly entries: readonly LoadedKey[];
+  /** The entries are all keys of the jobs that were accepted since then (Unix milliseconds). */
+  readonly sinceMs: number;
+}
+
+export interface LoadedKey {
+  readonly keyHash: string;
+  readonly fingerprint: string;
+  readonly jobId: string;
+  /** When the key is free again (Unix milliseconds). */
+  readonly expiresAtMs: number;
 }
 
 /** A limit as it is kept. */
@@ -222,8 +247,19 @@ export interface Quota {
    */
   beginLoad(tenantId: string): Promise<LoadTicket>;
   /**
+   * The same where it is needed, decided at one moment however many ask. `loaded`: the tenant is, and knows all these
+   * limits. `busy`: another load is alive; ask again after a while. It counts as alive for two seconds after its beginning
+   * and after each `keepLoad`, so one that died keeps the others waiting no longer.
+   */
+  beginLoad(tenantId: string, limits: readonly ScopedLimits[]): Promise<LoadTicket | 'loaded' | 'busy'>;
+  /** A sign that a load is alive; to be given several times in two seconds. False when it was superseded. */
+  keepLoad(ticket: LoadTicket): Promise<boolean>;
+  /** Gives a load up, so that nobody waits for it. */
+  leaveLoad(ticket: LoadTicket): Promise<void>;
+  /**
    * Sets a tenant's state from the ledger: all of it, whatever was there before. `superseded` when another load has
-   * begun, Redis was lost or restarted, or ten minutes have passed since the ticket: nothing changed, begin anew.
+   * begun, Redis was lost or restarted, or ten minutes have passed since the ticket: nothing changed, begin anew. Keys
+   * may have been set even so; they are true all the same.
    * Rejects with `quota_unavailable` when a period has turned since the ledger was read.
    */
   load(facts: Load): Promise<'loaded' | 'superseded'>;

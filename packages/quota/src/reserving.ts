@@ -15,6 +15,9 @@ const SNAPSHOT_MARGIN_MS = 60_000;
 const LEARNED = 4;
 const FIRST_SCOPE = 5;
 
+/** Times that a reserve is sent: again after its key was freed, which another may take before. */
+const MOST_ATTEMPTS = 3;
+
 type ReadSnapshot = (tenantId: string, jobId: string) => Promise<JobSnapshot | undefined>;
 
 /** Makes `reserve` of the quota. */
@@ -54,7 +57,18 @@ export function createReserve(nodes: Nodes, keyPrefix: string, readSnapshot: Rea
     });
   }
 
-  async function reserveOnce(reservation: Reservation): Promise<ReserveOutcome | 'vanished'> {
+  /** Frees the key of a job that was never accepted. */
+  async function free({ tenantId, idempotency }: Reservation, jobId: string): Promise<void> {
+    const keys = tenantKeys(keyPrefix, tenantId);
+    await nodes.run(keys.quota, ({ redis, runId }) =>
+      redis.quota_freeBuffer(
+        ...[keys.quota, keys.job(jobId), keys.idempotency(idempotency?.keyHash ?? '')],
+        ...[runId, jobId],
+      ),
+    );
+  }
+
+  async function reserveOnce(reservation: Reservation): Promise<ReserveOutcome | 'again'> {
     let reply = await send(reservation, false);
     if (String(reply[0]) === 'define') reply = await send(reservation, true);
     const [name, nowMs, about, clearsIn] = reply;
@@ -74,9 +88,19 @@ export function createReserve(nodes: Nodes, keyPrefix: string, readSnapshot: Rea
         const clearsInMs = clearsIn === -1 ? undefined : Number(clearsIn);
         return { outcome, limit, clearsInMs, nowMs, ...learnedOf(reply), limits: read() };
       }
-      case 'exists': {
-        const snapshot = await readSnapshot(reservation.tenantId, subject);
-        if (!snapshot) return 'vanished';
+      case 'exists':
+      case 'conflict': {
+        const isHeld = clearsIn !== 0;
+        const snapshot =
+          outcome === 'exists' || !isHeld ? await readSnapshot(reservation.tenantId, subject) : undefined;
+        // A load has dropped its hold, so that the job is either not recorded, and never will be; or it has ended.
+        const mayBeDropped = !isHeld && (!snapshot || snapshot.state === 'reserved');
+        if (mayBeDropped && reservation.idempotency?.checked) {
+          await free(reservation, subject);
+          return 'again';
+        }
+        if (mayBeDropped && snapshot) return { outcome: 'key_unknown' };
+        if (outcome === 'conflict') return { outcome, jobId: subject };
         return {
           ...{ outcome, jobId: subject, snapshot, nowMs },
           get limits() {
@@ -84,8 +108,6 @@ export function createReserve(nodes: Nodes, keyPrefix: string, readSnapshot: Rea
           },
         };
       }
-      case 'conflict':
-        return { outcome, jobId: subject };
       case 'key_unknown':
       case 'not_loaded':
         return { outcome };
@@ -95,12 +117,11 @@ export function createReserve(nodes: Nodes, keyPrefix: string, readSnapshot: Rea
   }
 
   return async function reserve(reservation: Reservation): Promise<ReserveOutcome> {
-    // The job may be dropped between the two round trips of a replay; the second time it is new.
-    for (let attempt = 1; attempt <= 2; attempt++) {
+    for (let attempt = 1; attempt <= MOST_ATTEMPTS; attempt++) {
       const outcome = await reserveOnce(reservation);
-      if (outcome !== 'vanished') return outcome;
+      if (outcome !== 'again') return outcome;
     }
-    throw new Error(`the snapshot of job ${reservation.jobId} or of its twin was lost before its time`);
+    throw new Error(`the idempotency key of job ${reservation.jobId} cannot be freed`);
   };
 }
 

@@ -12,7 +12,9 @@ export const SCRIPTS = {
   release: { keys: 4, parts: ['scope-state', 'hold-end'] },
   progress: { keys: 1, parts: ['scope-state'] },
   status: { keys: 1, parts: ['scope-state'] },
-  begin: { keys: 4, parts: ['scope-state'] },
+  free: { keys: 3, parts: ['scope-state'] },
+  begin: { keys: 4, parts: ['scope-state', 'definitions'] },
+  keep: { keys: 1, parts: ['scope-state'] },
   stage: { keys: 3, parts: ['scope-state'] },
   commit: { keys: 5, parts: ['scope-state', 'hold-end'] },
 } as const satisfies Readonly<Record<string, { keys: number; parts: readonly ScriptPart[] }>>;

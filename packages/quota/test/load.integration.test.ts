@@ -67,10 +67,11 @@ describe('load', () => {
     const { reserve, tenantId, status } = await tenants.openTenant(quota, newTenant(), SCOPES);
     const idempotency = { keyHash: 'k', fingerprint: 'f', ttlMs: 60_000, checked: true };
     await reserve({ jobId: 'lost', amounts: { tokens: 9, nanoUsd: 0 }, facts: 'of the lost', idempotency });
+    await quota.confirm({ tenantId, jobId: 'lost' });
     await load(tenantId, { posted: [posted('quota', 1)] });
     expect((await quota.inspect(tenantId))?.holds.size).toBe(0);
     expect(await status()).toMatchObject([{ used: 1, held: 0 }, { used: 0 }, { held: 0 }, { held: 0 }, { held: 0 }]);
-    const snapshot = { state: 'reserved', facts: 'of the lost' };
+    const snapshot = { state: 'queued', facts: 'of the lost' };
     expect(await reserve({ idempotency })).toMatchObject({ outcome: 'exists', jobId: 'lost', snapshot });
   });
 

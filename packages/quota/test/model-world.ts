@@ -16,6 +16,7 @@ interface LedgerJob {
   readonly amounts: Amounts;
   readonly acceptedAtMs: number;
   readonly expiresAtMs: number;
+  readonly idempotency: { readonly keyHash: string; readonly fingerprint: string } | undefined;
   used?: Amounts;
 }
 

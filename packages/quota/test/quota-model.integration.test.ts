@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { isServiceError } from '@sluice/contracts';
 import fc from 'fast-check';
-import type { Amounts, LimitStatus, OpenHold, Posted, ScopedLimits } from '../src/index.js';
+import type { Amounts, LimitStatus, LoadedKeys, OpenHold, Posted, ScopedLimits } from '../src/index.js';
 import { expectEqual, openReal, PERIOD_MS, scopesAt, TENANT, type Real, type World } from './model-world.js';
 import * as model from './quota-model.js';
 import { openTestSpace } from './redis.js';
@@ -11,6 +11,10 @@ import { openTestSpace } from './redis.js';
  * the model is told when each script ran. Callers are wrong about the time by up to half a period.
  */
 type Command = fc.AsyncCommand<World, Real>;
+
+const KEY_TTL_MS = 600_000;
+/** How long a load counts as alive. */
+const ALIVE_MS = 2_000;
 
 /** Which outcomes the runs met: a model test that never refused anything proves nothing. */
 const seen = new Set<string>();
@@ -62,6 +66,8 @@ const reserve = (args: {
   key: string | undefined;
   checked: boolean;
   fingerprint: string;
+  /** False when the publish fails, so that the records never hear of the job. */
+  accepted: boolean;
   skewMs: number;
 }): Command =>
   command(`reserve ${JSON.stringify(args)}`, async (world, real) => {
@@ -72,7 +78,7 @@ const reserve = (args: {
     const facts = `facts of ${jobId} ✓`;
     const call = real.quota.reserve({
       ...{ tenantId: TENANT, jobId, owner, apiKeyId, model: modelName, amounts, scopes, holdTtlMs: 600_000, facts },
-      ...(key !== undefined && { idempotency: { keyHash: key, fingerprint, ttlMs: 600_000, checked } }),
+      ...(key !== undefined && { idempotency: { keyHash: key, fingerprint, ttlMs: KEY_TTL_MS, checked } }),
     });
     if (await refusedAsStale(call)) return;
     const answer = await call;
@@ -92,7 +98,19 @@ const reserve = (args: {
         limits: before,
       });
 
-    const twin = key === undefined ? undefined : tenant.keys.get(key);
+    let twin = key === undefined ? undefined : tenant.keys.get(key);
+    if (key !== undefined && twin && !tenant.holds.has(twin.jobId)) {
+      const state = tenant.snapshots.get(twin.jobId)?.state;
+      if (checked && (state === undefined || state === 'reserved')) {
+        seen.add('freed');
+        tenant.keys.delete(key);
+        tenant.snapshots.delete(twin.jobId);
+        twin = undefined;
+      } else if (state === 'reserved') {
+        seen.add('dropped');
+        return expect(answer).toEqual({ outcome: 'key_unknown' });
+      } else if (state === undefined) seen.add('restored');
+    }
     if (twin && twin.fingerprint !== fingerprint) {
       return expect(answer).toEqual({ outcome: 'conflict', jobId: twin.jobId });
     }
@@ -103,7 +121,9 @@ const reserve = (args: {
       tenant.snapshots.set(jobId, { state: 'reserved', facts });
     if (hold || twin) return exists(same);
     if (tenant.snapshots.has(jobId)) return exists(jobId);
-    if (key !== undefined && !checked) return expect(answer).toEqual({ outcome: 'key_unknown' });
+    if (key !== undefined && !checked && nowMs - tenant.keysSinceMs < KEY_TTL_MS) {
+      return expect(answer).toEqual({ outcome: 'key_unknown' });
+    }
 
     const firstExpiryMs = Math.min(...[...tenant.holds.values()].map(({ expiresAtMs }) => expiresAtMs));
     const named = scopes.flatMap((scoped, i) => scoped.limits.map(({ name }) => known[i]?.limits.get(name)));
@@ -134,7 +154,10 @@ const reserve = (args: {
     });
     tenant.snapshots.set(jobId, { state: 'reserved', facts });
     if (key !== undefined) tenant.keys.set(key, { jobId, fingerprint });
-    ledger.set(jobId, { apiKeyId, model: modelName, amounts, acceptedAtMs: nowMs, expiresAtMs });
+    const idempotency = key === undefined ? undefined : { keyHash: key, fingerprint };
+    if (args.accepted) {
+      ledger.set(jobId, { apiKeyId, model: modelName, amounts, acceptedAtMs: nowMs, expiresAtMs, idempotency });
+    }
   });
 
 /** A job of the ledger, whatever became of it, or one that never was. */
@@ -221,24 +244,68 @@ function factsOf({ ledger }: World, plan: number, nowMs: number): model.Facts {
   return { scopes, cover: scopes.flatMap(({ limits }) => limits.map(({ name }) => name)), posted, openHolds };
 }
 
-type Meanwhile = 'nothing' | 'settle' | 'another load' | 'unload' | 'loss';
+/** Keys of the ledger, newest first: none, the newest `count` or all of them. */
+function keysOf({ ledger }: World, count: number): LoadedKeys {
+  const jobs = [...ledger].reverse().flatMap(([jobId, { idempotency, acceptedAtMs }]) => {
+    return idempotency ? [{ ...idempotency, jobId, acceptedAtMs, expiresAtMs: acceptedAtMs + KEY_TTL_MS }] : [];
+  });
+  const entries = jobs.slice(0, count);
+  return { entries, sinceMs: count >= jobs.length ? 0 : (entries.at(-1)?.acceptedAtMs ?? Date.now()) + 1 };
+}
 
-const load = (args: { plan: number; skewMs: number; meanwhile: Meanwhile; job: number }): Command =>
+type Meanwhile = 'nothing' | 'settle' | 'another load' | 'a needless load' | 'unload' | 'loss';
+interface LoadArgs {
+  readonly plan: number;
+  readonly skewMs: number;
+  readonly meanwhile: Meanwhile;
+  readonly job: number;
+  /** Keys that are restored; undefined when they are not asked for. */
+  readonly keys: number | undefined;
+  /** Whether it is begun only where it is needed. */
+  readonly asked: boolean;
+}
+
+/** Begins a load; undefined when it is not needed. */
+async function begin({ tenant }: World, real: Real, limits: readonly ScopedLimits[] | undefined) {
+  const begun = await (limits ? real.quota.beginLoad(TENANT, limits) : real.quota.beginLoad(TENANT));
+  const nowMs = real.ranAtMs();
+  const isReady = tenant.loaded && model.knows(tenant, limits ?? []);
+  const isBusy = tenant.load !== undefined && nowMs < tenant.load.aliveUntilMs;
+  if (limits && (isReady || isBusy)) {
+    seen.add(isReady ? 'loaded already' : 'busy');
+    expect(begun).toBe(isReady ? 'loaded' : 'busy');
+    return undefined;
+  }
+  if (typeof begun === 'string') throw new Error(`begin answered ${begun}`);
+  const underWay = { token: begun.token, notes: new Map<string, Amounts>(), aliveUntilMs: nowMs + ALIVE_MS };
+  Object.assign(tenant, { loaded: false, load: underWay });
+  return begun;
+}
+
+const load = (args: LoadArgs): Command =>
   command(`load ${JSON.stringify(args)}`, async (world, real) => {
-    const ticket = await real.quota.beginLoad(TENANT);
-    Object.assign(world.tenant, { loaded: false, load: { token: ticket.token, notes: new Map() } });
-    const facts = factsOf(world, args.plan, (await real.nowMs()) + args.skewMs);
+    const limits = scopesAt(args.plan, (await real.nowMs()) + args.skewMs, 'k1', 'm2');
+    const ticket = await begin(world, real, args.asked ? limits : undefined);
+    if (!ticket) return;
+    const facts = {
+      ...factsOf(world, args.plan, (await real.nowMs()) + args.skewMs),
+      ...(args.keys !== undefined && { keys: keysOf(world, args.keys) }),
+    };
     const happen: Record<Meanwhile, () => Promise<unknown>> = {
       nothing: () => Promise.resolve(),
       settle: () => settleOne(world, real, pick(world, args.job), (reserved) => reserved + 1),
       loss: () => lose(world, real),
       unload: () => real.quota.unload(TENANT).then(() => (world.tenant.load = undefined)),
-      'another load': async () => {
-        const { token } = await real.quota.beginLoad(TENANT);
-        world.tenant.load = { token, notes: new Map() };
+      'another load': () => begin(world, real, undefined),
+      'a needless load': async () => {
+        expect(await begin(world, real, limits)).toBeUndefined();
+        expect(await real.quota.keepLoad(ticket)).toBe(true);
+        await real.quota.leaveLoad(ticket);
+        if (world.tenant.load) world.tenant.load.aliveUntilMs = 0;
       },
     };
     await happen[args.meanwhile]();
+    model.restoreKeys(world.tenant, facts.keys?.entries ?? []);
     const call = real.quota.load({ ticket, ...facts });
     if (world.tenant.load?.token !== ticket.token) {
       seen.add('superseded');
@@ -291,7 +358,8 @@ const anyReserve = fc
     amounts: fc.record({ tokens, nanoUsd: fc.nat(900) }),
     key: fc.constantFrom(undefined, 'k1', 'k1', 'κ2'),
     checked: fc.constantFrom(true, true, false),
-    fingerprint: fc.constantFrom('f', 'g'),
+    fingerprint: fc.constantFrom('f', 'f', 'g'),
+    accepted: fc.constantFrom(true, true, false),
   })
   .map(reserve);
 const smallReserve = fc
@@ -299,8 +367,17 @@ const smallReserve = fc
     ...{ plan: fc.constant(0), job: fc.nat(99), owner, skewMs, ...subjects },
     amounts: fc.record({ tokens: fc.nat(20), nanoUsd: fc.nat(300) }),
     ...{ key: fc.constant(undefined), checked: fc.constant(false), fingerprint: fc.constant('f') },
+    accepted: fc.constant(true),
   })
   .map(reserve);
+/** Same keys again and again, of jobs that seldom are refused and often are not accepted. */
+const keyed = fc.record({
+  ...{ plan: fc.constant(0), job: fc.nat(99), owner, skewMs, ...subjects },
+  amounts: fc.record({ tokens: fc.nat(5), nanoUsd: fc.nat(50) }),
+  ...{ key: fc.constantFrom('k1', 'κ2'), checked: fc.boolean(), fingerprint: fc.constantFrom('f', 'f', 'f', 'g') },
+  accepted: fc.boolean(),
+});
+const keyedReserve = keyed.map(reserve);
 const anySettle = fc.tuple(fc.nat(3), use).map(([index, how]) => settle({ job: index, ...how }));
 const meanwhile = fc.constantFrom<Meanwhile>(
   'nothing',
@@ -308,17 +385,31 @@ const meanwhile = fc.constantFrom<Meanwhile>(
   'settle',
   'settle',
   'another load',
+  'a needless load',
   'unload',
   'loss',
 );
+const loading = { plan, job: fc.nat(3), keys: fc.constantFrom(undefined, 1, 9, 99), asked: fc.boolean() };
+const nothing = fc.constant<Meanwhile>('nothing');
+
+/** What chance alone seldom does: the same key before a load and after it. */
+const keyedAroundLoad = fc
+  .tuple(keyed, fc.record({ ...loading, asked: fc.constant(false), skewMs: fc.constant(0), meanwhile }), keyed)
+  .map(([before, around, after]) =>
+    command('a key around a load', async (world, real) => {
+      await reserve({ ...before, checked: true }).run(world, real);
+      await load(around).run(world, real);
+      await reserve({ ...after, key: before.key }).run(world, real);
+    }),
+  );
 
 const commands = fc.commands(
   [
-    ...[anyReserve, anyReserve, smallReserve, smallReserve, smallReserve, anySettle, anySettle],
+    ...[anyReserve, anyReserve, smallReserve, smallReserve, keyedReserve, keyedAroundLoad, anySettle, anySettle],
     fc.record({ job: fc.nat(3), owner: fc.option(owner, { nil: undefined }) }).map(release),
-    fc.record({ plan, skewMs: fc.constant(0), meanwhile: fc.constant<Meanwhile>('nothing'), job: fc.nat(3) }).map(load),
-    fc.record({ plan, skewMs: fc.constant(0), meanwhile, job: fc.nat(3) }).map(load),
-    fc.record({ plan, skewMs, meanwhile, job: fc.nat(3) }).map(load),
+    fc.record({ ...loading, skewMs: fc.constant(0), meanwhile: nothing }).map(load),
+    fc.record({ ...loading, skewMs: fc.constant(0), meanwhile }).map(load),
+    fc.record({ ...loading, skewMs, meanwhile }).map(load),
     fc.record({ plan, skewMs }).map(status),
     fc.constant(0).map(() => command('lose the memory of Redis', lose)),
     fc.constant(0).map(unload),
@@ -328,7 +419,7 @@ const commands = fc.commands(
 
 const OUTCOMES = [
   ...['reserved', 'refused', 'exists', 'conflict', 'key_unknown', 'not_loaded', 'settled', 'missing', 'early'],
-  ...['released', 'superseded', 'stale'],
+  ...['released', 'superseded', 'stale', 'dropped', 'freed', 'restored', 'loaded already', 'busy'],
 ];
 
 describe('the scripts', () => {

@@ -1,5 +1,15 @@
 import type { LimitUnit } from '@sluice/contracts';
-import type { Amounts, JobSnapshot, Limit, LimitStatus, OpenHold, Posted, ScopedLimits } from '../src/index.js';
+import type {
+  Amounts,
+  JobSnapshot,
+  Limit,
+  LimitStatus,
+  LoadedKey,
+  LoadedKeys,
+  OpenHold,
+  Posted,
+  ScopedLimits,
+} from '../src/index.js';
 
 /**
  * What the scripts should do, in plain TypeScript with bigint for every product. The clock is an argument: the tests
@@ -38,15 +48,17 @@ export interface TenantModel {
   scopes: Map<string, ScopeState>;
   holds: Map<string, ModelHold>;
   /** Of the load under way; undefined when there is none. */
-  load: { readonly token: string; readonly notes: Map<string, Amounts> } | undefined;
+  load: { readonly token: string; readonly notes: Map<string, Amounts>; aliveUntilMs: number } | undefined;
   readonly snapshots: Map<string, JobSnapshot>;
   readonly keys: Map<string, { readonly jobId: string; readonly fingerprint: string }>;
+  /** Every key of a job accepted since then is in `keys`. */
+  keysSinceMs: number;
 }
 
 export function emptyTenant(): TenantModel {
   return {
     ...{ loaded: false, cover: new Set<string>(), scopes: new Map(), holds: new Map(), load: undefined },
-    ...{ snapshots: new Map(), keys: new Map() },
+    ...{ snapshots: new Map(), keys: new Map(), keysSinceMs: 0 },
   };
 }
 
@@ -104,6 +116,14 @@ export function advanced(tenant: TenantModel, scoped: ScopedLimits, nowMs: numbe
   return { atMs: nowMs, limits };
 }
 
+/** Whether each of these limits has a state, or none because it is unused. */
+export function knows(tenant: TenantModel, scopes: readonly ScopedLimits[]): boolean {
+  return scopes.every((scoped) => {
+    const scope = tenant.scopes.get(fieldOf(scoped));
+    return scoped.limits.every(({ name }) => (scope ? scope.limits.has(name) : tenant.cover.has(name)));
+  });
+}
+
 export function taken(scope: ScopeState, amounts: Amounts): ScopeState {
   const limits = [...scope.limits].map(([name, state]): [string, LimitState] => {
     const amount = amountOf(state.limit.unit, amounts, 1n);
@@ -155,6 +175,14 @@ export interface Facts {
   readonly cover: readonly string[];
   readonly posted: readonly Posted[];
   readonly openHolds: readonly OpenHold[];
+  readonly keys?: LoadedKeys;
+}
+
+/** What a load does with keys, superseded or not. */
+export function restoreKeys({ keys }: TenantModel, entries: readonly LoadedKey[]): void {
+  for (const { keyHash, jobId, fingerprint } of entries) {
+    if (!keys.has(keyHash)) keys.set(keyHash, { jobId, fingerprint });
+  }
 }
 
 /** What a load that was not superseded does; false when the facts are of another period. `stagedAtMs`: see `atMs`. */
@@ -178,7 +206,8 @@ export function load(tenant: TenantModel, facts: Facts, stagedAtMs: number, nowM
     ]),
   );
   for (const [jobId, used] of notes) endHold(tenant, jobId, used, 1n, nowMs);
-  Object.assign(tenant, { loaded: true, cover: new Set(facts.cover), load: undefined });
+  const keysSinceMs = facts.keys?.sinceMs ?? nowMs;
+  Object.assign(tenant, { loaded: true, cover: new Set(facts.cover), load: undefined, keysSinceMs });
   return true;
 }
 

@@ -1,5 +1,5 @@
 import type { LimitScope } from '@sluice/contracts';
-import type { Limit, OpenHold, Posted, Quota, Reservation, ScopedLimits } from '../src/index.js';
+import type { Limit, LoadedKeys, OpenHold, Posted, Quota, Reservation, ScopedLimits } from '../src/index.js';
 
 export const DAY_MS = 86_400_000;
 export const API_KEY = 'key-1';
@@ -58,6 +58,7 @@ export interface Facts {
   readonly cover?: readonly string[];
   readonly posted?: readonly Posted[];
   readonly openHolds?: readonly OpenHold[];
+  readonly keys?: LoadedKeys;
 }
 
 /** Loads a tenant; without facts as one that never used anything. */
@@ -65,11 +66,11 @@ export async function loadTenant(
   quota: Quota,
   tenantId: string,
   scopes: readonly ScopedLimits[],
-  { posted = [], openHolds = [], cover = namesOf(scopes) }: Facts = {},
+  { posted = [], openHolds = [], cover = namesOf(scopes), ...rest }: Facts = {},
 ): Promise<'loaded' | 'superseded'> {
   const ticket = await quota.beginLoad(tenantId);
   const used = posted.length + openHolds.length > 0 ? scopes : [];
-  return quota.load({ ticket, scopes: used, cover, posted, openHolds });
+  return quota.load({ ticket, scopes: used, cover, posted, openHolds, ...rest });
 }
 
 export function namesOf(scopes: readonly ScopedLimits[]): readonly string[] {
