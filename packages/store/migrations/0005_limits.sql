@@ -170,10 +170,6 @@ ALTER TABLE jobs
   ADD COLUMN epoch smallint NOT NULL DEFAULT 0,
   ADD COLUMN idempotency_key_hash text,
   ADD COLUMN fingerprint text;
--- For lists of a tenant's jobs, newest first: ids are in the order of time.
-CREATE INDEX jobs_tenant_job ON jobs (tenant_id, job_id);
-CREATE INDEX jobs_idempotency ON jobs (tenant_id, idempotency_key_hash, job_id) WHERE idempotency_key_hash IS NOT NULL;
-CREATE INDEX jobs_replay ON jobs (replay_of) WHERE replay_of IS NOT NULL;
 
 -- What was held for the job as far as the entry's message says (0 when it does not), and what was used beyond it.
 ALTER TABLE ledger

@@ -2,7 +2,7 @@
 -- ended: jobs behind the sweep's mark are known to have ended or are listed in overdue_jobs.
 --   $1 text tenant id, $2 uuid from (inclusive) and $3 uuid to (exclusive), bounds of the job id,
 --   $4 text model, $5 job_class class, $6 uuid API key, each null for any, $7 int how many at most
--- Returns the columns of list-jobs.sql; those of an end are null. Times are Unix milliseconds.
+-- Returns the columns of list-jobs.sql; those of an end are null, and walked_to is. Times are Unix milliseconds.
 WITH candidates AS MATERIALIZED (
   SELECT job_id, job_at
   FROM jobs
@@ -23,7 +23,8 @@ SELECT
   NULL AS error,
   NULL AS attempt,
   NULL AS started_at_ms,
-  NULL AS finished_at_ms
+  NULL AS finished_at_ms,
+  NULL AS walked_to
 FROM candidates c
 JOIN LATERAL (SELECT * FROM jobs WHERE jobs.job_id = c.job_id AND jobs.job_at = c.job_at LIMIT 1) AS j ON true
 -- n.b. the limit keeps the planner from joining with the whole ledger: one look-up in one partition for each job.

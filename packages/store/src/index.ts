@@ -12,7 +12,7 @@ export { RecordError } from './facts.js';
 export type { AcceptedFact, CompletedFact, Fact, FactFailure, RecordOutcome } from './facts.js';
 export type { FenceMember, FenceMembers, RegisteredFenceMember } from './fence-members.js';
 export type { ExpiredHold, Holds } from './holds.js';
-export type { JobListQuery, JobLists, JobSummary } from './job-list.js';
+export type { JobListQuery, JobLists, JobPage, JobSummary } from './job-list.js';
 export type { JobKey, JobRecord, JobRecords, TerminalFact } from './job-records.js';
 export type { LimitAlert, LimitAlerts } from './limit-alerts.js';
 export { migrate, MigrationError, type MigrateOptions } from './migrations.js';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import type { CompletedMessage } from '@sluice/contracts';
+import type { CompletedMessage, JobState } from '@sluice/contracts';
 import type { JobListQuery } from '../src/index.js';
 import { loadStatement } from '../src/statements.js';
 import { accepted, completed, jobIdAt, KEY_ID, useBooks } from './support.js';
@@ -18,7 +18,7 @@ async function record({ state, error, ...job }: Job): Promise<string> {
 }
 
 async function list(query: Partial<JobListQuery> = {}): Promise<readonly string[]> {
-  return (await books.store.listJobs({ tenantId: 'acme', limit: 100, ...query })).map(({ jobId }) => jobId);
+  return (await books.store.listJobs({ tenantId: 'acme', limit: 100, ...query })).jobs.map(({ jobId }) => jobId);
 }
 
 describe('listJobs', () => {
@@ -29,7 +29,8 @@ describe('listJobs', () => {
     const failed = await record({ jobId: jobIdAt(now - MINUTE), state: 'failed', error });
     const open = await record({ jobId: jobIdAt(now), metadata: { team: 'search' } });
     await record({ jobId: jobIdAt(now), tenantId: 'other' });
-    const jobs = await books.store.listJobs({ tenantId: 'acme', limit: 100 });
+    const { jobs, next } = await books.store.listJobs({ tenantId: 'acme', limit: 100 });
+    expect(next).toBeUndefined();
     expect(jobs.map(({ jobId }) => jobId)).toEqual([open, failed, old]);
     expect(jobs[0]).toMatchObject({
       state: 'queued',
@@ -100,19 +101,11 @@ describe('listJobs', () => {
     ];
     const check = async (): Promise<void> => {
       for (const query of queries) {
-        const among = await books.store.listJobs({
-          tenantId: 'acme',
-          limit: 100,
-          ...query,
-          states: ['queued', 'failed'],
-        });
-        const alone = await books.store.listJobs({
-          tenantId: 'acme',
-          limit: 100,
-          ...query,
-          states: ['queued', 'queued'],
-        });
-        expect(alone).toEqual(among);
+        const all = await books.store.listJobs({ tenantId: 'acme', ...query, limit: 100 });
+        const among = all.jobs.filter(({ state }) => state === 'queued').slice(0, query.limit);
+        const states = ['queued', 'queued'] as const;
+        const alone = await books.store.listJobs({ tenantId: 'acme', limit: 100, ...query, states });
+        expect(alone.jobs).toEqual(among);
       }
       expect(await list({ states: ['queued'] })).toHaveLength(8);
     };
@@ -121,14 +114,90 @@ describe('listJobs', () => {
     await check();
   });
 
+  it('gives every job that passes the filters once, newest first, however short it cuts its walks', async () => {
+    const now = Date.now();
+    const ends = ['succeeded', 'succeeded', 'failed', undefined, 'canceled', 'succeeded', 'expired'] as const;
+    const jobs: { readonly jobId: string; readonly state: JobState; readonly model: string }[] = [];
+    for (let index = 0; index < 40; index++) {
+      const state = ends[(index * 5) % ends.length];
+      const model = index % 4 === 0 ? 'rare' : 'usual';
+      // Over two months, three jobs to a millisecond.
+      const timeMs = now - (index < 20 ? 40 * 86_400_000 : 0) + Math.floor(index / 3);
+      const jobId = await record({ jobId: jobIdAt(timeMs), model, ...(state && { state }) });
+      jobs.unshift({ jobId, state: state ?? 'queued', model });
+    }
+    const filters: Pick<JobListQuery, 'states' | 'model'>[] = [
+      {},
+      { model: 'rare' },
+      { states: ['failed'] },
+      { states: ['failed', 'queued'], model: 'rare' },
+      { states: ['queued', 'canceled', 'expired'] },
+      { states: ['succeeded', 'queued'], model: 'rare' },
+    ];
+    for (const filter of filters) {
+      const expected = jobs.filter(
+        ({ state, model }) =>
+          (filter.states ?? [state]).some((wanted) => wanted === state) && (filter.model ?? model) === model,
+      );
+      for (const [limit, maxExamined] of [
+        [3, 100],
+        [3, 4],
+        [100, 1],
+        [1, 5],
+        [100, 100],
+      ] as const) {
+        const found: string[] = [];
+        let beforeJobId: string | undefined;
+        do {
+          const query = { tenantId: 'acme', ...filter, limit, maxExamined, beforeJobId };
+          const { jobs: page, next } = await books.store.listJobs(query);
+          expect(page.length).toBeLessThanOrEqual(limit);
+          found.push(...page.map(({ jobId }) => jobId));
+          beforeJobId = next;
+        } while (beforeJobId !== undefined);
+        expect({ filter, limit, maxExamined, found }).toEqual({
+          ...{ filter, limit, maxExamined },
+          found: expected.map(({ jobId }) => jobId),
+        });
+      }
+    }
+  });
+
+  it('looks at no more jobs for a page than it may, and at failed ones alone when those are asked for', async () => {
+    const now = Date.now();
+    const failed = await record({ jobId: jobIdAt(now - 5 * MINUTE), state: 'failed' });
+    const other = await record({ jobId: jobIdAt(now - 4 * MINUTE), state: 'succeeded', model: 'other' });
+    for (let index = 0; index < 9; index++) await record({ jobId: jobIdAt(now + index), state: 'succeeded' });
+    const query = { tenantId: 'acme', limit: 10, maxExamined: 3 };
+    const short = await books.store.listJobs({ ...query, model: 'other' });
+    expect(short).toEqual({ jobs: [], next: expect.any(String) });
+    const pages = [short];
+    for (let next = short.next; next !== undefined; next = pages.at(-1)?.next) {
+      pages.push(await books.store.listJobs({ ...query, model: 'other', beforeJobId: next }));
+    }
+    expect(pages.map(({ jobs }) => jobs.map(({ jobId }) => jobId))).toEqual([[], [], [], [other]]);
+    const { jobs, next } = await books.store.listJobs({ ...query, states: ['failed'] });
+    expect({ ids: jobs.map(({ jobId }) => jobId), next }).toEqual({ ids: [failed], next: undefined });
+  });
+
   it('reads only the partitions of the time asked for', async () => {
     const now = Date.now();
     const first = `${now.toString(16).padStart(12, '0')}`;
     const bound = (hex: string) => `${hex.slice(0, 8)}-${hex.slice(8)}-0000-0000-000000000000`;
-    const values = ['acme', bound(first), bound((now + 1).toString(16).padStart(12, '0')), null, null, null, null, 10];
+    const values = [
+      'acme',
+      bound(first),
+      bound((now + 1).toString(16).padStart(12, '0')),
+      null,
+      null,
+      null,
+      null,
+      10,
+      1000,
+    ];
     await books.query('SET plan_cache_mode = force_generic_plan');
     await books.query(
-      `PREPARE p (text, uuid, uuid, text[], text, job_class, uuid, int) AS ${loadStatement('list-jobs').text}`,
+      `PREPARE p (text, uuid, uuid, text[], text, job_class, uuid, int, int) AS ${loadStatement('list-jobs').text}`,
     );
     const literals = values.map((value) => (value === null ? 'NULL' : `'${value}'`)).join(', ');
     const plan = await books.query<{ 'QUERY PLAN': string }>(`EXPLAIN (ANALYZE, COSTS OFF) EXECUTE p (${literals})`);

@@ -6,7 +6,7 @@ import type { Authentication } from '../authentication.js';
 import { invalidRequest, validate } from '../field-errors.js';
 import { jobFromRecord } from '../job-view.js';
 import { sendJson } from '../middleware/respond.js';
-import { cursorAfter, listPage, readCursor } from '../page-cursor.js';
+import { cursorAfter, readCursor } from '../page-cursor.js';
 import { cursorField, instant, pageSize, someOf } from '../query-fields.js';
 
 export interface JobListRoutesOptions {
@@ -29,7 +29,7 @@ const querySchema = z.strictObject({
 
 /**
  * `GET /v1/jobs`: the tenant's recorded jobs, newest first, without outputs. A job that was accepted a moment ago and is
- * not recorded yet is not among them.
+ * not recorded yet is not among them. With a filter that few jobs pass, pages may be shorter than `limit` before the last.
  */
 export function jobListRoutes({ authentication, store }: JobListRoutesOptions): Router {
   const router = Router();
@@ -39,7 +39,7 @@ export function jobListRoutes({ authentication, store }: JobListRoutesOptions): 
     if (filters.from !== undefined && filters.to !== undefined && filters.from >= filters.to) {
       throw invalidRequest([{ field: 'from', reason: 'must be before "to"' }]);
     }
-    const jobs = await store.listJobs({
+    const { jobs, next } = await store.listJobs({
       tenantId,
       states: filters.state,
       model: filters.model,
@@ -48,11 +48,11 @@ export function jobListRoutes({ authentication, store }: JobListRoutesOptions): 
       fromMs: filters.from,
       toMs: filters.to,
       beforeJobId: cursor === undefined ? undefined : readCursor(cursor, filters, isJobId),
-      // One more tells whether there is another page.
-      limit: limit + 1,
+      limit,
     });
-    const cursorOf = ({ jobId }: JobSummary): string => cursorAfter(jobId, filters);
-    sendJson(response, 200, listPage(jobs, limit, { view, cursor: cursorOf }));
+    // n.b. a page may be short, even empty, and yet have a next one: the store looks at so many jobs for each, and no more.
+    const nextCursor = next === undefined ? null : cursorAfter(next, filters);
+    sendJson(response, 200, { object: 'list', data: jobs.map(view), hasMore: next !== undefined, nextCursor });
   });
   return router;
 }
