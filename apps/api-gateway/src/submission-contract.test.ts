@@ -48,6 +48,7 @@ describe('the check of a submission and its contract', () => {
     { ...good, metadata: { a: null } },
     { ...good, metadata: { 'a b': 'c' } },
     { ...good, metadata: Object.fromEntries(Array.from({ length: 17 }, (_, index) => [`k${index}`, 1])) },
+    { ...good, metadata: { order: 2 ** 53 } },
     { ...good, expiresIn: 0 },
     { ...good, expiresIn: 1.5 },
   ])('both refuse %j', (body) => {

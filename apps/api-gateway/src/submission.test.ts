@@ -44,10 +44,19 @@ describe('parseSubmission', () => {
     ['a fraction of a second to live', { ...good, expiresIn: 1.5 }, /^expiresIn /],
     ['a time to live as text', { ...good, expiresIn: '10' }, /^expiresIn /],
     ['a longer life than any job has', { ...good, expiresIn: 61 }, /^expiresIn must be at most 60 seconds/],
-    ['an unknown class', { ...good, class: 'urgent' }, /^class /],
+    ['an unknown class', { ...good, class: 'urgent' }, /^class must be one of interactive, standard, batch/],
     ['nested metadata', { ...good, metadata: { a: { b: 1 } } }, /^metadata\.a /],
+    [
+      'a number that was changed',
+      { ...good, metadata: { a: 2 ** 53 } },
+      /^metadata\.a is a number beyond .* as a string/,
+    ],
+    ['a number below that', { ...good, metadata: { a: -1e300 } }, /^metadata\.a is a number beyond/],
+    ['a label with a space', { ...good, metadata: { 'a b': 1 } }, /^metadata\.a b may hold letters, digits/],
+    ['a label that is long', { ...good, metadata: { a: 'x'.repeat(513) } }, /^metadata\.a must have at most 512 char/],
     ['metadata with NUL', { ...good, metadata: { a: 'x\0' } }, /^metadata holds a NUL/],
-    ['a very long model name', { ...good, model: 'm'.repeat(64) }, /^model /],
+    ['a very long model name', { ...good, model: 'm'.repeat(64) }, /^model must have at most 63 characters/],
+    ['no model name', { ...good, model: '' }, /^model must not be empty/],
   ])('refuses %s', (_name, body, expected) => {
     expect(fieldsOf(body)[0]).toMatch(expected);
   });

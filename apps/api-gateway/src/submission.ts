@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { JOB_CLASSES, MAX_TOKENS_PER_JOB, metadataSchema, type JobInput } from '@sluice/contracts';
+import { JOB_CLASSES, MAX_TOKENS_PER_JOB, newMetadataSchema, type JobInput } from '@sluice/contracts';
 import { z } from 'zod';
 import { invalidRequest, validate } from './field-errors.js';
 
@@ -30,7 +30,7 @@ const submissionSchema = z.strictObject({
   class: z.enum(JOB_CLASSES).default('standard'),
   /** Seconds until the job is no longer worth running. */
   expiresIn: z.int().min(1).optional(),
-  metadata: metadataSchema.refine((entries) => Object.values(entries).every(isStorable), UNSTORABLE).optional(),
+  metadata: newMetadataSchema.refine((entries) => Object.values(entries).every(isStorable), UNSTORABLE).optional(),
 });
 
 export type Submission = Omit<z.output<typeof submissionSchema>, 'input'> & { readonly input: JobInput };

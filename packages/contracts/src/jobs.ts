@@ -72,21 +72,36 @@ export type JobOutput = z.infer<typeof jobOutputSchema>;
 export const jobErrorSchema = z.strictObject({ code: z.string().min(1).max(64), detail: z.string().max(2000) });
 export type JobError = z.infer<typeof jobErrorSchema>;
 
-const metadataEntries = z
-  .record(
+const labelName = z
+  .string()
+  .min(1)
+  .max(64)
+  .regex(/^[\w.:/-]+$/, 'may hold letters, digits and _ . : / - only');
+
+function labelsWith(numbers: z.ZodNumber) {
+  const values = z.union([z.string().max(512), numbers, z.boolean()], 'must be a string, a number or a boolean');
+  return (
     z
-      .string()
-      .min(1)
-      .max(64)
-      .regex(/^[\w.:/-]+$/, 'may hold letters, digits and _ . : / - only'),
-    z.union([z.string().max(512), z.number(), z.boolean()], 'must be a string, a number or a boolean'),
-  )
-  .refine((entries) => Object.keys(entries).length <= 16, 'holds more than 16 entries');
+      // n.b. zod drops a key "__proto__" from a record without a word; it is refused instead.
+      .unknown()
+      .refine((value) => !Object.hasOwn(Object(value) as object, '__proto__'), 'has the reserved name __proto__')
+      .pipe(
+        z
+          .record(labelName, values)
+          .refine((entries) => Object.keys(entries).length <= 16, 'holds more than 16 entries'),
+      )
+  );
+}
 
 /** Labels of the caller's own: at most 16, string to string, number or boolean. Never interpreted. */
-export const metadataSchema = z
-  // n.b. zod drops a key "__proto__" from a record without a word; it is refused instead.
-  .unknown()
-  .refine((value) => !Object.hasOwn(Object(value) as object, '__proto__'), 'has the reserved name __proto__')
-  .pipe(metadataEntries);
+export const metadataSchema = labelsWith(z.number());
 export type Metadata = z.infer<typeof metadataSchema>;
+
+const INEXACT = 'is a number beyond 2^53, which JSON does not keep exactly: send it as a string';
+/**
+ * Metadata of a submission. JSON.parse has changed greater numbers without a word. Jobs that were accepted with such may
+ * still be in a queue, so they are refused here only.
+ */
+export const newMetadataSchema = labelsWith(
+  z.number().min(Number.MIN_SAFE_INTEGER, INEXACT).max(Number.MAX_SAFE_INTEGER, INEXACT),
+);
