@@ -3,10 +3,13 @@ import { isReservedQueue, MESSAGE_ID } from './ingest.js';
 import { QUEUES, RETRY_TIERS, workQueue } from './topology.js';
 
 describe('the queues that a reply may not go to', () => {
-  it.each([...Object.values(QUEUES), ...RETRY_TIERS.map(({ name }) => name), workQueue('text', 'batch'), 'fence.x'])(
-    'include %s',
-    (name) => expect(isReservedQueue(name)).toBe(true),
-  );
+  it.each([
+    ...Object.values(QUEUES),
+    ...RETRY_TIERS.map(({ name }) => name),
+    workQueue('text', 'batch'),
+    'fence.x',
+    'inbox.x',
+  ])('include %s', (name) => expect(isReservedQueue(name)).toBe(true));
 
   it.each(['amq.gen-x', 'amq.rabbitmq.reply-to.g1', 'my-replies', 'working', 'results.mine'])(
     'do not include %s',

@@ -8,6 +8,7 @@ import {
   jobInputSchema,
   MAX_TOKENS_PER_JOB,
   metadataSchema,
+  newMetadataSchema,
   TASKS,
   usageSchema,
 } from './jobs.js';
@@ -39,7 +40,7 @@ export const submitMessageSchema = z.strictObject({
     .optional()
     .describe("Cap on the output tokens of each text; the model's own cap when absent."),
   class: z.enum(JOB_CLASSES).optional().describe('How urgent the job is; standard when absent.'),
-  metadata: metadataSchema.optional().describe("Labels of the caller's own, at most 16; never interpreted."),
+  metadata: newMetadataSchema.optional().describe("Labels of the caller's own, at most 16; never interpreted."),
   expiresIn: z.int().min(1).optional().describe('Seconds within which the job must begin; it is not run after that.'),
 });
 export type SubmitMessage = z.infer<typeof submitMessageSchema>;
@@ -101,5 +102,5 @@ const RESERVED_QUEUES: ReadonlySet<string> = new Set(Object.values(QUEUES));
  * gateway's broker user may write to queues that the producer's may not.
  */
 export function isReservedQueue(name: string): boolean {
-  return RESERVED_QUEUES.has(name) || /^(work|retry|fence)\./.test(name);
+  return RESERVED_QUEUES.has(name) || /^(work|retry|fence|inbox)\./.test(name);
 }
