@@ -1,11 +1,13 @@
-import { ServiceError, type FieldError } from '@sluice/contracts';
+import { inOwnWords, ServiceError, type FieldError } from '@sluice/contracts';
 import type { z } from 'zod';
 
 const MAX_REPORTED = 20;
+const MAX_REASON = 300;
+const WORDS = { error: inOwnWords };
 
 /** Validates a value; on failure throws `invalid_request` naming every wrong field. */
 export function validate<Schema extends z.ZodType>(schema: Schema, value: unknown): z.output<Schema> {
-  const parsed = schema.safeParse(value);
+  const parsed = schema.safeParse(value, WORDS);
   if (parsed.success) return parsed.data;
   throw invalidRequest(parsed.error.issues.flatMap(fieldErrors));
 }
@@ -24,11 +26,5 @@ function fieldErrors(issue: z.core.$ZodIssue): FieldError[] {
   if (issue.code === 'unrecognized_keys') {
     return issue.keys.map((key) => ({ field: [...path, key].join('.').slice(0, 200), reason: 'is not a known field' }));
   }
-  return [{ field: path.join('.').slice(0, 200) || 'body', reason: reasonOf(issue) }];
-}
-
-function reasonOf(issue: z.core.$ZodIssue): string {
-  // n.b. zod says "Invalid input: expected string, received undefined"; a field's own message has no such prefix.
-  if (issue.message.endsWith('received undefined')) return 'is required';
-  return issue.message.replace(/^Invalid (input|option): /, '').slice(0, 300);
+  return [{ field: path.join('.').slice(0, 200) || 'body', reason: issue.message.slice(0, MAX_REASON) }];
 }
