@@ -40,8 +40,7 @@ rates AS MATERIALIZED (
   WHERE window_ms IS NOT NULL
 ),
 -- Whole buckets come from the roll-up, what lies before and after them from the ledger itself, as do the last minutes of
--- rates (position 0). The ledger has no index by tenant: its rows of a span are read only when the roll-up says that the
--- tenant has some in those buckets.
+-- rates (position 0), by the index of each tenant's entries; and only when the roll-up says that there are some.
 spans AS MATERIALIZED (
   SELECT position, from_at, to_at
   FROM (

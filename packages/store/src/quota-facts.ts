@@ -69,10 +69,10 @@ export interface QuotaFactsReader {
    * in `openHolds` or as used, never in both or neither.
    *
    * Whole 15-minute buckets of a period cost one roll-up row for each model and key. What lies before and after them
-   * is read from the ledger, which costs as much as all tenants were billed in that time: at most 15 minutes each; days and
-   * months of any time zone consist of whole buckets.
+   * is read from the tenant's entries in the ledger: at most 15 minutes each; days and months of any time zone consist of
+   * whole buckets.
    *
-   * Rates cost the last 15–30 minutes of the ledger, which count exactly. What was accepted before counts as if it were taken
+   * Rates cost the tenant's last 15–30 minutes of the ledger, which count exactly. What was accepted before counts as if it were taken
    * at the end of its 15 minutes, but never as more than a full bucket and the overage: no less than it really was as long
    * as the limit was in force then, and up to one `max` more.
    */

@@ -197,6 +197,32 @@ describe('quotaFacts', () => {
     expect(await ledgerScans('other', rate)).toEqual([]);
   });
 
+  it('reads the entries of one tenant, however many others have some in the same minutes', async () => {
+    const jobId = jobIdAt(Date.now());
+    await books.store.recordFacts([accepted({ jobId }), completed({ jobId })]);
+    await books.query(
+      `INSERT INTO ledger (job_id, job_at, phase, tenant_id, api_key_id, model, state, input_tokens, output_tokens)
+       SELECT id, uuid7_time(id), 2, 'other ' || n % 50, $1, 'm', 'succeeded', 1, 1
+       FROM generate_series(1, 5000) AS n
+       CROSS JOIN LATERAL (SELECT $2 || '-7000-8000-' || lpad(to_hex(n), 12, '0')) AS t (text)
+       CROSS JOIN LATERAL (SELECT text::uuid) AS i (id)`,
+      [KEY_ID, jobId.slice(0, 13)],
+    );
+    await books.query('ANALYZE ledger');
+    await books.query('SET plan_cache_mode = force_generic_plan');
+    const types = 'text, bigint[], bigint[], bigint[], bigint[], text[], text[], int[], bigint[], bigint[]';
+    await books.query(`PREPARE quota_facts (${types}) AS ${loadStatement('quota-facts').text}`);
+    const window = { kind: 'rate', max: 100, windowMs: MINUTE } as const;
+    const values = measureArrays([{ scope: 'tenant', unit: 'tokens', window }]);
+    const literals = values.map((list) => `'{${list.map((value) => value ?? 'NULL').join()}}'`).join();
+    const plan = await books.query<{ 'QUERY PLAN': string }>(
+      `EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) EXECUTE quota_facts ('acme', ${literals})`,
+    );
+    const text = plan.map((line) => line['QUERY PLAN']).join('\n');
+    expect(text).toContain('tenant_id_job_at_idx');
+    expect(text).not.toMatch(/Rows Removed by .*: \d{2}/);
+  });
+
   it('is in the books at once: a job that has just ended is posted, not held', async () => {
     const jobId = newJobId();
     const windows = [{ fromMs: Date.now() - MINUTE, toMs: Date.now() + MINUTE }];
