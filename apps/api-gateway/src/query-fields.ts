@@ -1,9 +1,22 @@
+import type { Request } from 'express';
 import { z } from 'zod';
+import { validate } from './field-errors.js';
 
 /** A point in time; becomes Unix milliseconds. */
 export const instant = z
   .union([z.iso.date(), z.iso.datetime({ offset: true })], 'must be a date (2026-11-01) or a date and time with zone')
   .transform((text) => Date.parse(text));
+
+const nothing = z.strictObject({});
+
+/**
+ * Refuses any query parameter. n.b. `request.query` is parsed each time it is read, so a URL without a query costs nothing.
+ *
+ * @throws ServiceError `invalid_request`, naming each.
+ */
+export function requireNoQuery(request: Request): void {
+  if (request.url.includes('?')) validate(nothing, request.query);
+}
 
 /** How many items a page holds. */
 export function pageSize(usual: number, max: number) {
@@ -18,11 +31,11 @@ export function pageSize(usual: number, max: number) {
 /** What a page before gave as `nextCursor`. */
 export const cursorField = z.string().min(1).max(500).optional();
 
-/** One or several of a list: repeated, or with commas between them. */
-export function someOf<const Values extends readonly [string, ...string[]]>(values: Values) {
+/** One or several of a list: repeated, or with commas between them. `hint` is said of any other value. */
+export function someOf<const Values extends readonly [string, ...string[]]>(values: Values, hint = '') {
   return z
     .union([z.string(), z.array(z.string())])
     .transform((given) => [given].flat().flatMap((text) => text.split(',')))
-    .pipe(z.array(z.enum(values, `must be some of ${values.join(', ')}`)))
+    .pipe(z.array(z.enum(values, `must be some of ${values.join(', ')}${hint && `; ${hint}`}`)))
     .transform((chosen) => [...new Set(chosen)].sort());
 }

@@ -172,6 +172,14 @@ describe('a submission that is wrong', () => {
     await nothingHappened();
   });
 
+  it('a query parameter is refused, a bare question mark is none', async () => {
+    const submit = (path: string): Promise<Answer> =>
+      send(gateway.url, path, { method: 'POST', key, body: JSON.stringify({ ...good, model: 'gpt-9' }) });
+    problem(await submit('/v1/jobs?dry=1'), { status: 400, code: 'invalid_request', field: 'dry' });
+    problem(await submit('/v1/jobs?'), { status: 404, code: 'model_not_found' });
+    await nothingHappened();
+  });
+
   it('more tokens than a limit ever holds are refused for good', async () => {
     const answer = await post(JSON.stringify({ ...good, input: Array(100).fill('x'.repeat(10_000)) }));
     problem(answer, { status: 400, code: 'exceeds_limit' });
@@ -232,13 +240,14 @@ describe('a resource that does not exist', () => {
     ['/v1/usage?from=2020-01-01&to=2026-01-01', 400, 'invalid_request'],
     ['/v1/usage?groupBy=mood', 400, 'invalid_request'],
     ['/v1/usage?groupBY=day', 400, 'invalid_request'],
+    ['/v1/models?x=1', 400, 'invalid_request'],
     ['/v2/jobs', 404, 'not_found'],
   ])('%s answers %d %s', async (path, status, code) => {
     problem(await send(gateway.url, path, { key }), { status, code });
   });
 
   it.each(METHODS)('%s says which methods it has', async (path, allow) => {
-    const wrong = await send(gateway.url, path, { method: 'PATCH', key });
+    const wrong = await send(gateway.url, path, { method: 'PROPFIND', key });
     problem(wrong, { status: 405, code: 'method_not_allowed' });
     expect(wrong.headers.get('allow')).toBe(allow);
     const options = await send(gateway.url, path, { method: 'OPTIONS' });

@@ -122,6 +122,11 @@ describe('the list of jobs', () => {
     expect([...after, ...before]).toEqual(jobs(0, 1, 2, 3, 4, 5, 6));
   });
 
+  it('says why nobody is found running', async () => {
+    const { body } = await list('?state=running');
+    expect(body).toMatchObject({ errors: [{ reason: expect.stringMatching(/; a running job is listed as queued$/) }] });
+  });
+
   it('shows a tenant nothing of another', async () => {
     const theirs = await createTenant(gateway.url, 'stranger');
     expect((await list('', theirs)).body).toEqual({ object: 'list', data: [], hasMore: false, nextCursor: null });

@@ -7,6 +7,7 @@ import type { Authentication } from '../authentication.js';
 import type { Catalogue, PublicModel } from '../catalogue.js';
 import { invalidRequest, validate } from '../field-errors.js';
 import { sendJson } from '../middleware/respond.js';
+import { requireNoQuery } from '../query-fields.js';
 import { rateLimitHeaders } from '../rate-limit-headers.js';
 import type { TenantLimits } from '../tenant-limits.js';
 import type { TenantLoader } from '../tenant-loader.js';
@@ -43,6 +44,7 @@ export function accountRoutes(options: AccountRoutesOptions): Router {
 
   router.get('/v1/models', async (request, response) => {
     await authentication.authenticate(request.headers.authorization);
+    requireNoQuery(request);
     sendJson(response, 200, { object: 'list', data: catalogue.models.map(modelView) });
   });
 

@@ -16,7 +16,7 @@ export interface JobListRoutesOptions {
 
 const querySchema = z.strictObject({
   /** n.b. who is running is not recorded: such a job is listed as queued. */
-  state: someOf(['queued', ...TERMINAL_STATES]).optional(),
+  state: someOf(['queued', ...TERMINAL_STATES], 'a running job is listed as queued').optional(),
   model: nameSchema.optional(),
   class: z.enum(JOB_CLASSES).optional(),
   apiKey: z.string().refine(isUuid, 'must be the id of an API key').optional(),

@@ -10,6 +10,7 @@ import type { JobLookup } from '../job-lookup.js';
 import type { JobView } from '../job-view.js';
 import { readJsonBody } from '../middleware/json-body.js';
 import { sendJson } from '../middleware/respond.js';
+import { requireNoQuery } from '../query-fields.js';
 import { rateLimitHeaders } from '../rate-limit-headers.js';
 import { parseIdempotencyKey, parseSubmission, type SubmissionBounds } from '../submission.js';
 
@@ -28,8 +29,6 @@ export interface JobRoutesOptions {
   readonly draining: AbortSignal;
 }
 
-const noQuerySchema = z.strictObject({});
-
 /** `POST /v1/jobs`: checks, reserves, queues; answers 202 with the job. */
 export function submitJob(options: JobRoutesOptions): RequestHandler {
   const { authentication, admission } = options;
@@ -37,6 +36,7 @@ export function submitJob(options: JobRoutesOptions): RequestHandler {
     const principal = await authentication.authenticate(request.headers.authorization);
     const idempotencyKey = parseIdempotencyKey(request.headers['idempotency-key'] as string | undefined);
     const body = await readJsonBody(request, options.maxBodyBytes);
+    requireNoQuery(request);
     const submission = parseSubmission(body, options.bounds);
     const { job, scopes, limits } = await admission({ principal, submission, idempotencyKey });
     sendJson(response, 202, job, { location: `/v1/jobs/${job.id}`, ...rateLimitHeaders(scopes, limits) });
@@ -89,7 +89,7 @@ export function jobRoutes(options: JobRoutesOptions): Router {
 
   router.delete('/v1/jobs/:id', async (request, response) => {
     const { tenantId } = await authentication.authenticate(request.headers.authorization);
-    validate(noQuerySchema, request.query);
+    requireNoQuery(request);
     const jobId = request.params.id;
     if (!isJobId(jobId)) throw noSuchJob('is not a job id');
     const job = await cancellation({ tenantId, jobId, signal: options.draining });
