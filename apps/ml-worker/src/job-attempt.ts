@@ -11,6 +11,7 @@ import { decodeOutput } from '@sluice/models';
 import type { Logger } from '@sluice/runtime';
 import type { Cancellations } from './cancellations.js';
 import { canceled, expired, failed, succeeded, type Attempt } from './completion.js';
+import type { Hold } from './held-jobs.js';
 import { retryRuleOf, settlementAfter } from './retry-policy.js';
 import type { Work } from './running-job.js';
 import type { Scheduler } from './scheduler.js';
@@ -36,6 +37,7 @@ export interface DeliveredJob {
   readonly redelivered: boolean;
   /** Aborts when the delivery cannot be acknowledged any more. */
   readonly lost: AbortSignal;
+  readonly hold: Pick<Hold, 'begin'>;
 }
 
 /** What an attempt came to: a fact to publish, or a settlement without one. */
@@ -100,6 +102,7 @@ function begin(context: Context): void {
   // The broker has given the job to somebody else by now.
   context.job.lost.throwIfAborted();
   context.startedAtMs = context.now();
+  context.job.hold.begin();
   context.notices.begin(context.job.message);
 }
 

@@ -4,6 +4,7 @@ import { completedMessageSchema, ServiceError, type AcceptedMessage } from '@slu
 import { createLogger } from '@sluice/runtime';
 import { acceptedMessage, characterModel, deliveryOf } from '../test/fixtures.js';
 import { createCancellations } from './cancellations.js';
+import { createHeldJobs } from './held-jobs.js';
 import { createJobHandler } from './job-handler.js';
 import type { Work, WorkOutcome } from './running-job.js';
 
@@ -12,11 +13,19 @@ interface FixtureOptions {
   readonly run?: (work: Work) => Promise<Float32Array | WorkOutcome>;
   /** Publishes that are refused before one is confirmed. */
   readonly refusedPublishes?: number;
+  /** Called at every publish. */
+  readonly onPublish?: () => void;
   readonly clock?: { nowMs: number };
 }
 
-function createFixture({ run, refusedPublishes = 0, clock = { nowMs: 1_000_000 } }: FixtureOptions = {}) {
+function createFixture({
+  run,
+  refusedPublishes = 0,
+  onPublish = () => undefined,
+  clock = { nowMs: 1_000_000 },
+}: FixtureOptions = {}) {
   const works: Work[] = [];
+  const held = createHeldJobs();
   const published: OutgoingMessage[] = [];
   const stopping = new AbortController();
   const cancellations = createCancellations({ limit: 10, now: () => clock.nowMs });
@@ -29,6 +38,7 @@ function createFixture({ run, refusedPublishes = 0, clock = { nowMs: 1_000_000 }
     now: () => clock.nowMs,
     stopping: stopping.signal,
     cancellations,
+    held,
     notices: {
       begin: ({ jobId }) => void told.begun.push(jobId),
       end: ({ jobId }) => void told.ended.push(jobId),
@@ -45,6 +55,7 @@ function createFixture({ run, refusedPublishes = 0, clock = { nowMs: 1_000_000 }
     },
     publisher: {
       async publish(message) {
+        onPublish();
         if (refusals-- > 0) throw new ServiceError('broker_unavailable', 'Not now.');
         published.push(message);
       },
@@ -57,7 +68,7 @@ function createFixture({ run, refusedPublishes = 0, clock = { nowMs: 1_000_000 }
   const cancel = ({ jobId, tenantId }: AcceptedMessage, expiresAtMs = 2_000_000) =>
     cancellations.add({ jobId, tenantId, expiresAtMs });
   const completed = () => published.map(({ body }) => completedMessageSchema.parse(JSON.parse(body.toString())));
-  return { handle, handleAgain, cancel, told, works, published, completed, stopping };
+  return { handle, handleAgain, cancel, told, held, works, published, completed, stopping };
 }
 
 function sumsOf(work: Work): Float32Array {
@@ -239,6 +250,29 @@ describe('the job handler', () => {
       cancel({ ...message, tenantId: 'other' });
       await handle(message);
       expect(completed()).toMatchObject([{ state: 'succeeded' }]);
+    });
+
+    it('has the job in hand until its end is confirmed, running from its first text on', async () => {
+      const message = job();
+      const seen: unknown[] = [];
+      const look = (): void => void seen.push(held.holdingOf(message));
+      const run = async (work: Work) => {
+        look();
+        const rows = sumsOf(work);
+        look();
+        return rows;
+      };
+      const { handle, held } = createFixture({ run, onPublish: look });
+      await handle(message);
+      expect([seen, held.size]).toEqual([['waiting', 'running', 'running'], 0]);
+    });
+
+    it('has a job in hand no more that is tried again or died', async () => {
+      const run = () => Promise.reject(new ServiceError('inference_crashed', 'It ended.'));
+      const { handle, held } = createFixture({ run });
+      expect(await handle(job())).toMatchObject({ kind: 'retry' });
+      expect(await handle(job(), 1000)).toMatchObject({ kind: 'dead' });
+      expect(held.size).toBe(0);
     });
 
     it('cancels the texts of a job in hand and bills those that ran', async () => {

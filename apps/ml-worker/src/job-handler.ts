@@ -2,6 +2,7 @@ import { acceptedMessageSchema, type AcceptedMessage, type CompletedMessage } fr
 import { ack, dead, type Delivery, type Publisher, type Settlement } from '@sluice/broker';
 import { delay } from '@sluice/runtime';
 import { toOutgoing } from './completion.js';
+import type { HeldJobs } from './held-jobs.js';
 import { attemptJob, type JobAttemptOptions } from './job-attempt.js';
 
 /** Pause between attempts to publish a result. */
@@ -9,6 +10,7 @@ const PUBLISH_AGAIN_AFTER_MS = 500;
 
 export interface JobHandlerOptions extends JobAttemptOptions {
   readonly publisher: Pick<Publisher, 'publish'>;
+  readonly held: Pick<HeldJobs, 'take'>;
   /** Aborts when the worker is told to end: a result that cannot be published then goes back to the queue as a job. */
   readonly stopping: AbortSignal;
 }
@@ -33,7 +35,7 @@ export type JobHandler = (delivery: Delivery, lost: AbortSignal) => Promise<Sett
  * leads to a second run and never to a lost job; a second fact of the same job changes nothing.
  */
 export function createJobHandler(options: JobHandlerOptions): JobHandler {
-  const { publisher, logger, stopping } = options;
+  const { publisher, held, logger, stopping } = options;
 
   async function publish(completed: CompletedMessage, lost: AbortSignal): Promise<void> {
     for (;;) {
@@ -53,11 +55,17 @@ export function createJobHandler(options: JobHandlerOptions): JobHandler {
       logger.error({ messageId: delivery.messageId, problem: parsed.problem }, 'a work message is malformed');
       return dead(`malformed_message: ${parsed.problem}`);
     }
+    const { message } = parsed;
     const { attempt, redelivered } = delivery;
-    const outcome = await attemptJob({ message: parsed.message, attempt, redelivered, lost }, options);
-    if ('settlement' in outcome) return outcome.settlement;
-    await publish(outcome.completed, lost);
-    return ack;
+    const hold = held.take(message);
+    try {
+      const outcome = await attemptJob({ message, attempt, redelivered, lost, hold }, options);
+      if ('settlement' in outcome) return outcome.settlement;
+      await publish(outcome.completed, lost);
+      return ack;
+    } finally {
+      hold.end();
+    }
   };
 }
 

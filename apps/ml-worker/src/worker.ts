@@ -11,6 +11,7 @@ import { createBatcher } from './batcher.js';
 import { createCancelInbox } from './cancel-inbox.js';
 import { createCancellations } from './cancellations.js';
 import type { WorkerConfig } from './config.js';
+import { createHeldJobs } from './held-jobs.js';
 import { createInferenceHost } from './inference-host.js';
 import { createJobHandler } from './job-handler.js';
 import { createProgressWatch } from './progress-watch.js';
@@ -73,11 +74,12 @@ export async function createWorker({ config, logger, inferenceModulePath }: Work
     maxInFlight: sum(Object.values(config.prefetch)) * 2 + SPARE_PUBLISHES,
   });
   const cancellations = createCancellations({ limit: MOST_CANCELLATIONS, now: Date.now });
-  const cancelInbox = createCancelInbox({ connection: consuming, cancellations, logger });
+  const held = createHeldJobs();
+  const cancelInbox = createCancelInbox({ connection: consuming, cancellations, held, publisher, logger });
   const notices = createStartedNotices({ publisher, logger, now: Date.now });
   const stopping = new AbortController();
   const handler = createJobHandler({
-    ...{ scheduler, publisher, cancellations, notices, logger },
+    ...{ scheduler, publisher, cancellations, held, notices, logger },
     models: served.models,
     now: Date.now,
     stopping: stopping.signal,

@@ -34,6 +34,11 @@ describe('a worker that is asked to cancel a job', () => {
     return completions[0] as CompletedMessage;
   }
 
+  /** What workers answered to requests to cancel the job. */
+  function answersAbout({ jobId }: AcceptedMessage): readonly string[] {
+    return rig.answers.filter((answer) => answer.jobId === jobId).map(({ holding }) => holding);
+  }
+
   /** The job ended `canceled`, billed for these tokens, with nothing of a result. */
   function expectCanceled(job: AcceptedMessage, inputTokens: number, attempt = 1): void {
     const { reservedTokens, reservedNanoUsd } = job;
@@ -77,10 +82,12 @@ describe('a worker that is asked to cancel a job', () => {
     expect(endOf(waiting)).not.toHaveProperty('startedAtMs');
     expect((await worker.health()).detail).toMatchObject({ waitingTexts: 0, jobsInHand: 1 });
     expect(rig.completions.has(slow.jobId)).toBe(false);
+    expect(answersAbout(waiting)).toEqual(['waiting']);
 
     await rig.cancel(slow);
     await completed(slow);
     expectCanceled(slow, 0);
+    expect(answersAbout(slow)).toEqual(['running']);
   });
 
   it('stops a job that runs alone by replacing its process', async () => {
@@ -124,6 +131,21 @@ describe('a worker that is asked to cancel a job', () => {
     await expectWorking();
   });
 
+  it('answers each request for the job until its end, and none of another tenant', async () => {
+    await rig.worker({ ...ONE_PROCESS, SLUICE_CANCEL_GRACE: '1s' });
+    const slow = await occupy();
+    await rig.cancel({ ...slow, tenantId: 'somebody-else' });
+    await rig.cancel(slow);
+    await rig.cancel(slow);
+    await rig.until(() => answersAbout(slow).length === 2);
+    await completed(slow);
+    expectCanceled(slow, 0);
+    expect(answersAbout(slow)).toEqual(['running', 'running']);
+    await rig.cancel(slow);
+    await expectWorking();
+    expect(answersAbout(slow)).toHaveLength(2);
+  });
+
   it('does not run a job that comes out of the queue later', async () => {
     await rig.worker(ONE_JOB);
     const slow = await occupy();
@@ -135,6 +157,7 @@ describe('a worker that is asked to cancel a job', () => {
     expectCanceled(queued, 0);
     expectCanceled(slow, 0);
     expect(endOf(queued)).not.toHaveProperty('startedAtMs');
+    expect(answersAbout(queued)).toEqual([]);
     await expectWorking();
   });
 
@@ -149,6 +172,7 @@ describe('a worker that is asked to cancel a job', () => {
     await worker.until(({ cancelRequests }) => cancelRequests === 1);
     await expectWorking();
     expect(endOf(job).state).toBe('succeeded');
+    expect(answersAbout(job)).toEqual([]);
   });
 
   it('has forgotten the request after a restart, and runs the job', async () => {

@@ -8,6 +8,7 @@ import {
   ack,
   createBrokerConnection,
   createConsumer,
+  createInbox,
   createPublisher,
   declareTopology,
   type Delivery,
@@ -16,6 +17,7 @@ import {
   completedMessageSchema,
   EXCHANGES,
   HEADERS,
+  holdingMessageSchema,
   JOB_CLASSES,
   MESSAGE_TYPES,
   QUEUES,
@@ -23,6 +25,7 @@ import {
   startedMessageSchema,
   type AcceptedMessage,
   type CompletedMessage,
+  type HoldingMessage,
 } from '@sluice/contracts';
 import { createVirtualHost, testServices } from '@sluice/local-services';
 import { buildModels } from '@sluice/models';
@@ -66,6 +69,8 @@ export interface Rig {
   readonly started: ReadonlyMap<string, number>;
   /** What arrived in `dead`. */
   readonly dead: readonly Delivery[];
+  /** What workers answered to requests to cancel. */
+  readonly answers: readonly HoldingMessage[];
   /** Publishes jobs as the gateway does; resolves when the broker has all of them. */
   submit(jobs: readonly AcceptedMessage[], attempt?: number): Promise<void>;
   /** Asks every worker to cancel a job, as the gateway does; resolves when the broker has passed it on. */
@@ -74,7 +79,7 @@ export interface Rig {
   cancelRaw(body: string): Promise<void>;
   /** Publishes any body to a work queue. */
   submitRaw(body: string, messageId: string): Promise<void>;
-  /** Resolves when `condition` holds; it is looked at whenever a result, a notice or a dead message arrives. */
+  /** Resolves when `condition` holds; it is looked at whenever a result, a notice, an answer or a dead message arrives. */
   until(condition: () => boolean): Promise<void>;
   /** Starts the built worker. It is ended, if need be, by `release`. */
   worker(environment?: Readonly<Record<string, string>>): Promise<WorkerProcess>;
@@ -119,9 +124,21 @@ export async function openRig(models: ModelFixture): Promise<Rig> {
   ];
   for (const collector of collectors) await collector.start();
 
+  const answers: HoldingMessage[] = [];
+  const inbox = createInbox({
+    ...{ connection, logger },
+    onMessage({ type, body }) {
+      if (type !== MESSAGE_TYPES.holding) throw new Error(`a worker answered ${type}`);
+      answers.push(holdingMessageSchema.parse(JSON.parse(body.toString())));
+      arrivals.emit('arrival');
+    },
+  });
+  await inbox.start();
+
   const cancelRaw = (body: string) =>
     publisher.publish({
       ...{ exchange: EXCHANGES.cancellations, routingKey: '', type: MESSAGE_TYPES.cancel, messageId: randomUUID() },
+      replyTo: inbox.queue ?? '',
       body: Buffer.from(body),
     });
 
@@ -132,6 +149,7 @@ export async function openRig(models: ModelFixture): Promise<Rig> {
     completions,
     started,
     dead,
+    answers,
     cancel: ({ jobId, tenantId, expiresAtMs }) => cancelRaw(JSON.stringify({ jobId, tenantId, expiresAtMs })),
     cancelRaw,
     async submit(jobs, attempt) {
@@ -178,6 +196,7 @@ export async function openRig(models: ModelFixture): Promise<Rig> {
     },
     async close() {
       for (const collector of collectors) await collector.stop();
+      await inbox.stop();
       await publisher.stop();
       await connection.stop();
       await host.drop();
