@@ -214,6 +214,61 @@ GROUP BY l.tenant_id, day, l.model;
 COMMENT ON VIEW v_estimate_error IS
   'What was held beside what succeeded jobs used, last 31 days. mean_over_estimate: unused part of the hold relative to the use, mean of jobs.';
 
+-- Rows of jobs and results stay as they were written, as those of the ledger do: months of them are dropped, rows never. What was
+-- exported is what is there as long as the number of rows is the same.
+CREATE TRIGGER jobs_append_only BEFORE UPDATE OR DELETE ON jobs FOR EACH ROW EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER job_results_append_only BEFORE UPDATE OR DELETE ON job_results FOR EACH ROW EXECUTE FUNCTION refuse_change();
+-- n.b. triggers of statements are not handed down to partitions.
+DO $$
+DECLARE
+  parent text;
+  member regclass;
+BEGIN
+  FOREACH parent IN ARRAY ARRAY['jobs', 'job_results'] LOOP
+    FOR member IN SELECT parent::regclass UNION SELECT inhrelid FROM pg_inherits WHERE inhparent = parent::regclass LOOP
+      EXECUTE format(
+        'CREATE TRIGGER %I BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()',
+        parent || '_not_emptied', member);
+    END LOOP;
+  END LOOP;
+END;
+$$;
+
+-- Makes one partition unless it exists. Rows of that month which went to the default partition move along.
+CREATE OR REPLACE PROCEDURE ensure_partition(parent text, month timestamptz) LANGUAGE plpgsql AS $$
+DECLARE
+  month_start   timestamptz := date_trunc('month', month, 'UTC');
+  -- n.b. adding a month must happen in UTC wall time, whatever the session's time zone.
+  month_end     timestamptz := (month_start AT TIME ZONE 'UTC' + interval '1 month') AT TIME ZONE 'UTC';
+  partition     text := format('%s_%s', parent, to_char(month_start AT TIME ZONE 'UTC', 'YYYY_MM'));
+  default_table text := format('%s_default', parent);
+  strays        boolean;
+BEGIN
+  -- Attaching waits for readers of the default partition; what queues up behind it must not wait long.
+  PERFORM set_config('lock_timeout', '5s', true);
+  PERFORM pg_advisory_xact_lock(hashtext('sluice.ensure_partition'));
+  IF to_regclass(partition) IS NOT NULL THEN
+    RETURN;
+  END IF;
+  EXECUTE format('LOCK TABLE %I IN ACCESS EXCLUSIVE MODE', default_table);
+  EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE)', partition, parent);
+  EXECUTE format('SELECT EXISTS (SELECT FROM %I WHERE job_at >= %L AND job_at < %L)', default_table, month_start, month_end)
+    INTO strays;
+  IF strays THEN
+    EXECUTE format('ALTER TABLE %I DISABLE TRIGGER USER', default_table);
+    EXECUTE format(
+      'WITH moved AS (DELETE FROM %I WHERE job_at >= %L AND job_at < %L RETURNING *) INSERT INTO %I SELECT * FROM moved',
+      default_table, month_start, month_end, partition);
+    EXECUTE format('ALTER TABLE %I ENABLE TRIGGER USER', default_table);
+  END IF;
+  -- ATTACH rather than PARTITION OF: it does not lock writers out of the parent.
+  EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', parent, partition, month_start, month_end);
+  EXECUTE format(
+    'CREATE TRIGGER %I BEFORE TRUNCATE ON %I FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()',
+    parent || '_not_emptied', partition);
+END;
+$$;
+
 -- Which months are gone. Reconciliation does not expect their rows.
 CREATE TABLE dropped_partitions (
   dropped_partition_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -355,6 +410,17 @@ WHERE j.expires_at < now() - recon_grace()
   );
 COMMENT ON VIEW v_recon_missing_terminal IS
   'Jobs without a terminal entry although their deadline and twice the grace have passed. Reads all jobs. Zero rows when healthy.';
+
+CREATE VIEW v_recon_missing_job AS
+SELECT l.job_id, l.tenant_id, l.model, l.recorded_at
+FROM ledger l
+WHERE l.phase = 1
+  AND NOT EXISTS (SELECT FROM jobs j WHERE j.job_id = l.job_id AND j.job_at = l.job_at)
+  AND NOT EXISTS (
+    SELECT FROM dropped_partitions d WHERE d.parent = 'jobs' AND l.job_at >= d.from_at AND l.job_at < d.to_at
+  );
+COMMENT ON VIEW v_recon_missing_job IS
+  'Reserve entries without their job, which are written together: if it is open nobody sees it. Reads the ledger. Zero rows when healthy.';
 
 CREATE VIEW v_recon_open_hold_past_expiry AS
 WITH held AS (
@@ -536,6 +602,7 @@ GRANT SELECT ON
   v_quota_use,
   v_estimate_error,
   v_partitions,
+  v_recon_missing_job,
   v_recon_open_hold_past_expiry,
   v_recon_double_terminal,
   v_recon_rollup_drift,

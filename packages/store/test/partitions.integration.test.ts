@@ -96,9 +96,25 @@ describe('partitions', () => {
     expect(await books.query('SELECT * FROM v_recon_default_partition')).toEqual([]);
     expect(await books.query(`SELECT phase FROM ledger_${last} ORDER BY phase`)).toEqual([{ phase: 1 }, { phase: 2 }]);
     expect((await books.store.recordFacts(facts)).newlyCompleted.size).toBe(0);
-    for (const name of [`ledger_${last}`, 'ledger_default']) {
-      await expect(books.query(`TRUNCATE ${name}`)).rejects.toMatchObject({ code: '23001' });
+    expect(await books.query(`SELECT job_id FROM jobs_${last}`)).toEqual([{ job_id: jobId }]);
+    expect(await books.query(`SELECT job_id FROM job_results_${last}`)).toEqual([{ job_id: jobId }]);
+  });
+
+  it('refuse that rows are changed, deleted or emptied out, in months old and new and the default one', async () => {
+    for (const table of TABLES) {
+      await books.query(`CALL ensure_partition('${table}', '2031-05-01')`);
+      const [old] = await partitions(table);
+      const refusal = { code: '23001' };
+      for (const name of [table, old, `${table}_2031_05`, `${table}_default`]) {
+        await expect(books.query(`TRUNCATE ${name}`)).rejects.toMatchObject(refusal);
+      }
+      const jobs = [Date.now(), Date.UTC(2031, 4, 5), Date.UTC(2040, 4, 5)].map(jobIdAt);
+      await books.store.recordFacts(jobs.flatMap((jobId) => [accepted({ jobId }), completed({ jobId })]));
+      for (const jobId of jobs) {
+        const where = `WHERE job_id = '${jobId}'`;
+        await expect(books.query(`DELETE FROM ${table} ${where}`)).rejects.toMatchObject(refusal);
+        await expect(books.query(`UPDATE ${table} SET recorded_at = now() ${where}`)).rejects.toMatchObject(refusal);
+      }
     }
-    await expect(books.query('DELETE FROM ledger')).rejects.toMatchObject({ code: '23001' });
   });
 });

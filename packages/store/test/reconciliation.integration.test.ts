@@ -5,6 +5,7 @@ const books = useBooks();
 const VIEWS = [
   'v_recon_default_partition',
   'v_recon_double_terminal',
+  'v_recon_missing_job',
   'v_recon_missing_terminal',
   'v_recon_open_hold_past_expiry',
   'v_recon_over_limit',
@@ -68,6 +69,7 @@ describe('views of reconciliation', () => {
   it('find an open hold in front of the mark of a sweep that does not run', async () => {
     const jobId = jobIdAt(Date.now());
     await books.store.recordFacts([accepted({ jobId })]);
+    await books.query('ALTER TABLE jobs DISABLE TRIGGER USER');
     await books.query(`UPDATE jobs SET expires_at = now() - interval '5 minutes'`);
     expect(await findings()).toMatchObject({ v_recon_open_hold_past_expiry: { job_id: jobId, swept: false } });
     await books.query(`UPDATE jobs SET expires_at = now() - interval '3 minutes'`);
@@ -90,6 +92,23 @@ describe('views of reconciliation', () => {
     await copy(1);
     const doubles = await books.query('SELECT phase FROM v_recon_double_terminal ORDER BY phase');
     expect(doubles).toEqual([{ phase: 1 }, { phase: 2 }]);
+  });
+
+  it('find a reserve whose job is gone, unless its month was dropped', async () => {
+    const jobId = jobIdAt(Date.UTC(2025, 2, 31, 23, 59));
+    await books.store.recordFacts([accepted({ jobId }), completed({ jobId })]);
+    await books.query('ALTER TABLE jobs_default DISABLE TRIGGER USER');
+    await books.query('DELETE FROM jobs_default');
+    await books.query('ALTER TABLE jobs_default ENABLE TRIGGER USER');
+    const missing = () => books.query('SELECT job_id FROM v_recon_missing_job');
+    expect(await missing()).toEqual([{ job_id: jobId }]);
+    await books.query(
+      `INSERT INTO dropped_partitions (parent, name, from_at, to_at, rows) VALUES
+         ('ledger', 'x', '2025-03-01Z', '2025-04-01Z', 1), ('jobs', 'x', '2025-04-01Z', '2025-05-01Z', 1)`,
+    );
+    expect(await missing()).toHaveLength(1);
+    await books.query(`UPDATE dropped_partitions SET from_at = '2025-03-01Z' WHERE parent = 'jobs'`);
+    expect(await missing()).toEqual([]);
   });
 
   it('find a terminal entry without a reserve', async () => {
@@ -127,9 +146,10 @@ describe('views of reconciliation', () => {
 
   it('find a roll-up whose entries are gone, unless their month was dropped', async () => {
     await books.store.recordFacts([completed({ jobId: jobIdAt(Date.UTC(2025, 2, 31, 23, 59)) })]);
-    await books.query('ALTER TABLE ledger_default DISABLE TRIGGER USER');
-    await books.query('DELETE FROM ledger_default');
-    await books.query('DELETE FROM job_results');
+    for (const table of ['ledger_default', 'job_results_default']) {
+      await books.query(`ALTER TABLE ${table} DISABLE TRIGGER USER`);
+      await books.query(`DELETE FROM ${table}`);
+    }
     expect(await findings()).toMatchObject({ v_recon_rollup_drift: { ledger_jobs: null, rollup_jobs: 1 } });
     const note = `INSERT INTO dropped_partitions (parent, name, from_at, to_at, rows) VALUES ($1, 'x', $2, $3, 1)`;
     await books.query(note, ['jobs', '2025-03-01Z', '2025-04-01Z']);
