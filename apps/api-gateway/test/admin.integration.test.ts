@@ -27,12 +27,13 @@ function refused(method: string, path: string, body?: unknown): Promise<Answer> 
 }
 
 describe('a tenant', () => {
-  it('is read as it was written, money in dollars; overrides stay until others replace them', async () => {
+  it('is read as it was written, money in dollars; overrides and calendar stay until others replace them', async () => {
     const overrides = { limits: { moneyPerMonth: { usd: '5.00', alertAtPercent: [80] }, tokensPerMinute: null } };
     await admin('PUT', '/tenants/acme', { plan: 'trial', timeZone: 'Europe/Berlin', overrides });
     const written = { id: 'acme', object: 'tenant', plan: 'trial', timeZone: 'Europe/Berlin', overrides };
     expect(await admin('GET', '/tenants/acme')).toMatchObject(written);
-    expect(await admin('PUT', '/tenants/acme', { plan: 'demo' })).toMatchObject({ plan: 'demo', overrides });
+    expect(await admin('PUT', '/tenants/acme', { plan: 'demo' })).toMatchObject({ ...written, plan: 'demo' });
+    expect(await admin('PUT', '/tenants/fresh', { plan: 'demo' })).toMatchObject({ timeZone: 'UTC', overrides: {} });
     expect(await admin('PUT', '/tenants/acme', { plan: 'demo', overrides: {} })).toMatchObject({ overrides: {} });
   });
 

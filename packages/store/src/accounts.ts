@@ -29,8 +29,8 @@ export interface Principal {
 export interface NewTenant {
   readonly tenantId: string;
   readonly plan: string;
-  /** IANA name in any case; stored as PostgreSQL spells it. */
-  readonly timeZone: string;
+  /** IANA name in any case; stored as PostgreSQL spells it. When absent, what is stored stays; `UTC` for a new tenant. */
+  readonly timeZone?: string | undefined;
   /** As contracts `overridesSchema` takes it; `{}` removes all. When absent, what is stored stays. */
   readonly overrides?: unknown;
 }
@@ -126,14 +126,18 @@ export function createAccounts(database: Database): Accounts {
     return row && tenantOf(row);
   }
 
+  /** n.b. one that was taken before the rules became stricter stays until it is changed; v_recon_time_zone shows it. */
+  async function zoneFor(tenantId: string, timeZone: string): Promise<string> {
+    return timeZones.require(timeZone).catch(async (error: unknown) => {
+      if ((await findTenant(tenantId))?.timeZone === timeZone) return timeZone;
+      throw error;
+    });
+  }
+
   return {
     async upsertTenant({ tenantId, plan, timeZone, overrides }) {
       if (overrides !== undefined) requireReadable(overridesSchema, 'overrides', overrides);
-      // A zone that was taken before the rules became stricter stays until it is changed; v_recon_time_zone shows it.
-      const zone = await timeZones.require(timeZone).catch(async (error: unknown) => {
-        if ((await findTenant(tenantId))?.timeZone === timeZone) return timeZone;
-        throw error;
-      });
+      const zone = timeZone === undefined ? null : await zoneFor(tenantId, timeZone);
       const values = [tenantId, plan, zone, overrides === undefined ? null : JSON.stringify(overrides)];
       await database.run(statements.upsertTenant, values);
     },

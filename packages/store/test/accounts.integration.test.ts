@@ -96,6 +96,15 @@ describe('overrides and key limits', () => {
 });
 
 describe('tenants', () => {
+  it('keep their calendar when a change does not speak of it, and begin with that of UTC', async () => {
+    const { timeZone: _timeZone, ...plain } = ACME;
+    await books.store.upsertTenant({ ...plain, tenantId: 'new' });
+    expect(await books.store.findTenant('new')).toMatchObject({ timeZone: 'UTC' });
+    await books.store.upsertTenant({ ...ACME, timeZone: 'Asia/Kolkata' });
+    await books.store.upsertTenant({ ...plain, plan: 'team' });
+    expect(await books.store.findTenant('acme')).toMatchObject({ plan: 'team', timeZone: 'Asia/Kolkata' });
+  });
+
   it('are listed in pages by id', async () => {
     const ids = ['b', 'a', 'B', 'a-1', 'z'];
     for (const tenantId of ids) await books.store.upsertTenant({ ...ACME, tenantId });

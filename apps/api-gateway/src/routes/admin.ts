@@ -191,7 +191,8 @@ function bodySchemas({ plans, catalogue }: AdminRoutesOptions) {
   });
   const tenantSchema = z.strictObject({
     plan: z.string().refine((plan) => Object.hasOwn(plans.plans, plan), 'names no plan of config/plans.yaml'),
-    timeZone: z.string().max(64).refine(isTimeZone, 'must be an IANA time zone such as "Europe/Berlin"').default('UTC'),
+    /** When it is absent, what was stored stays; UTC for a new tenant. */
+    timeZone: z.string().max(64).refine(isTimeZone, 'must be an IANA time zone such as "Europe/Berlin"').optional(),
     /** Replaces what was stored; when it is absent, what was stored stays. */
     overrides: overrides.optional(),
   });
