@@ -4,14 +4,14 @@ import { readKeyLimits, readOverrides } from './own-limits.js';
 
 /** Rows of find-principal.sql and find-producer.sql. */
 export type PrincipalRow = Record<'tenant_id' | 'api_key_id' | 'plan' | 'time_zone', string> &
-  Record<'overrides' | 'limits', unknown>;
+  Record<'overrides' | 'limits', unknown> & { readonly expires_at_ms: string | null };
 
 /** Rows of find-tenant.sql and list-tenants.sql. */
 export type TenantRow = Record<'tenant_id' | 'plan' | 'time_zone' | 'created_at_ms' | 'updated_at_ms', string> & {
   readonly overrides: unknown;
 };
 
-/** Rows of list-api-keys.sql. */
+/** Rows of list-api-keys.sql and update-api-key.sql. */
 export type ApiKeyRow = Record<'api_key_id' | 'name' | 'prefix' | 'created_at_ms', string> &
   Record<'producer' | 'expires_at_ms' | 'revoked_at_ms', string | null> & { readonly limits: unknown };
 
@@ -24,6 +24,7 @@ export function principalOf(row: PrincipalRow): Principal {
     timeZone: row.time_zone,
     overrides: readOverrides(row.overrides, row.tenant_id),
     keyLimits: readKeyLimits(row.limits, row.api_key_id),
+    ...(row.expires_at_ms !== null && { expiresAtMs: Math.floor(Number(row.expires_at_ms)) }),
   };
 }
 

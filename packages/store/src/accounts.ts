@@ -24,6 +24,8 @@ export interface Principal {
   readonly overrides: Overrides;
   /** What the key has otherwise than the plan gives each key. */
   readonly keyLimits: LimitChanges;
+  /** From then on the key is refused (Unix milliseconds); never when absent. Whoever keeps a principal compares it at each use. */
+  readonly expiresAtMs?: number;
 }
 
 export interface NewTenant {
@@ -67,6 +69,16 @@ export interface NewApiKey {
   readonly limits?: unknown;
 }
 
+/** What of an API key is changed; what is absent stays. */
+export interface ApiKeyChanges {
+  readonly apiKeyId: string;
+  readonly name?: string | undefined;
+  /** As contracts `limitChangesSchema` takes it, instead of what was stored; `{}` removes all. */
+  readonly limits?: unknown;
+  /** From then on the key is refused (Unix milliseconds); null for never. */
+  readonly expiresAtMs?: number | null | undefined;
+}
+
 /** An API key without its hash. Times are Unix milliseconds. */
 export interface ApiKey {
   readonly apiKeyId: string;
@@ -98,6 +110,12 @@ export interface Accounts {
   createApiKey(key: NewApiKey): Promise<{ readonly apiKeyId: string }>;
   /** All keys of a tenant, oldest first: also revoked and expired ones, and those of producers. */
   listApiKeys(tenantId: string): Promise<readonly ApiKey[]>;
+  /**
+   * Changes a key, also one that has expired. Undefined when there is none or it was revoked.
+   *
+   * @throws ServiceError `invalid_request` for limits that cannot be read.
+   */
+  updateApiKey(changes: ApiKeyChanges): Promise<(ApiKey & { readonly tenantId: string }) | undefined>;
   /** True when the key was valid until now. Revoking a producer's key ends its right to submit. */
   revokeApiKey(apiKeyId: string): Promise<boolean>;
   /**
@@ -114,6 +132,7 @@ const statements = {
   listTenants: loadStatement('list-tenants'),
   createApiKey: loadStatement('create-api-key'),
   listApiKeys: loadStatement('list-api-keys'),
+  updateApiKey: loadStatement('update-api-key'),
   revokeApiKey: loadStatement('revoke-api-key'),
   findPrincipal: loadStatement('find-principal'),
 };
@@ -158,6 +177,15 @@ export function createAccounts(database: Database): Accounts {
 
     async listApiKeys(tenantId) {
       return (await database.run<ApiKeyRow>(statements.listApiKeys, [tenantId])).map(apiKeyOf);
+    },
+
+    async updateApiKey({ apiKeyId, name, limits, expiresAtMs }) {
+      if (!isUuid(apiKeyId)) return undefined;
+      if (limits !== undefined) requireReadable(limitChangesSchema, 'limits', limits);
+      const written = limits === undefined ? null : JSON.stringify(limits);
+      const values = [apiKeyId, name ?? null, written, expiresAtMs !== undefined, expiresAtMs ?? null];
+      const [row] = await database.run<ApiKeyRow & { tenant_id: string }>(statements.updateApiKey, values);
+      return row && { ...apiKeyOf(row), tenantId: row.tenant_id };
     },
 
     async revokeApiKey(apiKeyId) {

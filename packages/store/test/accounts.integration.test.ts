@@ -177,6 +177,39 @@ describe('API keys', () => {
     ]);
     expect(await books.store.revokeApiKey('nonsense')).toBe(false);
   });
+
+  it('tell until when they may be used, also those of producers', async () => {
+    await books.store.upsertTenant(ACME);
+    const { keyHash, apiKeyId } = await newKey();
+    expect(await books.store.findPrincipal(keyHash)).not.toHaveProperty('expiresAtMs');
+    const expiresAtMs = Date.now() + 60_000;
+    await books.store.updateApiKey({ apiKeyId, expiresAtMs });
+    expect(await books.store.findPrincipal(keyHash)).toMatchObject({ expiresAtMs });
+    await books.store.updateApiKey({ apiKeyId, expiresAtMs: 5 });
+    expect(await books.store.findPrincipal(keyHash)).toBeUndefined();
+    const producer = await books.store.upsertProducer({ userId: 'crm', tenantId: 'acme' });
+    await books.store.updateApiKey({ apiKeyId: producer.apiKeyId, expiresAtMs: 5 });
+    expect(await books.store.findProducer('crm')).toMatchObject({ expiresAtMs: 5 });
+  });
+
+  it('are changed in what a change speaks of, unless they were revoked', async () => {
+    await books.store.upsertTenant(ACME);
+    const { apiKeyId } = await newKey({ tokensPerDay: 5 });
+    const before = (await books.store.listApiKeys('acme'))[0];
+    expect(await books.store.updateApiKey({ apiKeyId })).toEqual({ ...before, tenantId: 'acme' });
+    const limits = { moneyPerMonth: '0.10' };
+    const changed = await books.store.updateApiKey({ apiKeyId, name: 'new', limits, expiresAtMs: 9_999_999_999_999 });
+    expect(changed).toMatchObject({ name: 'new', limits, keyLimits: { moneyPerMonth: 100_000_000 } });
+    expect(await books.store.listApiKeys('acme')).toMatchObject([{ name: 'new', expiresAtMs: 9_999_999_999_999 }]);
+    const cleared = await books.store.updateApiKey({ apiKeyId, limits: {}, expiresAtMs: null });
+    expect(cleared).toMatchObject({ name: 'new', limits: {}, expiresAtMs: undefined });
+    await expect(books.store.updateApiKey({ apiKeyId, limits: { moneyPerMonth: 5 } })).rejects.toMatchObject({
+      code: 'invalid_request',
+    });
+    await books.store.revokeApiKey(apiKeyId);
+    expect(await books.store.updateApiKey({ apiKeyId, name: 'late' })).toBeUndefined();
+    expect(await books.store.updateApiKey({ apiKeyId: 'nonsense' })).toBeUndefined();
+  });
 });
 
 describe('producers', () => {
