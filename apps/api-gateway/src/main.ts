@@ -17,6 +17,7 @@ import { createCancellation } from './cancellation.js';
 import { loadCatalogue } from './catalogue.js';
 import { loadConfig } from './config.js';
 import { createFlights } from './flights.js';
+import { createHoldingAnswers } from './holding-answers.js';
 import { createIngest } from './ingest.js';
 import { createJobClock } from './job-clock.js';
 import { createJobLookup } from './job-lookup.js';
@@ -62,8 +63,9 @@ const publisher = createPublisher({
 });
 
 const draining = new AbortController();
-const authentication = createAuthentication({ store, pepper: config.apiKeyPepper, cacheTtlMs: config.keyCacheTtlMs });
 const clock = createJobClock();
+const principals = { store, cacheTtlMs: config.keyCacheTtlMs, now: () => clock.now() };
+const authentication = createAuthentication({ ...principals, pepper: config.apiKeyPepper });
 const tenantLimits = createTenantLimits({ plans: config.plans, now: () => clock.now() });
 const estimates = createLearnedEstimates();
 const prices = createPriceBook({ store, refreshMs: config.priceRefreshMs, logger });
@@ -118,12 +120,13 @@ const admission = createAdmission({
 
 const bounds = { maxTexts: config.maxTexts, jobTtlMs: config.jobTtlMs };
 const lookup = createJobLookup({ quota, store, now: () => clock.now() });
-const cancellation = createCancellation({ lookup, publisher, waiter, now: () => clock.now() });
+const answers = createHoldingAnswers({ connection, logger });
+const cancellation = createCancellation({ lookup, publisher, waiter, answers, now: () => clock.now() });
 const ingestConnection = createBrokerConnection({ url: config.rabbitmqUrl, name: `${NAME} ingest`, logger });
 const ingest = createIngest({
   connection: ingestConnection,
   publisher,
-  producers: createProducers({ store, cacheTtlMs: config.keyCacheTtlMs }),
+  producers: createProducers(principals),
   admission,
   bounds,
   maxBodyBytes: config.maxBodyBytes,
@@ -208,6 +211,7 @@ await runApp({
       { name: 'broker', start: () => connection.start(), stop: () => connection.stop() },
       { name: 'topology', start: () => declareTopology(connection, { pools: config.models.pools }) },
       { name: 'publisher', start: () => publisher.start(), stop: () => publisher.stop() },
+      { name: 'answers of workers', start: () => answers.start(), stop: () => answers.stop() },
       { name: 'prices', start: () => prices.start(), stop: () => prices.stop() },
       {
         name: 'fence member',

@@ -3,22 +3,36 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import {
   cancelMessageSchema,
   EXCHANGES,
+  MESSAGE_TYPES,
   NO_USAGE,
   newJobId,
   type AcceptedMessage,
   type CompletedMessage,
+  type HoldingMessage,
 } from '@sluice/contracts';
+import { closeRedis, connectRedis, redisReady, type RedisConnection } from '@sluice/quota';
+import { createLogger } from '@sluice/runtime';
 import { createFixture, createTenant, send, type Answer, type Fixture, type Gateway } from './gateway-fixture.js';
 
+/** A database of its own in the Redis of the test run, because it is emptied. */
+const REDIS_DATABASE = 12;
+
 let fixture: Fixture;
+let redis: RedisConnection;
 let gateway: Gateway;
 let other: Gateway;
 
 beforeAll(async () => {
-  fixture = await createFixture();
+  fixture = await createFixture({ redisDatabase: REDIS_DATABASE });
+  const logger = createLogger({ app: 'test', level: 'silent' });
+  redis = connectRedis({ url: fixture.environment['SLUICE_REDIS_URL'] ?? '', name: 'test', logger });
+  await redisReady(redis, 5_000);
   [gateway, other] = await Promise.all([fixture.startGateway(), fixture.startGateway()]);
 }, 60_000);
-afterAll(() => fixture.close());
+afterAll(async () => {
+  await closeRedis(redis);
+  await fixture.close();
+});
 
 /** A recorded job of a tenant of its own. */
 async function submit(tenantId: string): Promise<{ key: string; path: string; fact: AcceptedMessage }> {
@@ -48,8 +62,11 @@ async function held(key: string): Promise<number> {
   return (body as { limits: { held: number }[] }).limits.reduce((sum, limit) => sum + limit.held, 0);
 }
 
-/** Stands for a worker that is told of a cancellation, and does `work` then. */
-async function worker(work: () => Promise<void> | void): Promise<{ close(): Promise<void> }> {
+/** Stands for a worker that is told of a cancellation, answers that it has the job if it does, and does `work` then. */
+async function worker(
+  work: () => Promise<void> | void,
+  holding?: HoldingMessage['holding'],
+): Promise<{ close(): Promise<void> }> {
   const channel = await fixture.amqp.createChannel();
   const { queue } = await channel.assertQueue('', { exclusive: true });
   await channel.bindQueue(queue, EXCHANGES.cancellations, '');
@@ -57,7 +74,10 @@ async function worker(work: () => Promise<void> | void): Promise<{ close(): Prom
     queue,
     (message) => {
       if (!message) return;
-      cancelMessageSchema.parse(JSON.parse(message.content.toString()));
+      const { jobId } = cancelMessageSchema.parse(JSON.parse(message.content.toString()));
+      const answer: HoldingMessage | undefined = holding && { jobId, holding };
+      const { replyTo } = message.properties as { readonly replyTo: string };
+      if (answer) channel.sendToQueue(replyTo, Buffer.from(JSON.stringify(answer)), { type: MESSAGE_TYPES.holding });
       void work();
     },
     { noAck: true },
@@ -124,6 +144,49 @@ describe('DELETE of a job', () => {
     expect((await cancel(key, path)).body).toMatchObject({ state: 'canceled', usage: { inputTokens: 7 } });
   });
 
+  it('waits for a worker that says that it runs the job, whose end then stands, though Redis has forgotten all', async () => {
+    const { key, path, fact } = await submit('forgotten');
+    const usage = { inputTokens: 9, outputTokens: 0, cachedTokens: 0 };
+    const channel = await worker(async () => {
+      await redis.flushdb();
+      await sleep(1_500);
+      await fixture.complete(endOf(fact, { state: 'canceled', usage }));
+    }, 'running');
+    const { status, body } = await cancel(key, path);
+    await channel.close();
+    expect([status, body]).toMatchObject([200, { state: 'canceled', usage }]);
+    expect(ends(fact)).toHaveLength(1);
+  });
+
+  it('never ends a job that a worker has, also when that is slow and its facts are not recorded', async () => {
+    const { key, path, fact } = await submit('slow');
+    fixture.collector.holdBack();
+    const channel = await worker(() => redis.flushdb().then(() => undefined), 'running');
+    const answers = await Promise.all([cancel(key, path), cancel(key, path, other.url)]);
+    await channel.close();
+    expect(answers).toMatchObject([
+      { status: 202, body: { state: 'running' } },
+      { status: 202, body: { state: 'running' } },
+    ]);
+    expect(ends(fact)).toEqual([]);
+
+    const usage = { inputTokens: 3, outputTokens: 0, cachedTokens: 0 };
+    await fixture.complete(endOf(fact, { state: 'canceled', usage }));
+    fixture.collector.release();
+    expect((await send(gateway.url, `${path}?wait=10`, { key })).body).toMatchObject({ state: 'canceled', usage });
+  });
+
+  it('of a job that waits at a worker is answered by its end', async () => {
+    const { key, path, fact } = await submit('waiting');
+    const channel = await worker(
+      () => fixture.complete(endOf(fact, { state: 'canceled', usage: NO_USAGE })),
+      'waiting',
+    );
+    expect(await cancel(key, path)).toMatchObject({ status: 200, body: { state: 'canceled', usage: NO_USAGE } });
+    await channel.close();
+    expect(ends(fact)).toHaveLength(1);
+  });
+
   it('is answered by 202 while the end is not recorded', async () => {
     const { key, path, fact } = await submit('unrecorded');
     fixture.collector.holdBack();
@@ -144,7 +207,7 @@ describe('DELETE of a job', () => {
 
   it('is refused while RabbitMQ is away, and works while Redis is', async () => {
     const { proxy: rabbitmq, url: rabbitmqUrl } = await fixture.proxyOf('SLUICE_RABBITMQ_URL');
-    const { proxy: redis, url: redisUrl } = await fixture.proxyOf('SLUICE_REDIS_URL');
+    const { proxy: redisProxy, url: redisUrl } = await fixture.proxyOf('SLUICE_REDIS_URL');
     const shaky = await fixture.startGateway({ SLUICE_RABBITMQ_URL: rabbitmqUrl, SLUICE_REDIS_URL: redisUrl });
     const { key, path, fact } = await submit('outage');
     rabbitmq.cut();
@@ -154,9 +217,12 @@ describe('DELETE of a job', () => {
     const ready = async (): Promise<number> => (await send(shaky.url, '/readyz')).status;
     while ((await ready()) !== 200) await sleep(50);
 
-    redis.cut();
-    expect(await cancel(key, path, shaky.url)).toMatchObject({ status: 200, body: { state: 'canceled' } });
-    redis.restore();
+    redisProxy.cut();
+    // It is connected and may not be able to hear workers yet.
+    let answer = await cancel(key, path, shaky.url);
+    while (answer.status === 503) answer = await cancel(key, path, shaky.url);
+    expect(answer).toMatchObject({ status: 200, body: { state: 'canceled' } });
+    redisProxy.restore();
   }, 30_000);
 
   it('of another tenant, of nobody, and of what is no id is 404', async () => {
