@@ -349,15 +349,36 @@ BEGIN
 END;
 $$;
 
--- Drops a month for good, all or nothing. Refuses, with restrict_violation and the reason, what would lose something.
+-- Runs a command that needs locks, which whoever comes after it must wait for as well: so it waits for a moment only (see
+-- lock_timeout of the caller), gives up all that it locked, and tries again a little later. Fails with lock_not_available.
+CREATE FUNCTION execute_when_free(command text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  FOR attempt IN 1 .. 5 LOOP
+    BEGIN
+      EXECUTE command;
+      RETURN;
+    EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
+      IF attempt = 5 THEN
+        RAISE EXCEPTION 'it is in use' USING ERRCODE = 'lock_not_available';
+      END IF;
+    END;
+    PERFORM pg_sleep(0.3 * attempt);
+  END LOOP;
+END;
+$$;
+
+-- Drops a month for good, all or nothing, and returns how many rows it had. expected_rows may be null for any. Refuses with
+-- restrict_violation, the reason in words, and in the detail: row_count for another number of rows, busy when somebody else
+-- has locked it for too long, kept for what would lose something.
 CREATE FUNCTION drop_partition(partition_name text, expected_rows bigint, exported_sha256 text)
-RETURNS void LANGUAGE plpgsql SET lock_timeout = '5s' AS $$
+RETURNS bigint LANGUAGE plpgsql SET lock_timeout = '200ms' AS $$
 DECLARE
   part   record;
   reason text;
+  detail text := 'kept';
   found_rows bigint;
 BEGIN
-  PERFORM pg_advisory_xact_lock(hashtext('sluice.ensure_partition'));
+  PERFORM execute_when_free($c$SELECT pg_advisory_xact_lock(hashtext('sluice.ensure_partition'))$c$);
   SELECT * INTO part FROM v_partitions WHERE name = partition_name;
   IF NOT FOUND THEN
     reason := 'there is no such partition';
@@ -380,19 +401,24 @@ BEGIN
     reason := 'some of its jobs have not ended';
   ELSE
     -- From here on nothing can be added; reading goes on.
-    EXECUTE format('LOCK TABLE %I IN SHARE MODE', partition_name);
+    PERFORM execute_when_free(format('LOCK TABLE %I IN SHARE MODE', partition_name));
     EXECUTE format('SELECT count(*) FROM %I', partition_name) INTO found_rows;
     IF found_rows <> expected_rows THEN
       reason := format('it has %s rows and %s were expected', found_rows, expected_rows);
+      detail := 'row_count';
     END IF;
   END IF;
-  IF reason IS NOT NULL THEN
-    RAISE EXCEPTION '% is not dropped: %', partition_name, reason USING ERRCODE = 'restrict_violation';
+  IF reason IS NULL THEN
+    -- n.b. detaching locks the parent: nobody reads any month meanwhile.
+    PERFORM execute_when_free(
+      format('ALTER TABLE %I DETACH PARTITION %I; DROP TABLE %2$I', part.parent, partition_name));
+    INSERT INTO dropped_partitions (parent, name, from_at, to_at, rows, sha256)
+    VALUES (part.parent, part.name, part.from_at, part.to_at, found_rows, exported_sha256);
+    RETURN found_rows;
   END IF;
-  EXECUTE format('ALTER TABLE %I DETACH PARTITION %I', part.parent, partition_name);
-  EXECUTE format('DROP TABLE %I', partition_name);
-  INSERT INTO dropped_partitions (parent, name, from_at, to_at, rows, sha256)
-  VALUES (part.parent, part.name, part.from_at, part.to_at, found_rows, exported_sha256);
+  RAISE EXCEPTION '% is not dropped: %', partition_name, reason USING ERRCODE = 'restrict_violation', DETAIL = detail;
+EXCEPTION WHEN lock_not_available THEN
+  RAISE EXCEPTION '% is not dropped: it is in use', partition_name USING ERRCODE = 'restrict_violation', DETAIL = 'busy';
 END;
 $$;
 
@@ -592,6 +618,7 @@ $$;
 REVOKE EXECUTE ON FUNCTION
   open_partition_export(text),
   fetch_partition_export(integer),
+  execute_when_free(text),
   drop_partition(text, bigint, text),
   run_reconciliation(text, integer)
 FROM PUBLIC;

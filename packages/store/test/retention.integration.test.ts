@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { PassThrough, Writable } from 'node:stream';
 import { describe, expect, it } from '@jest/globals';
+import { Client } from 'pg';
 import { PARTITIONED_TABLES, PartitionError, RecordError } from '../src/index.js';
 import { accepted, completed, jobIdAt, useBooks } from './support.js';
 
@@ -167,6 +168,7 @@ describe('dropPartition', () => {
     const dropping = books.store.dropPartition(NAMES.jobs, { expectedRows: rows });
     await expect(dropping).rejects.toMatchObject({
       name: 'PartitionError',
+      reason: 'row_count',
       message: 'jobs_2025_03 is not dropped: it has 3 rows and 2 were expected',
     });
     expect(await droppedNames()).toEqual([]);
@@ -211,5 +213,48 @@ describe('dropPartition', () => {
     expect(outcomes.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
     expect(outcomes.find(({ status }) => status === 'rejected')).toMatchObject({ reason: { name: 'PartitionError' } });
     expect(await droppedNames()).toEqual([NAMES.jobs]);
+  });
+
+  it('drops whatever rows there are when no number is expected, and says how many', async () => {
+    await recordMonth(3);
+    expect(await books.store.dropPartition(NAMES.job_results, {})).toBe(3);
+    expect(await books.query('SELECT rows, sha256 FROM dropped_partitions')).toEqual([{ rows: 3n, sha256: null }]);
+  });
+
+  it('waits for a reader that goes, and is busy when one stays; others can read meanwhile', async () => {
+    const [jobId = ''] = await recordMonth(1);
+    const reader = new Client({ connectionString: books.url });
+    await reader.connect();
+    const readAll = async () => {
+      await reader.query('BEGIN');
+      await reader.query('SELECT FROM job_results');
+    };
+    const lockIsWanted = async () => {
+      for (;;) {
+        const waiting = await books.query(
+          `SELECT FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock' AND relation = 'job_results'::regclass`,
+        );
+        if (waiting.length > 0) return;
+      }
+    };
+    try {
+      await readAll();
+      let isOver = false;
+      const dropping = books.store.dropPartition(NAMES.job_results, {}).finally(() => (isOver = true));
+      dropping.catch(() => undefined);
+      await lockIsWanted();
+      // Who comes after the drop waits until it gives up, not until the reader goes.
+      expect(await books.store.findJob('acme', jobId)).toMatchObject({ output: undefined, attempt: 1 });
+      expect(isOver).toBe(false);
+      await expect(dropping).rejects.toMatchObject({ name: 'PartitionError', reason: 'busy' });
+      expect(await droppedNames()).toEqual([]);
+
+      const again = books.store.dropPartition(NAMES.job_results, {});
+      await lockIsWanted();
+      await reader.query('COMMIT');
+      expect(await again).toBe(1);
+    } finally {
+      await reader.end();
+    }
   });
 });
