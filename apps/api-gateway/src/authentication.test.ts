@@ -10,15 +10,17 @@ const acme: Principal = {
 
 /** A store that knows the keys in `known`, counts lookups, and can be switched off. */
 function setUp(cacheTtlMs: number) {
-  const state = { lookups: 0, revoked: false, away: false };
+  const state = { lookups: 0, revoked: false, away: false, nowMs: 0, expiresAtMs: Infinity };
   const authentication = createAuthentication({
     pepper: 'pepper',
     cacheTtlMs,
+    now: () => state.nowMs,
     store: {
       findPrincipal: async (hash) => {
         state.lookups += 1;
         if (state.away) throw new ServiceError('store_unavailable', 'away');
-        return state.revoked || hash.length !== 32 ? undefined : { ...acme };
+        if (state.revoked || hash.length !== 32) return undefined;
+        return { ...acme, ...(state.expiresAtMs < Infinity && { expiresAtMs: state.expiresAtMs }) };
       },
     },
   });
@@ -53,6 +55,26 @@ describe('authentication', () => {
     expect(await ask()).toEqual(acme);
     Object.assign(state, { away: false, revoked: true });
     expect(await ask()).toBe('unauthenticated');
+  });
+
+  it('refuses a key from the moment it expires, however fresh the answer is, and whether or not PostgreSQL is away', async () => {
+    for (const away of [false, true]) {
+      const { state, ask } = setUp(60_000);
+      state.expiresAtMs = 1_000;
+      expect(await ask()).toMatchObject({ tenantId: 'acme' });
+      Object.assign(state, { nowMs: 999, away });
+      expect(await ask()).toMatchObject({ tenantId: 'acme' });
+      state.nowMs = 1_000;
+      expect(await ask()).toBe('unauthenticated');
+    }
+  });
+
+  it('takes a key again that was given more time', async () => {
+    const { state, ask } = setUp(60_000);
+    Object.assign(state, { expiresAtMs: 1_000 });
+    await ask();
+    Object.assign(state, { nowMs: 1_000, expiresAtMs: 2_000 });
+    expect(await ask()).toMatchObject({ expiresAtMs: 2_000 });
   });
 
   it('refuses a key it never saw while PostgreSQL is away, without calling it unknown', async () => {

@@ -8,12 +8,14 @@ export interface AuthenticationOptions {
   readonly pepper: string;
   /** How long an answer of PostgreSQL is believed, in milliseconds; a revoked key works at most this much longer. */
   readonly cacheTtlMs: number;
+  /** Unix milliseconds; keys expire by it. */
+  readonly now: () => number;
 }
 
 export interface Authentication {
   /**
    * Who holds the key of an `Authorization: Bearer <key>` header. While PostgreSQL cannot be asked, keys it confirmed
-   * before go on working.
+   * before go on working until they expire.
    *
    * @throws ServiceError `unauthenticated`, or `store_unavailable` for a key not seen before.
    */
@@ -22,9 +24,10 @@ export interface Authentication {
 
 const BEARER = /^Bearer +([\x21-\x7e]{8,256})$/i;
 
-export function createAuthentication({ store, pepper, cacheTtlMs }: AuthenticationOptions): Authentication {
+export function createAuthentication({ store, pepper, cacheTtlMs, now }: AuthenticationOptions): Authentication {
   const keys = createPrincipalCache({
     cacheTtlMs,
+    now,
     lookUp: (hash) => store.findPrincipal(Buffer.from(hash, 'base64')),
   });
 
@@ -32,7 +35,7 @@ export function createAuthentication({ store, pepper, cacheTtlMs }: Authenticati
     async authenticate(authorization) {
       const key = readBearer(authorization);
       const principal = await keys.find(hashApiKey(key, pepper).toString('base64'));
-      if (!principal) throw new ServiceError('unauthenticated', 'The API key is unknown or revoked.');
+      if (!principal) throw new ServiceError('unauthenticated', 'The API key is unknown, expired or revoked.');
       return principal;
     },
   };

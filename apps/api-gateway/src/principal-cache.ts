@@ -7,11 +7,13 @@ export interface PrincipalCacheOptions {
   readonly lookUp: (key: string) => Promise<Principal | undefined>;
   /** How long an answer is believed, in milliseconds; what was taken away works at most this much longer. */
   readonly cacheTtlMs: number;
+  /** Unix milliseconds. */
+  readonly now: () => number;
 }
 
 export interface PrincipalCache {
   /**
-   * Who is known by a key. While PostgreSQL cannot be asked, those it confirmed before go on working.
+   * Who is known by a key. While PostgreSQL cannot be asked, those it confirmed before go on working, until they expire.
    *
    * @throws ServiceError `store_unavailable` for a key not seen before, and whatever else `lookUp` throws for it.
    */
@@ -29,7 +31,7 @@ const MAX_UNKNOWN = 10_000;
 const UNKNOWN_TTL_MS = 2_000;
 
 /** Remembers who stands behind an API key, or behind a user of the broker. */
-export function createPrincipalCache({ lookUp, cacheTtlMs }: PrincipalCacheOptions): PrincipalCache {
+export function createPrincipalCache({ lookUp, cacheTtlMs, now }: PrincipalCacheOptions): PrincipalCache {
   const confirmed = new LRUCache<string, Confirmed>({ max: MAX_CONFIRMED });
   const unknown = new LRUCache<string, true>({ max: MAX_UNKNOWN, ttl: UNKNOWN_TTL_MS });
   const lookups = new Map<string, Promise<Principal | undefined>>();
@@ -43,13 +45,19 @@ export function createPrincipalCache({ lookUp, cacheTtlMs }: PrincipalCacheOptio
     return lookup;
   }
 
+  function unexpired(principal: Principal | undefined): Principal | undefined {
+    return principal && (principal.expiresAtMs ?? Infinity) > now() ? principal : undefined;
+  }
+
   return {
     async find(key) {
       const known = confirmed.get(key);
-      if (known && performance.now() - known.confirmedAtMs < cacheTtlMs) return known.principal;
+      const isFresh = known && performance.now() - known.confirmedAtMs < cacheTtlMs;
+      // n.b. an expired one is asked about again: it may have been given more time.
+      if (isFresh && unexpired(known.principal)) return known.principal;
       if (unknown.has(key)) return undefined;
       try {
-        const found = await lookUpOnce(key);
+        const found = unexpired(await lookUpOnce(key));
         // The same object while nothing has changed: the limits that follow from it are kept by it.
         const principal = isDeepStrictEqual(found, known?.principal) ? known?.principal : found;
         if (principal) confirmed.set(key, { principal, confirmedAtMs: performance.now() });
@@ -57,7 +65,7 @@ export function createPrincipalCache({ lookUp, cacheTtlMs }: PrincipalCacheOptio
         if (!principal) unknown.set(key, true);
         return principal;
       } catch (error) {
-        if (known) return known.principal;
+        if (known) return unexpired(known.principal);
         throw error;
       }
     },

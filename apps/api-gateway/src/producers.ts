@@ -6,6 +6,8 @@ export interface ProducersOptions {
   readonly store: Pick<Store, 'findProducer'>;
   /** How long an answer of PostgreSQL is believed, in milliseconds. */
   readonly cacheTtlMs: number;
+  /** Unix milliseconds; keys of producers expire by it. */
+  readonly now: () => number;
 }
 
 /** Other services that submit jobs over AMQP. */
@@ -19,8 +21,8 @@ export interface Producers {
   authenticate(userId: string): Promise<Principal>;
 }
 
-export function createProducers({ store, cacheTtlMs }: ProducersOptions): Producers {
-  const users = createPrincipalCache({ lookUp: (userId) => store.findProducer(userId), cacheTtlMs });
+export function createProducers({ store, cacheTtlMs, now }: ProducersOptions): Producers {
+  const users = createPrincipalCache({ lookUp: (userId) => store.findProducer(userId), cacheTtlMs, now });
   return {
     async authenticate(userId) {
       if (userId === '') {
@@ -30,7 +32,7 @@ export function createProducers({ store, cacheTtlMs }: ProducersOptions): Produc
       }
       const principal = await users.find(userId);
       if (principal) return principal;
-      throw new ServiceError('forbidden', 'This user of the broker is no producer of any tenant.', {
+      throw new ServiceError('forbidden', 'This user of the broker is no producer of any tenant, or not any more.', {
         fields: [{ field: 'user_id', reason: 'names no producer' }],
       });
     },
