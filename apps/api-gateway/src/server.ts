@@ -7,6 +7,7 @@ import { createExchanges, type Exchanges } from './exchanges.js';
 import { invalidRequest } from './field-errors.js';
 import { problems, sendProblem } from './middleware/respond.js';
 import { accountRoutes, type AccountRoutesOptions } from './routes/account.js';
+import { adminKeyRoutes, type AdminKeyRoutesOptions } from './routes/admin-keys.js';
 import { adminRoutes, type AdminRoutesOptions } from './routes/admin.js';
 import { deadLetterRoutes, type DeadLetterRoutesOptions } from './routes/dead-letters.js';
 import { healthRoutes, type HealthRoutesOptions } from './routes/health.js';
@@ -17,7 +18,7 @@ export interface ServerOptions {
   readonly jobs: JobRoutesOptions;
   readonly jobList: JobListRoutesOptions;
   readonly account: AccountRoutesOptions;
-  readonly admin: AdminRoutesOptions;
+  readonly admin: AdminRoutesOptions & AdminKeyRoutesOptions;
   readonly deadLetters: DeadLetterRoutesOptions;
   readonly health: HealthRoutesOptions;
   /** Aborted when the gateway is told to end: each answer is then the last one of its connection. */
@@ -40,7 +41,7 @@ export const METHODS: readonly (readonly [path: string, allow: string])[] = [
   ['/v1/admin/tenants/:tenantId', 'GET, HEAD, PUT'],
   ['/v1/admin/tenants/:tenantId/keys', 'GET, HEAD, POST'],
   ['/v1/admin/tenants/:tenantId/producers', 'GET, HEAD'],
-  ['/v1/admin/keys/:apiKeyId', 'DELETE'],
+  ['/v1/admin/keys/:apiKeyId', 'PATCH, DELETE'],
   ['/v1/admin/producers/:userId', 'GET, HEAD, PUT, DELETE'],
   ['/v1/admin/dead-letters', 'GET, HEAD'],
   ['/v1/admin/dead-letters/replay', 'POST'],
@@ -97,6 +98,7 @@ function createApp({ jobs, jobList, account, admin, deadLetters, health, logger 
     accountRoutes(account),
     healthRoutes(health),
     adminRoutes(admin),
+    adminKeyRoutes(admin),
     deadLetterRoutes(deadLetters),
   );
   for (const [path, allow] of METHODS) app.all(path, methodNotAllowed(allow));

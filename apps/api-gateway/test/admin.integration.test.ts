@@ -56,6 +56,38 @@ describe('a tenant', () => {
     expect([...ids].sort()).toEqual(ids);
   });
 
+  it.each([
+    ['moneyPerMonth', 5, '', 'must be a decimal string such as "5.00", or { usd, alertAtPercent?, soft? }'],
+    ['moneyPerMonth', '-1', '', 'must be a decimal string such as "5.00", with at most 9 places'],
+    ['moneyPerMonth', '1e3', '', 'must be a decimal string such as "5.00", with at most 9 places'],
+    ['moneyPerMonth', { soft: true }, '.usd', 'is required'],
+    [
+      'tokensPerDay',
+      { max: 5, alertAtPercent: 80 },
+      '.alertAtPercent',
+      'must be a list of percentages such as [50, 80]',
+    ],
+    ['tokensPerDay', '5', '', 'must be a whole number, or { max, alertAtPercent?, soft? }'],
+  ])('is told what is wrong with %s as %j', async (limit, value, part, reason) => {
+    const overrides = { limits: { [limit]: value } };
+    const errors = [{ field: `overrides.limits.${limit}${part}`, reason }];
+    expect(await refused('PUT', '/tenants/careful', { plan: 'demo', overrides })).toMatchObject({ body: { errors } });
+  });
+
+  it('is refused with an override of what is called __proto__', async () => {
+    const body = '{"plan":"demo","overrides":{"perModel":{"__proto__":{"tokensPerDay":5}},"estimate":"lerned"}}';
+    const answer = await send(gateway.url, '/v1/admin/tenants/careful', { key: ADMIN_KEY, method: 'PUT', body });
+    expect(answer).toMatchObject({
+      status: 400,
+      body: {
+        errors: [
+          { field: 'overrides.perModel.__proto__', reason: 'is a reserved name' },
+          { field: 'overrides.estimate', reason: 'must be exact, learned or { quantile, floorTokens }' },
+        ],
+      },
+    });
+  });
+
   it.each<[string, unknown, string]>([
     ['a number for overrides', 5, 'overrides'],
     ['an unknown part', { limitz: {} }, 'overrides.limitz'],
@@ -113,8 +145,61 @@ describe('an API key', () => {
     ]);
 
     await admin('DELETE', `/keys/${made.id}`);
+    expect(await refused('PATCH', `/keys/${made.id}`, { name: 'late' })).toMatchObject({ status: 404 });
     const after = (await admin('GET', '/tenants/keys/keys')) as { readonly data: readonly object[] };
     expect(after.data[0]).toHaveProperty('revokedAt');
+  });
+
+  it('is changed in what a change speaks of; null removes', async () => {
+    await admin('PUT', '/tenants/keys', { plan: 'trial' });
+    const made = (await admin('POST', '/tenants/keys/keys', { name: 'old', limits: { tokensPerDay: 7 } })) as {
+      readonly id: string;
+      readonly key: string;
+    };
+    const change = (body: unknown): Promise<unknown> => admin('PATCH', `/keys/${made.id}`, body);
+    const before = { id: made.id, object: 'api_key', tenantId: 'keys', name: 'old', limits: { tokensPerDay: 7 } };
+    expect(await change({})).toMatchObject(before);
+    const expiresAt = new Date(Date.now() + 60_000).toISOString();
+    expect(await change({ expiresAt })).toMatchObject({ ...before, expiresAt });
+    const limits = { moneyPerMonth: { usd: '0.5', soft: true }, tokensPerMinute: null };
+    expect(await change({ name: 'new', limits })).toMatchObject({ ...before, name: 'new', limits, expiresAt });
+    const { body } = await send(gateway.url, '/v1/quota?model=guesslang', { key: made.key });
+    expect((body as { limits: { name: string }[] }).limits.map(({ name }) => name)).toContain(
+      'api-key:money-per-month',
+    );
+    const bare = await change({ limits: null, expiresAt: null });
+    expect(bare).toMatchObject({ ...before, name: 'new', limits: {} });
+    expect(bare).not.toHaveProperty('expiresAt');
+  });
+
+  it('is refused from the moment it expires, although it was used before', async () => {
+    await admin('PUT', '/tenants/keys', { plan: 'trial' });
+    const slow = await fixture.startGateway({ SLUICE_KEY_CACHE_TTL: '1h' });
+    const made = (await admin('POST', '/tenants/keys/keys', {})) as { readonly id: string; readonly key: string };
+    const expiresAtMs = Date.now() + 1_500;
+    await admin('PATCH', `/keys/${made.id}`, { expiresAt: new Date(expiresAtMs).toISOString() });
+    const ask = async (): Promise<number> => (await send(slow.url, '/v1/models', { key: made.key })).status;
+    expect(await ask()).toBe(200);
+    let status = 200;
+    while (status === 200 && Date.now() < expiresAtMs + 20_000) status = await ask();
+    expect(status).toBe(401);
+  });
+
+  it.each([
+    ['no name', { name: null }, 'name', 'must be a string'],
+    ['an empty name', { name: '' }, 'name', 'must not be empty'],
+    ['an end in the past', { expiresAt: '2020-01-01T00:00:00Z' }, 'expiresAt', 'must be in the future'],
+    ['what is no key of a key', { plan: 'demo' }, 'plan', 'is not a known field'],
+    ['a wrong budget', { limits: { moneyPerMonth: {} } }, 'limits.moneyPerMonth.usd', 'is required'],
+  ])('is not changed to %s', async (_name, body, field, reason) => {
+    await admin('PUT', '/tenants/keys', { plan: 'trial' });
+    const { id } = (await admin('POST', '/tenants/keys/keys', {})) as { readonly id: string };
+    const answer = await refused('PATCH', `/keys/${id}`, body);
+    expect(answer).toMatchObject({ status: 400, body: { errors: [{ field, reason }] } });
+  });
+
+  it.each(['0190a8f4-7c1e-7000-8000-000000000000', 'nope'])('that does not exist is not changed: %s', async (id) => {
+    expect(await refused('PATCH', `/keys/${id}`, {})).toMatchObject({ status: 404, body: { code: 'not_found' } });
   });
 
   it.each([
@@ -134,9 +219,14 @@ describe('a producer', () => {
   it('is a user of the broker that submits for one tenant', async () => {
     await admin('PUT', '/tenants/makers', { plan: 'trial' });
     const made = (await admin('PUT', '/producers/crm', { tenantId: 'makers' })) as { readonly apiKeyId: string };
-    expect(made).toMatchObject({ id: 'crm', object: 'producer', tenantId: 'makers' });
+    expect(made).toMatchObject({ id: 'crm', object: 'producer', tenantId: 'makers', limits: {} });
     expect(await admin('PUT', '/producers/crm', { tenantId: 'makers' })).toEqual(made);
     expect(await admin('GET', '/producers/crm')).toEqual(made);
+    const limited = { ...made, limits: { moneyPerMonth: '0.5' } };
+    expect(await admin('PUT', '/producers/crm', { tenantId: 'makers', limits: limited.limits })).toEqual(limited);
+    expect(await admin('PUT', '/producers/crm', { tenantId: 'makers' })).toEqual(limited);
+    expect(await admin('GET', '/producers/crm')).toEqual(limited);
+    expect(await admin('PUT', '/producers/crm', { tenantId: 'makers', limits: {} })).toEqual(made);
     const { data } = (await admin('GET', '/tenants/makers/producers')) as { readonly data: readonly object[] };
     expect(data).toMatchObject([{ id: 'crm', apiKeyId: made.apiKeyId }]);
     expect(await admin('DELETE', '/producers/crm')).toMatchObject({ deleted: true });
@@ -147,6 +237,7 @@ describe('a producer', () => {
   it.each<[string, string, unknown, number, string]>([
     ['a tenant that does not exist', 'crm', { tenantId: 'nobody' }, 404, 'tenant_not_found'],
     ['no tenant', 'crm', {}, 400, 'invalid_request'],
+    ['wrong limits', 'crm', { tenantId: 'makers', limits: { moneyPerMonth: 5 } }, 400, 'invalid_request'],
     ['a name with NUL', '%00', { tenantId: 'makers' }, 400, 'invalid_request'],
     ['a name that no message can carry', 'x'.repeat(256), { tenantId: 'makers' }, 400, 'invalid_request'],
   ])('is refused with %s', async (_name, userId, body, status, code) => {

@@ -1,37 +1,17 @@
-import {
-  isUuid,
-  limitChangesSchema,
-  overridesSchema,
-  ServiceError,
-  tenantIdSchema,
-  type PlansFile,
-} from '@sluice/contracts';
-import type { ApiKey, Producer, Store, Tenant } from '@sluice/store';
+import { overridesSchema, ServiceError, tenantIdSchema, type PlansFile } from '@sluice/contracts';
+import type { Store, Tenant } from '@sluice/store';
 import { Router, type Request } from 'express';
 import { z } from 'zod';
-import { equalSecrets, hashApiKey, newApiKey } from '../api-keys.js';
+import { equalSecrets } from '../api-keys.js';
 import { readBearer } from '../authentication.js';
 import type { Catalogue } from '../catalogue.js';
 import { validate } from '../field-errors.js';
 import { cursorAfter, listPage, readCursor } from '../page-cursor.js';
 import { readJsonBody } from '../middleware/json-body.js';
 import { sendJson } from '../middleware/respond.js';
-import { isStorable, UNSTORABLE } from '../submission.js';
 
 export interface AdminRoutesOptions {
-  readonly store: Pick<
-    Store,
-    | 'upsertTenant'
-    | 'findTenant'
-    | 'listTenants'
-    | 'createApiKey'
-    | 'listApiKeys'
-    | 'revokeApiKey'
-    | 'upsertProducer'
-    | 'findProducer'
-    | 'listProducers'
-    | 'deleteProducer'
-  >;
+  readonly store: Pick<Store, 'upsertTenant' | 'findTenant' | 'listTenants'>;
   readonly plans: PlansFile;
   readonly catalogue: Pick<Catalogue, 'models'>;
   readonly adminKey: string | undefined;
@@ -43,16 +23,8 @@ const MAX_PAGE = 200;
 
 const isTenantId = (text: string): boolean => tenantIdSchema.safeParse(text).success;
 
-const tenantPath = z.object({ tenantId: tenantIdSchema });
-/** As RabbitMQ names users; 255 bytes is what the property of a message holds. */
-const userPath = z.object({
-  userId: z
-    .string()
-    .min(1)
-    .refine((name) => Buffer.byteLength(name) <= 255, 'must be at most 255 bytes')
-    .refine(isStorable, UNSTORABLE),
-});
-const producerSchema = z.strictObject({ tenantId: tenantIdSchema });
+/** The `:tenantId` of a path. */
+export const tenantPath = z.object({ tenantId: tenantIdSchema });
 const pageSchema = z.strictObject({
   limit: z
     .string()
@@ -75,21 +47,26 @@ export function createAdminGuard(adminKey: string | undefined, pepper: string): 
   };
 }
 
-/** What an operator does with the admin key: tenants and their limits, API keys, producers. */
-export function adminRoutes(options: AdminRoutesOptions): Router {
-  const { store, pepper, maxBodyBytes } = options;
-  const authorize = createAdminGuard(options.adminKey, pepper);
-  const { tenantSchema, keySchema } = bodySchemas(options);
-  const router = Router();
+/**
+ * The tenant that the path names.
+ *
+ * @throws ServiceError `tenant_not_found`, or `invalid_request` for what is no tenant's id.
+ */
+export async function requireTenant(store: Pick<Store, 'findTenant'>, request: Request): Promise<Tenant> {
+  const { tenantId } = validate(tenantPath, request.params);
+  const tenant = await store.findTenant(tenantId);
+  if (tenant) return tenant;
+  throw new ServiceError('tenant_not_found', `There is no tenant "${tenantId}".`, {
+    fields: [{ field: 'tenantId', reason: 'names no tenant' }],
+  });
+}
 
-  async function findTenant(request: Request): Promise<Tenant> {
-    const { tenantId } = validate(tenantPath, request.params);
-    const tenant = await store.findTenant(tenantId);
-    if (tenant) return tenant;
-    throw new ServiceError('tenant_not_found', `There is no tenant "${tenantId}".`, {
-      fields: [{ field: 'tenantId', reason: 'names no tenant' }],
-    });
-  }
+/** What an operator does with the admin key about tenants, their plans and limits. */
+export function adminRoutes(options: AdminRoutesOptions): Router {
+  const { store, maxBodyBytes } = options;
+  const authorize = createAdminGuard(options.adminKey, options.pepper);
+  const tenantSchema = tenantSchemaFor(options);
+  const router = Router();
 
   router.get('/v1/admin/tenants', async (request, response) => {
     authorize(request);
@@ -102,7 +79,7 @@ export function adminRoutes(options: AdminRoutesOptions): Router {
 
   router.get('/v1/admin/tenants/:tenantId', async (request, response) => {
     authorize(request);
-    sendJson(response, 200, tenantView(await findTenant(request)));
+    sendJson(response, 200, tenantView(await requireTenant(store, request)));
   });
 
   router.put('/v1/admin/tenants/:tenantId', async (request, response) => {
@@ -113,75 +90,14 @@ export function adminRoutes(options: AdminRoutesOptions): Router {
     // n.b. stored as it was written: what the schema makes of it (nano-USD, say) cannot be read back.
     const raw = overrides && { overrides: (body as { readonly overrides: unknown }).overrides };
     await store.upsertTenant({ tenantId, plan, timeZone, ...raw });
-    sendJson(response, 200, tenantView(await findTenant(request)));
-  });
-
-  router.post('/v1/admin/tenants/:tenantId/keys', async (request, response) => {
-    authorize(request);
-    const { tenantId } = validate(tenantPath, request.params);
-    const body = await readJsonBody(request, maxBodyBytes);
-    const { name, limits, expiresAt } = validate(keySchema, body);
-    const raw = limits && { limits: (body as { readonly limits: unknown }).limits };
-    const { key, displayPrefix } = newApiKey();
-    const { apiKeyId } = await store.createApiKey({
-      ...{ tenantId, name, keyHash: hashApiKey(key, pepper), prefix: displayPrefix },
-      ...(expiresAt !== undefined && { expiresAtMs: expiresAt }),
-      ...raw,
-    });
-    const expiry = expiresAt !== undefined && { expiresAt: new Date(expiresAt).toISOString() };
-    sendJson(response, 201, { id: apiKeyId, object: 'api_key', tenantId, name, ...expiry, ...raw, key });
-  });
-
-  router.get('/v1/admin/tenants/:tenantId/keys', async (request, response) => {
-    authorize(request);
-    const { tenantId } = await findTenant(request);
-    const keys = await store.listApiKeys(tenantId);
-    sendJson(response, 200, { object: 'list', data: keys.map((key) => apiKeyView(tenantId, key)) });
-  });
-
-  router.delete('/v1/admin/keys/:apiKeyId', async (request, response) => {
-    authorize(request);
-    const { apiKeyId } = request.params;
-    if (!isUuid(apiKeyId) || !(await store.revokeApiKey(apiKeyId))) throw notFound('API key', 'apiKeyId');
-    sendJson(response, 200, { id: apiKeyId, object: 'api_key', revoked: true });
-  });
-
-  router.get('/v1/admin/tenants/:tenantId/producers', async (request, response) => {
-    authorize(request);
-    const { tenantId } = await findTenant(request);
-    const producers = await store.listProducers(tenantId);
-    sendJson(response, 200, { object: 'list', data: producers.map(producerView) });
-  });
-
-  router.put('/v1/admin/producers/:userId', async (request, response) => {
-    authorize(request);
-    const { userId } = validate(userPath, request.params);
-    const { tenantId } = validate(producerSchema, await readJsonBody(request, maxBodyBytes));
-    const { apiKeyId } = await store.upsertProducer({ userId, tenantId });
-    sendJson(response, 200, { id: userId, object: 'producer', tenantId, apiKeyId });
-  });
-
-  router.get('/v1/admin/producers/:userId', async (request, response) => {
-    authorize(request);
-    const { userId } = validate(userPath, request.params);
-    const producer = await store.findProducer(userId);
-    if (!producer) throw notFound('producer', 'userId');
-    const { tenantId, apiKeyId } = producer;
-    sendJson(response, 200, { id: userId, object: 'producer', tenantId, apiKeyId });
-  });
-
-  router.delete('/v1/admin/producers/:userId', async (request, response) => {
-    authorize(request);
-    const { userId } = validate(userPath, request.params);
-    if (!(await store.deleteProducer(userId))) throw notFound('producer', 'userId');
-    sendJson(response, 200, { id: userId, object: 'producer', deleted: true });
+    sendJson(response, 200, tenantView(await requireTenant(store, request)));
   });
 
   return router;
 }
 
-/** What operators send; names of plans and models must exist in the configuration. */
-function bodySchemas({ plans, catalogue }: AdminRoutesOptions) {
+/** A tenant as operators send it; names of plans and models must exist in the configuration. */
+function tenantSchemaFor({ plans, catalogue }: AdminRoutesOptions) {
   const models = new Set(['*', ...catalogue.models.map(({ name }) => name)]);
   const overrides = overridesSchema.superRefine(({ perModel = {} }, context) => {
     for (const model of Object.keys(perModel)) {
@@ -196,16 +112,7 @@ function bodySchemas({ plans, catalogue }: AdminRoutesOptions) {
     /** Replaces what was stored; when it is absent, what was stored stays. */
     overrides: overrides.optional(),
   });
-  const keySchema = z.strictObject({
-    name: z.string().min(1).max(100).refine(isStorable, UNSTORABLE).default('default'),
-    limits: limitChangesSchema.optional(),
-    expiresAt: z.iso
-      .datetime({ offset: true })
-      .transform((text) => Date.parse(text))
-      .refine((timeMs) => timeMs > Date.now(), 'must be in the future')
-      .optional(),
-  });
-  return { tenantSchema, keySchema };
+  return tenantSchema;
 }
 
 function isTimeZone(name: string): boolean {
@@ -216,10 +123,6 @@ function isTimeZone(name: string): boolean {
   }
 }
 
-function notFound(what: string, field: string): ServiceError {
-  return new ServiceError('not_found', `No such ${what}.`, { fields: [{ field, reason: `names no ${what}` }] });
-}
-
 function iso(timeMs: number): string {
   return new Date(timeMs).toISOString();
 }
@@ -227,19 +130,4 @@ function iso(timeMs: number): string {
 function tenantView({ tenantId, plan, timeZone, overrides, createdAtMs, updatedAtMs }: Tenant) {
   const times = { createdAt: iso(createdAtMs), updatedAt: iso(updatedAtMs) };
   return { id: tenantId, object: 'tenant', plan, timeZone, overrides, ...times };
-}
-
-function apiKeyView(tenantId: string, key: ApiKey) {
-  const { apiKeyId, name, prefix, limits, producer, createdAtMs, expiresAtMs, revokedAtMs } = key;
-  return {
-    ...{ id: apiKeyId, object: 'api_key', tenantId, name, prefix, limits },
-    ...(producer !== undefined && { producer }),
-    createdAt: iso(createdAtMs),
-    ...(expiresAtMs !== undefined && { expiresAt: iso(expiresAtMs) }),
-    ...(revokedAtMs !== undefined && { revokedAt: iso(revokedAtMs) }),
-  };
-}
-
-function producerView({ userId, tenantId, apiKeyId, createdAtMs }: Producer) {
-  return { id: userId, object: 'producer', tenantId, apiKeyId, createdAt: iso(createdAtMs) };
 }
