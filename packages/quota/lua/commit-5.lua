@@ -7,7 +7,7 @@
        3 load      hash of the load under way, see begin
        4 staged    hash, see stage
        5 leaving   zset, see stage
-  ARGV 1 the ticket  2 run id  3 cover, see scope-state
+  ARGV 1 the ticket  2 era  3 cover, see scope-state
        4, 5 from when to when the periods last that the facts are of (Unix ms)  6, 7 how many fields and holds were staged
        8 since when accepted jobs have their idempotency keys here (Unix ms; '' = now)
   Returns { 'loaded', now (Unix ms), number of holds that ended } or { 'superseded', now }

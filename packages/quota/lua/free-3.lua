@@ -5,7 +5,7 @@
   KEYS 1 quota  hash, see scope-state
        2 job    string: "<state>\n<facts>" of that job
        3 idem   string: "<job id>\n<fingerprint>"
-  ARGV 1 run id  2 job id
+  ARGV 1 era  2 job id
   Returns { freed (1 or 0), now (Unix ms) }; 0 when the tenant is not loaded, the key leads elsewhere, or the job is held or
   known to have been queued
 ]]

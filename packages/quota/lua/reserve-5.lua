@@ -6,7 +6,7 @@
        3 job       string: "<state>\n<facts>" of this job
        4 idem      string: "<job id>\n<fingerprint>"; untouched when there is no idempotency key
        5 learned   hash, see learned; untouched when no quantile is asked for
-  ARGV 1 run id  2 job id  3 owner  4 the hold between owner and time, see scope-state
+  ARGV 1 era  2 job id  3 owner  4 the hold between owner and time, see scope-state
        5 tokens  6 nanoUsd  7 hold TTL (ms)  8 facts  9 snapshot TTL (ms)
        10 idempotency key hash ('' = none)  11 fingerprint  12 idempotency TTL (ms)  13 '1' = the records know no such key
        14 model  15 quantile ('' = none)
@@ -23,12 +23,12 @@
     key_unknown, not_loaded  nothing follows
 ]]
 local quota, expiries, job, idem, learned = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local run_id, job_id, key_hash, fingerprint = ARGV[1], ARGV[2], ARGV[10], ARGV[11]
+local era, job_id, key_hash, fingerprint = ARGV[1], ARGV[2], ARGV[10], ARGV[11]
 local owner, snapshot, snapshot_ttl, quantile = ARGV[3], 'reserved\n' .. ARGV[8], ARGV[9], ARGV[15]
 local now, hold_field = redis_now_ms(), 'h:' .. job_id
 
 local stored = redis.call('HMGET', quota, 'loaded', ARGV[16], ARGV[18], ARGV[20], hold_field)
-if not is_loaded(stored[1], run_id) then return { 'not_loaded', now } end
+if not is_loaded(stored[1], era) then return { 'not_loaded', now } end
 local scopes, names, adopted = {}, nil, {}
 for s = 1, 3 do
   if stored[s + 1] then

@@ -4,12 +4,14 @@
 
   A tenant's `quota` hash has these fields:
 
-    loaded                       "<run id of the Redis process> <Unix ms>": every idempotency key is here that belongs to a
-                                 job accepted since then
+    loaded                       "<era> <Unix ms>": every idempotency key is here that belongs to a job accepted since then
     cover                        " name name … ": a scope without a field has used nothing of these limits
     t, k:<API key>, m:<model>    a scope: the limits of the tenant, of a key, of the tenant's use of a model
     n:<field of a scope>         the names of its limits, separated by spaces
     h:<job>                      a hold: "owner\nidempotency key hash\nAPI key\nmodel\ntokens nanoUsd learns made"
+
+  An era is "<form of what is kept> <run id of the Redis process>": what is of another one counts as not loaded, and who
+  changes it nevertheless (ends a hold) removes `loaded`, for the others' sake.
 
   A scope is packed doubles: how many they are, version of the definitions, `at` (Unix ms), when the first period ends
   (Unix ms), and a record for each limit, those that the last caller named first and in its order:
@@ -36,7 +38,7 @@ local function redis_now_ms()
   return time[1] * 1000 + floor(time[2] / 1000)
 end
 
-local function is_loaded(loaded, run_id) return loaded and sub(loaded, 1, #run_id) == run_id end
+local function is_loaded(loaded, era) return loaded and sub(loaded, 1, #era) == era end
 
 -- A scope's numbers.
 local function read_scope(text)

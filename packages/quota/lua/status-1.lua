@@ -2,7 +2,7 @@
   status: scopes as they are kept. Writes nothing.
 
   KEYS 1 quota   hash, see scope-state
-  ARGV 1 run id  2 … fields
+  ARGV 1 era  2 … fields
   Returns { 'loaded', now (Unix ms), cover, what the fields hold or nil … } or { 'not_loaded', now }
 ]]
 local now = redis_now_ms()

@@ -1,13 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import type { Logger } from '@sluice/runtime';
 import type { RedisConnection } from './connection.js';
-import { definitionsOf } from './definitions.js';
 import { tenantKeys, tenantsKey } from './keys.js';
 import type { ScopedLimits } from './limits.js';
 import { planLoad, type LoadPlan } from './load-plan.js';
 import type { Nodes } from './nodes.js';
 import type { Load, LoadedKey, LoadTicket, Quota } from './quota.js';
-import { scopeField } from './scope-state.js';
+import { codeOf, scopeField } from './scope-state.js';
 import { readTenant } from './tenant-state.js';
 import { onRedis, unavailable } from './unavailable.js';
 
@@ -55,7 +54,7 @@ export function createLoading({ nodes, redis, keyPrefix, logger }: LoadingOption
       const [outcome] = await nodes.run(keys.quota, (node) =>
         node.redis.quota_stageBuffer(
           ...[keys.load, keys.staged, keys.leaving],
-          ...[ticketText(token, node.runId), TICKET_TTL_MS, part.scopes],
+          ...[ticketText(token, node.era), TICKET_TTL_MS, part.scopes],
           ...part.rows,
         ),
       );
@@ -64,7 +63,7 @@ export function createLoading({ nodes, redis, keyPrefix, logger }: LoadingOption
     const [outcome, , ended] = await nodes.run(keys.quota, (node) =>
       node.redis.quota_commitBuffer(
         ...[keys.quota, keys.expiries, keys.load, keys.staged, keys.leaving],
-        ...[ticketText(token, node.runId), node.runId, ` ${facts.cover.join(' ')} `],
+        ...[ticketText(token, node.era), node.era, ` ${facts.cover.join(' ')} `],
         ...[plan.startsAtMs, plan.endsAtMs, plan.fields, plan.holds, facts.keys?.sinceMs ?? ''],
       ),
     );
@@ -77,7 +76,7 @@ export function createLoading({ nodes, redis, keyPrefix, logger }: LoadingOption
   function beginLoad(tenantId: string, limits?: readonly ScopedLimits[]): Promise<LoadTicket | 'loaded' | 'busy'> {
     const needed = (limits ?? []).flatMap(({ scope, subject, limits: some }) => [
       scopeField(scope, subject),
-      definitionsOf(some).json,
+      JSON.stringify(some.map(({ name, kind, unit }) => [name, codeOf(kind, unit)])),
     ]);
     return onRedis(async () => {
       const keys = keysOf(tenantId);
@@ -85,7 +84,7 @@ export function createLoading({ nodes, redis, keyPrefix, logger }: LoadingOption
       const [outcome] = await nodes.run(keys.quota, (node) =>
         node.redis.quota_beginBuffer(
           ...[keys.quota, keys.load, keys.staged, keys.leaving],
-          ...[ticketText(token, node.runId), node.runId, TICKET_TTL_MS, ALIVE_MS, limits ? 1 : 0],
+          ...[ticketText(token, node.era), node.era, TICKET_TTL_MS, ALIVE_MS, limits ? 1 : 0],
           ...needed,
         ),
       );
@@ -100,7 +99,7 @@ export function createLoading({ nodes, redis, keyPrefix, logger }: LoadingOption
     const key = keysOf(tenantId).load;
     return onRedis(async () => {
       const [kept] = await nodes.run(key, (node) =>
-        node.redis.quota_keepBuffer(key, ticketText(token, node.runId), aliveMs),
+        node.redis.quota_keepBuffer(key, ticketText(token, node.era), aliveMs),
       );
       return kept === 1;
     });
@@ -138,12 +137,12 @@ export function createLoading({ nodes, redis, keyPrefix, logger }: LoadingOption
     inspect: (tenantId: string) =>
       onRedis(() => {
         const key = keysOf(tenantId).quota;
-        return nodes.run(key, async ({ redis: node, runId }) => readTenant(await node.hgetallBuffer(key), runId));
+        return nodes.run(key, async ({ redis: node, era }) => readTenant(await node.hgetallBuffer(key), era));
       }),
   } satisfies Partial<Quota>;
 }
 
 /** Valid only in the Redis process in which it was given out. */
-function ticketText(token: string, runId: string): string {
-  return `${token} ${runId}`;
+function ticketText(token: string, era: string): string {
+  return `${token} ${era}`;
 }

@@ -1,19 +1,23 @@
 import { Cluster, type Redis } from 'ioredis';
 import { redisReady, type RedisConnection } from './connection.js';
+import { FORMAT } from './scope-state.js';
 import { defineScripts, type ScriptCommands } from './scripts.js';
 import { slotOf } from './slot.js';
 
 /** One connection to one Redis process. */
 export interface Node {
   readonly redis: Redis & ScriptCommands;
-  /** The `run_id` of the process that this connection leads to: a restarted or another Redis has another one. */
-  readonly runId: string;
+  /**
+   * What is kept must be of this era to be read: the form in which it is kept, and the `run_id` of the process that this
+   * connection leads to. A restarted or another Redis has another one, and so has a version with another form.
+   */
+  readonly era: string;
 }
 
 export interface Nodes {
   /**
    * Runs work on the node that serves a key, and once more when Redis Cluster says that the key has moved. Scripts are
-   * told the run id of the very connection that they are sent on, so they are never left to be redirected.
+   * told the era of the very connection that they are sent on, so they are never left to be redirected.
    */
   run<T>(key: string, work: (node: Node) => Promise<T>): Promise<T>;
   /**
@@ -38,12 +42,12 @@ export function createNodes(redis: RedisConnection): Nodes {
 
   async function open(key: string): Promise<Node> {
     const found = await find(key);
-    return { redis: defineScripts(found), runId: knownRunId(found) ?? (await askRunId(found)) };
+    return { redis: defineScripts(found), era: eraOf(knownRunId(found) ?? (await askRunId(found))) };
   }
 
   function nodeOf(key: string): Node | Promise<Node> {
     const runId = isCluster ? undefined : knownRunId(redis);
-    return !isCluster && runId !== undefined ? { redis: defineScripts(redis), runId } : open(key);
+    return !isCluster && runId !== undefined ? { redis: defineScripts(redis), era: eraOf(runId) } : open(key);
   }
 
   async function run<T>(key: string, work: (node: Node) => Promise<T>): Promise<T> {
@@ -96,6 +100,10 @@ export function createNodes(redis: RedisConnection): Nodes {
   }
 
   return { run, runAll: (items, keyOf, add) => runAll(items, keyOf, add) };
+}
+
+function eraOf(runId: string): string {
+  return `${FORMAT} ${runId}`;
 }
 
 function knownRunId(redis: Redis): string | undefined {

@@ -47,13 +47,13 @@ export function createQuota({ redis, keyPrefix, logger, snapshotTtlMs = HOUR_MS 
 
   function endUnused({ tenantId, jobId }: HoldRef, owner: string | undefined): Promise<boolean> {
     const keys = keysOf(tenantId);
-    return nodes.run(keys.quota, async ({ redis: node, runId }) => {
+    return nodes.run(keys.quota, async ({ redis: node, era }) => {
       // n.b. a script may only touch keys it was given, and which idempotency key it is stands in the hold.
       const hold = await node.hget(keys.quota, holdField(jobId));
       const [, keyHash = ''] = hold?.split('\n') ?? [];
       const [released] = await node.quota_releaseBuffer(
         ...[keys.quota, keys.expiries, keys.job(jobId), keys.idempotency(keyHash)],
-        ...[runId, jobId, owner ?? '', owner === undefined ? 1 : 0],
+        ...[era, jobId, owner ?? '', owner === undefined ? 1 : 0],
       );
       return released === 1;
     });
@@ -94,7 +94,7 @@ export function createQuota({ redis, keyPrefix, logger, snapshotTtlMs = HOUR_MS 
           const channel = doneChannel(keyPrefix, tenantId, jobId);
           return pipeline.quota_settleBuffer(
             ...[keys.quota, keys.expiries, keys.job(jobId), keys.load, keys.learned],
-            ...[node.runId, jobId, tokens, nanoUsd, outputTokens, state, snapshotTtlMs, channel, MOST_NOTES],
+            ...[node.era, jobId, tokens, nanoUsd, outputTokens, state, snapshotTtlMs, channel, MOST_NOTES],
           );
         });
         return replies.map(([outcome]) => String(outcome) as SettleOutcome);
@@ -109,7 +109,7 @@ export function createQuota({ redis, keyPrefix, logger, snapshotTtlMs = HOUR_MS 
           const field = scopeField(scope, subject);
           return [field, namesField(field)];
         });
-        const reply = await nodes.run(key, (node) => node.redis.quota_statusBuffer(key, node.runId, ...fields));
+        const reply = await nodes.run(key, (node) => node.redis.quota_statusBuffer(key, node.era, ...fields));
         const [outcome, nowMs, cover, ...packed] = reply;
         if (String(outcome) !== 'loaded') return undefined;
         const stored = scopes.map((_, i) => {

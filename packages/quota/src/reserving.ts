@@ -30,13 +30,13 @@ export function createReserve(nodes: Nodes, keyPrefix: string, readSnapshot: Rea
     const [ofTenant = 0, ofKey = 0, ofModel = 0] = definitions.map(({ version }) => version);
     const { keyHash = '', fingerprint = '', ttlMs = 0, checked = false } = idempotency ?? {};
     const learns = reservation.learn === true ? 1 : 0;
-    return nodes.run(keys.quota, ({ redis, runId }) => {
+    return nodes.run(keys.quota, ({ redis, era }) => {
       shareWrite(redis);
       return redis.quota_reserveBuffer(
         // KEYS
         ...[keys.quota, keys.expiries, keys.job(jobId), keys.idempotency(keyHash), keys.learned],
         // ARGV
-        runId,
+        era,
         jobId,
         owner,
         `${keyHash}\n${apiKeyId}\n${model}\n${amounts.tokens} ${amounts.nanoUsd} ${learns} `,
@@ -60,10 +60,10 @@ export function createReserve(nodes: Nodes, keyPrefix: string, readSnapshot: Rea
   /** Frees the key of a job that was never accepted. */
   async function free({ tenantId, idempotency }: Reservation, jobId: string): Promise<void> {
     const keys = tenantKeys(keyPrefix, tenantId);
-    await nodes.run(keys.quota, ({ redis, runId }) =>
+    await nodes.run(keys.quota, ({ redis, era }) =>
       redis.quota_freeBuffer(
         ...[keys.quota, keys.job(jobId), keys.idempotency(idempotency?.keyHash ?? '')],
-        ...[runId, jobId],
+        ...[era, jobId],
       ),
     );
   }

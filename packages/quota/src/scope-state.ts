@@ -5,6 +5,14 @@ import { LIMIT_KINDS, LIMIT_UNITS, type LimitKind, type LimitScope, type LimitUn
  * loads, its reader serves whoever wants to know how far limits are used.
  */
 
+/**
+ * The form in which limits, holds, their names and what is staged for them are kept. Add one whenever a version would
+ * read wrongly what the one before wrote, or the other way round: in `lua/scope-state.lua`, in the notes of a load, or in
+ * what a number means. Each form takes tenants that were loaded in another for not loaded, so a rolling update is exact,
+ * but slow while both run. Snapshots, idempotency keys and histograms live on: another form of those needs new keys.
+ */
+export const FORMAT = 2;
+
 /** A limit as it is kept: of the moment `atMs` of its scope. */
 export type StoredRecord =
   /** `lack`: units × window that the bucket lacks. */

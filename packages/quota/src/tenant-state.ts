@@ -2,9 +2,9 @@ import { periodId } from './periods.js';
 import type { StoredHold, StoredLimit, TenantState } from './quota.js';
 import { fieldSubject, namesField, readNames, readScope, unitOf, type StoredRecord } from './scope-state.js';
 
-/** Reads the `quota` hash of a tenant; undefined when it was not loaded in the Redis process `runId`. */
-export function readTenant(fields: Readonly<Record<string, Buffer>>, runId: string): TenantState | undefined {
-  if (fields['loaded']?.toString().startsWith(`${runId} `) !== true) return undefined;
+/** Reads the `quota` hash of a tenant; undefined when it was not loaded in this era, see `Node`. */
+export function readTenant(fields: Readonly<Record<string, Buffer>>, era: string): TenantState | undefined {
+  if (fields['loaded']?.toString().startsWith(`${era} `) !== true) return undefined;
   const limits: StoredLimit[] = [];
   const holds = new Map<string, StoredHold>();
   for (const [field, value] of Object.entries(fields)) {
