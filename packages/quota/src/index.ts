@@ -8,7 +8,7 @@ export {
 export type { HoldRef } from './expired-holds.js';
 export { createJobWaiter, type JobWaiter, type JobWaiterOptions, type WaitOptions } from './job-waiter.js';
 export { LARGEST_MAX, limitsOf, type Limit, type LimitStatus, type ScopedLimits } from './limits.js';
-export { periodOf, type Period } from './periods.js';
+export { periodOf, startOfDay, type Period } from './periods.js';
 export type {
   Amounts,
   JobSnapshot,

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import fc from 'fast-check';
-import { isPeriodId, periodId, periodNumber, periodOf } from './periods.js';
+import { isPeriodId, periodId, periodNumber, periodOf, startOfDay } from './periods.js';
 
 describe('periodOf', () => {
   it('follows the calendar of the time zone, also across a change of the clocks', () => {
@@ -69,5 +69,38 @@ describe('periodOf', () => {
 
   it('refuses what is not a time zone', () => {
     expect(() => periodOf('day', 'Mars/Olympus', 0)).toThrow(RangeError);
+  });
+});
+
+describe('startOfDay', () => {
+  const zones = [
+    'UTC',
+    'America/Sao_Paulo',
+    'America/Havana',
+    'Asia/Kathmandu',
+    'Atlantic/Azores',
+    'Pacific/Kiritimati',
+  ];
+  it('is where the quotas of the day begin, and those of the month on its first day', () => {
+    const times = fc.integer({ min: Date.parse('1990-01-01T00:00:00Z'), max: Date.parse('2060-01-01T00:00:00Z') });
+    fc.assert(
+      fc.property(fc.constantFrom(...zones), times, (zone, nowMs) => {
+        const [day, month] = [periodOf('day', zone, nowMs), periodOf('month', zone, nowMs)];
+        expect(startOfDay(day.id, zone)).toBe(day.startsAtMs);
+        expect(startOfDay(day.nextId, zone)).toBe(day.endsAtMs);
+        expect(startOfDay(`${month.id}-01`, zone)).toBe(month.startsAtMs);
+      }),
+    );
+  });
+
+  it('takes the first of two midnights, the first moment where midnight is skipped, and the next day for a skipped one', () => {
+    expect(startOfDay('2026-11-01', 'America/Havana')).toBe(Date.parse('2026-11-01T04:00:00Z'));
+    expect(startOfDay('2026-03-08', 'America/Havana')).toBe(Date.parse('2026-03-08T05:00:00Z'));
+    expect(startOfDay('2011-12-30', 'Pacific/Apia')).toBe(startOfDay('2011-12-31', 'Pacific/Apia'));
+  });
+
+  it('refuses what is no day and no zone', () => {
+    expect(() => startOfDay('2026-02-30', 'UTC')).toThrow(RangeError);
+    expect(() => startOfDay('2026-02-01', 'Mars/Olympus')).toThrow(RangeError);
   });
 });

@@ -48,6 +48,17 @@ function firstOf(midnight: DateTime): number {
   return Math.min(...midnight.getPossibleOffsets().map(Number));
 }
 
+/**
+ * When a day of the calendar (`yyyy-MM-dd`) begins in an IANA time zone, in Unix milliseconds: where the quotas of that day,
+ * and of a month that it is the first of, begin. A day that a zone has skipped begins with the next. Throws a RangeError for
+ * what is no day or no zone.
+ */
+export function startOfDay(date: string, timeZone: string): number {
+  const start = DateTime.fromISO(date, { zone: timeZone }).startOf('day');
+  if (!start.isValid) throw new RangeError(`"${date}" is not a day, or "${timeZone}" is not a time zone`);
+  return firstOf(start);
+}
+
 const ID = /^\d{4}-\d{2}(-\d{2})?$/;
 
 /** True for an id that Redis can keep. */
