@@ -1,7 +1,7 @@
-import { Writable } from 'node:stream';
 import type { Logger } from '@sluice/runtime';
-import { PartitionError, type Partition, type PartitionedTable, type PartitionExport, type Store } from '@sluice/store';
+import { PartitionError, type Partition, type PartitionedTable, type Store } from '@sluice/store';
 import { exportFile } from './export.js';
+import { readFinishedExport } from './finished-export.js';
 
 /** Dead letters deleted in one statement. */
 const LETTERS = 1_000;
@@ -29,23 +29,35 @@ export interface RetentionOptions {
 /**
  * Drops what is older than it needs to be, whole months at a time: a month goes when its last moment is old enough.
  * This month and the one before are always kept. Jobs go before the ledger that tells how they ended, or they would look
- * open. Several collectors may do so at once: they write the same files, and one of them drops.
+ * open. Several collectors may do so at once: they write the same files, and one of them drops. A month that cannot be dropped
+ * now, because it is read or written or has open jobs, is tried again in the next round, and the others are gone on with.
  */
 export function createRetention(options: RetentionOptions): { run(signal: AbortSignal): Promise<void> } {
   const { store, policy, exportDirectory, onDropped, now, logger } = options;
 
-  function exportPartition({ name }: Partition): Promise<PartitionExport> {
-    if (exportDirectory === undefined) return store.exportPartition(name, nowhere());
-    return exportFile(exportDirectory, `${name}.ndjson`, (writable) => store.exportPartition(name, writable));
+  /** Exports the partition and drops it, unless an earlier round exported it and could not drop it. */
+  async function dropExported(name: string, directory: string): Promise<number> {
+    const file = `${name}.ndjson`;
+    const finished = await readFinishedExport(directory, file);
+    if (finished) {
+      try {
+        // Rows are never changed: those that are there are those of the file when there are as many.
+        return await store.dropPartition(name, { expectedRows: finished.rows, sha256: finished.sha256 });
+      } catch (error) {
+        if (!(error instanceof PartitionError && error.reason === 'row_count')) throw error;
+      }
+    }
+    const { rows, sha256 } = await exportFile(directory, file, (writable) => store.exportPartition(name, writable));
+    return store.dropPartition(name, { expectedRows: rows, sha256 });
   }
 
-  async function drop(partition: Partition): Promise<void> {
-    const { name, parent } = partition;
+  async function drop({ name, parent }: Partition): Promise<void> {
     try {
-      const { rows, sha256 } = await exportPartition(partition);
-      await store.dropPartition(name, { expectedRows: rows, ...(exportDirectory !== undefined && { sha256 }) });
+      const rows = await (exportDirectory === undefined
+        ? store.dropPartition(name, {})
+        : dropExported(name, exportDirectory));
       onDropped(parent, rows);
-      logger.info({ partition: name, rows, sha256, exportDirectory }, 'dropped a month whose time is over');
+      logger.info({ partition: name, rows, exportDirectory }, 'dropped a month whose time is over');
     } catch (error) {
       if (!(error instanceof PartitionError)) throw error;
       logger.warn({ err: error, partition: name }, 'a month whose time is over stays for now');
@@ -64,10 +76,14 @@ export function createRetention(options: RetentionOptions): { run(signal: AbortS
   async function deleteLetters(keepMs: number | undefined, signal: AbortSignal): Promise<void> {
     if (keepMs === undefined) return;
     let deleted: number;
+    let open = 0;
     do {
-      deleted = await store.deleteDeadLetters({ beforeMs: now() - keepMs, limit: LETTERS });
+      const removed = await store.deleteDeadLetters({ beforeMs: now() - keepMs, limit: LETTERS });
+      deleted = removed.deleted;
+      open += removed.open;
       onDropped('dead_letters', deleted);
     } while (deleted === LETTERS && !signal.aborted);
+    if (open > 0) logger.warn({ open }, 'deleted dead letters that nobody had replayed');
   }
 
   return {
@@ -84,9 +100,4 @@ export function createRetention(options: RetentionOptions): { run(signal: AbortS
 function monthBeforeMs(nowMs: number): number {
   const today = new Date(nowMs);
   return Date.UTC(today.getUTCFullYear(), today.getUTCMonth() - 1, 1);
-}
-
-/** For counting rows without keeping them. */
-function nowhere(): Writable {
-  return new Writable({ write: (_chunk, _encoding, done) => done() });
 }

@@ -1,14 +1,19 @@
 import { createHash } from 'node:crypto';
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { PassThrough } from 'node:stream';
 import { gunzipSync } from 'node:zlib';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import type { AcceptedMessage } from '@sluice/contracts';
+import { createLogger } from '@sluice/runtime';
+import type { Store } from '@sluice/store';
+import { exportFile } from '../src/export.js';
+import { readFinishedExport } from '../src/finished-export.js';
 import { createRetention, type RetentionPolicy } from '../src/retention.js';
 import { eachWithBench } from './fixture.js';
 import { completedMessage } from './messages.js';
-import { eventually, jobIdAt, logger, type Bench } from './workbench.js';
+import { eventually, jobIdAt, type Bench } from './workbench.js';
 
 const DAY_MS = 86_400_000;
 const KEEP_ALL: RetentionPolicy = {
@@ -45,13 +50,24 @@ async function monthOfJobs(monthsAgo: number, count: number, ended = true) {
 }
 
 function retain(policy: Partial<RetentionPolicy>, exportDirectory: string | undefined) {
+  const warnings: string[] = [];
+  const stream = new PassThrough().on('data', (line: Buffer) => warnings.push(line.toString()));
   const dropped: string[] = [];
+  const exported: string[] = [];
+  const store: Store = {
+    ...bench.store,
+    exportPartition: (name, writable) => {
+      exported.push(name);
+      return bench.store.exportPartition(name, writable);
+    },
+  };
   const retention = createRetention({
-    ...{ store: bench.store, exportDirectory, now: Date.now, logger },
+    ...{ store, exportDirectory, now: Date.now },
+    logger: createLogger({ app: 'test', level: 'warn', stream }),
     policy: { ...KEEP_ALL, ...policy },
     onDropped: (table, rows) => void (rows > 0 && dropped.push(`${table} ${rows}`)),
   });
-  return { dropped, run: () => retention.run(new AbortController().signal) };
+  return { dropped, exported, warnings, run: () => retention.run(new AbortController().signal) };
 }
 
 async function partitions(month: string): Promise<readonly string[]> {
@@ -109,6 +125,41 @@ describe('retention', () => {
     await bench.query('DELETE FROM overdue_jobs');
   });
 
+  it('goes on with other months when one is read, and exports it once as long as its rows are the same', async () => {
+    const [first, second] = [await monthOfJobs(10, 3), await monthOfJobs(9, 2)];
+    const policy = { resultsMs: 230 * DAY_MS };
+    // Reads the month itself, not the table that others read.
+    await bench.query('BEGIN');
+    await bench.query(`SELECT FROM job_results_${first.month}`);
+    const { exported, dropped, run } = retain(policy, directory);
+    await run().finally(() => bench.query('COMMIT'));
+    const names = [first, second].map(({ month }) => `job_results_${month}`);
+    expect({ exported, dropped }).toEqual({ exported: names, dropped: ['job_results 2'] });
+
+    // A damaged file is no export, and neither is one without the rows that came later.
+    const file = join(directory, `${names[0]}.ndjson.gz`);
+    const whole = await readFile(file);
+    expect(await readFinishedExport(directory, `${names[0]}.ndjson`)).toMatchObject({ rows: 3 });
+    await writeFile(file, whole.subarray(0, -4));
+    expect(await readFinishedExport(directory, `${names[0]}.ndjson`)).toBeUndefined();
+    await writeFile(file, whole);
+    const again = retain(policy, directory);
+    await again.run();
+    expect(again).toMatchObject({ exported: [], dropped: ['job_results 3'] });
+    const [note] = await bench.query('SELECT sha256 FROM dropped_partitions WHERE name = $1', [names[0]]);
+    expect(note).toEqual({ sha256: createHash('sha256').update(gunzipSync(whole)).digest('hex') });
+  });
+
+  it('exports a month again that has other rows than its export', async () => {
+    const { month } = await monthOfJobs(11, 2);
+    const name = `job_results_${month}`;
+    await exportFile(directory, `${name}.ndjson`, async (writable) => writable.write('{}\n'));
+    const { exported, dropped, run } = retain({ resultsMs: 290 * DAY_MS }, directory);
+    await run();
+    expect({ exported, dropped }).toEqual({ exported: [name], dropped: ['job_results 2'] });
+    expect(await readFinishedExport(directory, `${name}.ndjson`)).toMatchObject({ rows: 2 });
+  });
+
   it('may be done by several collectors at once', async () => {
     const { month } = await monthOfJobs(7, 200);
     const both = [1, 2].map(() => retain({ resultsMs: 60 * DAY_MS }, directory));
@@ -119,16 +170,17 @@ describe('retention', () => {
     expect((await readdir(directory)).filter((name) => name.startsWith('.'))).toEqual([]);
   });
 
-  it('deletes dead letters whose time is over, and no others', async () => {
+  it('deletes dead letters whose time is over, and no others, and tells how many nobody replayed', async () => {
     await bench.query('TRUNCATE dead_letters');
     const letter = { queue: 'dead', reason: 'x', attempts: 1, type: '', jobId: undefined, headers: {} };
     for (const messageId of ['old', 'new']) {
       await bench.store.recordDeadLetter({ ...letter, messageId, payload: Buffer.from(messageId), payloadBytes: 3 });
     }
     await bench.query(`UPDATE dead_letters SET recorded_at = now() - interval '40 days' WHERE message_id = 'old'`);
-    const { dropped, run } = retain({ deadLettersMs: 30 * DAY_MS }, undefined);
+    const { dropped, warnings, run } = retain({ deadLettersMs: 30 * DAY_MS }, undefined);
     await run();
     expect(dropped).toEqual(['dead_letters 1']);
+    expect(warnings).toEqual([expect.stringContaining('"open":1')]);
     expect(await bench.query('SELECT message_id FROM dead_letters')).toEqual([{ message_id: 'new' }]);
   });
 });

@@ -1,6 +1,6 @@
 -- Removes old dead letters, oldest first, replayed or not.
 --   $1 bigint recorded before this, Unix ms, $2 int how many at most
--- Returns one row: deleted int.
+-- Returns one row: deleted int, and open int, how many of them had not been replayed.
 WITH old AS (
   SELECT dead_letter_id
   FROM dead_letters
@@ -10,6 +10,6 @@ WITH old AS (
   FOR UPDATE SKIP LOCKED
 ),
 gone AS (
-  DELETE FROM dead_letters USING old WHERE dead_letters.dead_letter_id = old.dead_letter_id RETURNING 1
+  DELETE FROM dead_letters USING old WHERE dead_letters.dead_letter_id = old.dead_letter_id RETURNING replayed_at
 )
-SELECT count(*)::int AS deleted FROM gone;
+SELECT count(*)::int AS deleted, count(*) FILTER (WHERE replayed_at IS NULL)::int AS open FROM gone;

@@ -73,10 +73,14 @@ export interface DeadLetters {
   findDeadLetter(id: number): Promise<DeadLetterRecord | undefined>;
   /** True when the letter was open until now; false when it was replayed before or does not exist. */
   markReplayed(replay: Replay): Promise<boolean>;
-  /** Takes a mark back, with the job id it was made with, when the replay did not come about. True when it was there. */
-  reopenDeadLetter(letter: Pick<Replay, 'id' | 'jobId'>): Promise<boolean>;
-  /** Removes letters recorded before a time (Unix milliseconds), oldest first, replayed or not. Returns how many. */
-  deleteDeadLetters(options: { readonly beforeMs: number; readonly limit: number }): Promise<number>;
+  /** Removes letters recorded before a time (Unix milliseconds), oldest first, replayed or not. */
+  deleteDeadLetters(options: { readonly beforeMs: number; readonly limit: number }): Promise<DeletedLetters>;
+}
+
+/** How many letters were removed, and how many of them nobody had replayed. */
+export interface DeletedLetters {
+  readonly deleted: number;
+  readonly open: number;
 }
 
 const MAX_LIMIT = 1_000;
@@ -86,7 +90,6 @@ const statements = {
   list: loadStatement('list-dead-letters'),
   find: loadStatement('find-dead-letter'),
   markReplayed: loadStatement('mark-replayed'),
-  reopen: loadStatement('reopen-dead-letter'),
   delete: loadStatement('delete-dead-letters'),
 };
 
@@ -154,13 +157,10 @@ export function createDeadLetters(database: Database): DeadLetters {
       return (await database.run(statements.markReplayed, values)).length > 0;
     },
 
-    async reopenDeadLetter({ id, jobId }) {
-      return (await database.run(statements.reopen, [id, jobId ?? null])).length > 0;
-    },
-
     async deleteDeadLetters({ beforeMs, limit }) {
-      const [row] = await database.run<{ deleted: number }>(statements.delete, [beforeMs, limit]);
-      return row?.deleted ?? 0;
+      const values = [beforeMs, limit];
+      const [row] = await database.run<DeletedLetters & Record<string, unknown>>(statements.delete, values);
+      return row ?? { deleted: 0, open: 0 };
     },
   };
 }

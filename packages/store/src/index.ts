@@ -5,6 +5,7 @@ export type {
   DeadLetterRecord,
   DeadLetters,
   DeadLetterSummary,
+  DeletedLetters,
   Replay,
 } from './dead-letters.js';
 export type { EstimateError, EstimateReports } from './estimate-errors.js';
