@@ -101,6 +101,12 @@ describe('a publish that fails', () => {
   });
 });
 
+it('a repeated request whose job is held, but neither known to Redis nor recorded yet, is to be sent again', async () => {
+  const { released, outcome } = failing('broker_unavailable', { ...existing, snapshot: undefined });
+  expect(await outcome).toBe('quota_unavailable');
+  expect(released).toEqual([]);
+});
+
 it('a gateway that no fence can ask yet reserves nothing', async () => {
   const { released, outcome } = failing('publish_unconfirmed', reserved, false);
   expect(await outcome).toBe('broker_unavailable');

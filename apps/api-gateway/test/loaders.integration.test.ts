@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import {
   createBrokerConnection,
@@ -44,6 +45,16 @@ let fixture: Fixture;
 let processes: readonly LoaderProcess[];
 /** Tenants whose use was read, once for each load. */
 const reads: string[] = [];
+/** What fences wait for, and who is told when one is asked for. */
+const gate = { opened: Promise.resolve(), onPass: (): void => undefined };
+
+/** Lets no fence pass until `open`; `reached` resolves when one is asked for. */
+function closeGate() {
+  let open = (): void => undefined;
+  gate.opened = new Promise((resolve) => (open = resolve));
+  const reached = new Promise<void>((resolve) => (gate.onPass = resolve));
+  return { open: () => open(), reached };
+}
 
 async function startLoader(fenceTimeoutMs: number): Promise<LoaderProcess> {
   const { store } = fixture.collector;
@@ -60,7 +71,14 @@ async function startLoader(fenceTimeoutMs: number): Promise<LoaderProcess> {
   };
   const fence = createFence({ connection, publisher, registry, timeoutMs: fenceTimeoutMs, logger });
   const loader = createTenantLoader({
-    ...{ tenantLimits, models: MODELS, quota, fence, now, waitMs: 60_000, idempotencyTtlMs: HOUR_MS, logger },
+    ...{ tenantLimits, models: MODELS, quota, now, waitMs: 60_000, idempotencyTtlMs: HOUR_MS, logger },
+    fence: {
+      async pass() {
+        gate.onPass();
+        await gate.opened;
+        await fence.pass();
+      },
+    },
     store: {
       findTenant: (id) => store.findTenant(id),
       listApiKeys: (id) => store.listApiKeys(id),
@@ -96,6 +114,8 @@ afterAll(async () => {
 const readsOf = (tenantId: string): number => reads.filter((read) => read === tenantId).length;
 const statusOf = (tenantId: string) =>
   fixture.collector.quota.status(tenantId, tenantLimits.ofModels(principalOf(tenantId), MODELS));
+const aliveUntilMs = (tenantId: string) =>
+  processes[0]?.redis.hget(`${fixture.environment['SLUICE_KEY_PREFIX']}:{${tenantId}}:load`, 'until');
 const loadEverywhere = (principal: Principal) => Promise.all(processes.map(({ loader }) => loader.load(principal)));
 
 describe('ten gateways', () => {
@@ -124,20 +144,33 @@ describe('ten gateways', () => {
   });
 
   it('go on when one of them begins and fails', async () => {
-    fixture.collector.holdBack();
     const hasty = await startLoader(1);
     await expect(hasty.loader.load(principalOf('failed'))).rejects.toMatchObject({ code: 'quota_unavailable' });
     expect(readsOf('failed')).toBe(0);
-    fixture.collector.release();
     await loadEverywhere(principalOf('failed'));
     expect(readsOf('failed')).toBe(1);
     await stop(hasty);
   });
 
-  it('begin anew when Redis loses a tenant while it is loaded', async () => {
+  it('wait for one that takes long and gives signs of life', async () => {
+    const { open, reached } = closeGate();
+    const loads = loadEverywhere(principalOf('long'));
+    await reached;
+    const alive = await aliveUntilMs('long');
+    while ((await aliveUntilMs('long')) === alive) await sleep(20);
+    open();
+    await loads;
+    expect(readsOf('long')).toBe(1);
+  });
+
+  it('begin anew when the load is overtaken', async () => {
+    const { open, reached } = closeGate();
     const loads = loadEverywhere(principalOf('unlucky'));
+    await reached;
     await fixture.collector.quota.unload('unlucky');
+    open();
     await loads;
     expect(await statusOf('unlucky')).toHaveLength(2);
+    expect(readsOf('unlucky')).toBe(2);
   });
 });

@@ -66,6 +66,24 @@ describe('on Redis Cluster', () => {
     for (const hold of found) expect(await quota.dropHold(hold)).toBe(true);
   });
 
+  it('restores idempotency keys and frees those of dropped jobs, wherever the tenant is', async () => {
+    const keysOf = async (tenantId: string) => {
+      const idempotency = { keyHash: 'dropped', fingerprint: 'f', ttlMs: 60_000, checked: true };
+      const keyed = (fields: object) =>
+        quota.reserve(tenants.reservation(tenantId, [], { idempotency: { ...idempotency, ...fields } }));
+      await tenants.loadTenant(quota, tenantId, SCOPES);
+      expect(await keyed({})).toMatchObject({ outcome: 'reserved' });
+      const entry = { keyHash: 'kept', fingerprint: 'f', jobId: 'open', expiresAtMs: Date.now() + 60_000 };
+      await tenants.loadTenant(quota, tenantId, SCOPES, { keys: { entries: [entry], sinceMs: 0 } });
+      expect(await quota.beginLoad(tenantId, SCOPES)).toBe('loaded');
+      return Promise.all([keyed({ keyHash: 'kept', checked: false }), keyed({})]);
+    };
+    const outcomes = await Promise.all(TENANTS.map((tenantId) => keysOf(`${tenantId}-keys`)));
+    expect(outcomes.map((both) => both.map(({ outcome }) => outcome))).toEqual(
+      TENANTS.map(() => ['exists', 'reserved']),
+    );
+  });
+
   it('wakes waiters wherever the job is', async () => {
     const waiter = createJobWaiter({ url: cluster.url, keyPrefix: PREFIX, logger });
     await waiter.start();
