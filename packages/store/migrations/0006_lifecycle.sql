@@ -1,5 +1,7 @@
 -- Dead letters that can be replayed, alerts on quotas, reports on limits and estimates, reconciliation, and retention.
 
+-- n.b. before the table is locked against readers.
+CREATE INDEX dead_letters_recorded ON dead_letters (recorded_at);
 -- Dead letters: whose they are, and what became of them. The payload is kept whole now, as far as the collector gives it.
 ALTER TABLE dead_letters
   ADD COLUMN tenant_id   text,
@@ -8,7 +10,6 @@ ALTER TABLE dead_letters
   -- The job that runs the dead one again; absent when the letter was not a job.
   ADD COLUMN replayed_as uuid,
   ADD CONSTRAINT dead_letters_replay CHECK (replayed_at IS NOT NULL OR (replay_note IS NULL AND replayed_as IS NULL));
-CREATE INDEX dead_letters_recorded ON dead_letters (recorded_at);
 
 -- Limits as SQL reads them. Plans, overrides and keys hold them as contracts/config.ts defines them; these functions say
 -- the same as limitsWith, planWith, modelLimits, rulesOf and LIMITS there (a test compares). They read no tables, so

@@ -1,4 +1,4 @@
--- Indexes of jobs and the ledger, apart from the files that change these tables: they take a while, about 4 s for a million
+-- Indexes of jobs and the ledger, apart from the files that change these tables: they take a while, about 3 s for a million
 -- jobs, and only writers wait for them. Nothing here may lock readers out.
 
 -- For lists of a tenant's jobs, newest first: ids are in the order of time.

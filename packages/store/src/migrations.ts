@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from '@sluice/runtime';
 import { Client } from 'pg';
 import { sqlState, toStoreError } from './postgres-errors.js';
@@ -30,11 +31,18 @@ interface AppliedRow {
   readonly checksum: string;
 }
 
+const LOCK_TIMEOUT_MS = 1_000;
+const LOCK_PAUSE_MS = 1_000;
+const LOCK_TRIES = 30;
+/** lock_not_available; deadlock_detected, which a file is that locks tables in another order than others do. */
+const LOCKED = new Set(['55P03', '40P01']);
+
 const FOLDER = new URL('../migrations/', import.meta.url);
 const FILE = /^\d{4}_[a-z0-9_]+\.sql$/;
 
 const statements = {
   lock: loadStatement('lock-migrations'),
+  setLockTimeout: loadStatement('set-lock-timeout'),
   createTable: loadStatement('create-schema-migrations'),
   list: loadStatement('list-migrations'),
   insert: loadStatement('insert-migration'),
@@ -45,11 +53,15 @@ const statements = {
  * Brings a database up to date: runs the files of `migrations/` that it has not seen, in the order of their names, each
  * in its own transaction, then makes the partitions. Programs that migrate at once take turns.
  *
+ * A file that has to wait for a lock keeps everybody waiting who comes after it, so it waits for a second, lets them go, and
+ * begins again a little later: up to a minute beside a long report or a transaction that nobody ends.
+ *
  * Migrations that the database has seen and this program does not know are left alone: a newer program was here.
  *
  * @returns the names of the files that were run now.
  * @throws MigrationError when a file that was applied has been edited, or a new one sorts before an applied one.
- * @throws ServiceError `store_unavailable` when there is no connection; the database's own error when a file fails.
+ * @throws ServiceError `store_unavailable` when there is no connection; the database's own error when a file
+ * fails, or still cannot have its locks.
  */
 export async function migrate(options: MigrateOptions): Promise<{ readonly applied: readonly string[] }> {
   const migrations = await readMigrations(options.folder ?? FOLDER);
@@ -86,7 +98,7 @@ async function applyMissing(client: Client, migrations: readonly Migration[], lo
   const { rows: applied } = await client.query<AppliedRow>(statements.list.text);
   const missing = missingMigrations(migrations, applied);
   for (const migration of missing) {
-    await apply(client, migration);
+    await applyWhenFree(client, migration, logger);
     logger.info({ migration: migration.name }, 'migration applied');
   }
   return missing.map(({ name }) => name);
@@ -108,9 +120,23 @@ export function missingMigrations<M extends AppliedRow>(
   return missing;
 }
 
+async function applyWhenFree(client: Client, migration: Migration, logger: Logger): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await apply(client, migration);
+      return;
+    } catch (error) {
+      if (!LOCKED.has(sqlState(error) ?? '') || attempt === LOCK_TRIES) throw error;
+      logger.warn({ migration: migration.name, attempt }, 'others use what this migration changes, trying again');
+      await delay(LOCK_PAUSE_MS);
+    }
+  }
+}
+
 async function apply(client: Client, { name, sql, checksum }: Migration): Promise<void> {
   await client.query('BEGIN');
   try {
+    await client.query(statements.setLockTimeout.text, [String(LOCK_TIMEOUT_MS)]);
     await client.query(sql);
     await client.query(statements.insert.text, [name, checksum]);
     await client.query('COMMIT');

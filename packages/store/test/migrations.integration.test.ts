@@ -6,6 +6,7 @@ import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { createTestDatabase, type TestDatabase, testServices } from '@sluice/local-services';
+import { createLogger } from '@sluice/runtime';
 import { Client } from 'pg';
 import { migrate, MigrationError } from '../src/index.js';
 import { logger } from './support.js';
@@ -90,6 +91,25 @@ describe('migrate', () => {
     ]);
     const mended = await folderOf({ '0002_b.sql': 'CREATE TABLE b ()' });
     expect(await migrate({ url, logger, folder: mended })).toEqual({ applied: ['0002_b.sql'] });
+  });
+
+  it('lets readers pass while it waits for a lock, and goes on when it can have it', async () => {
+    const url = await database();
+    await migrate({ url, logger, folder: await folderOf({ '0001_a.sql': FIRST }) });
+    const reader = new Client({ connectionString: url });
+    await reader.connect();
+    await reader.query('BEGIN; SELECT FROM a');
+    let tellWaits: (line: string) => void = () => undefined;
+    const waits = new Promise<string>((resolve) => (tellWaits = resolve));
+    const stream = { write: (line: string) => line.includes('trying again') && tellWaits(line) };
+    const folder = await folderOf({ '0002_b.sql': 'ALTER TABLE a ADD COLUMN b int' });
+    const migrating = migrate({ url, folder, logger: createLogger({ app: 'test', level: 'warn', stream }) });
+    expect(JSON.parse(await waits)).toMatchObject({ migration: '0002_b.sql', attempt: 1 });
+    // It has let go of everything; whoever comes now is served.
+    expect(await query(url, 'SELECT count(*)::int AS n FROM a')).toEqual([{ n: 0 }]);
+    await reader.query('COMMIT');
+    await reader.end();
+    expect(await migrating).toEqual({ applied: ['0002_b.sql'] });
   });
 
   it('says store_unavailable when nobody answers', async () => {
