@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
-import { ServiceError, type ModelFile } from '@sluice/contracts';
-import type { ReserveOutcome } from '@sluice/quota';
+import { jobIdTimeMs, ServiceError, type ModelFile } from '@sluice/contracts';
+import type { Reservation, ReserveOutcome } from '@sluice/quota';
 import { createLogger } from '@sluice/runtime';
 import { createAdmission } from './admission.js';
 import { createCatalogue } from './catalogue.js';
@@ -37,17 +37,23 @@ const existing: ReserveOutcome = {
   nowMs: 0,
 };
 const reserved: ReserveOutcome = { outcome: 'reserved', limits: [], nowMs: 0 };
+const stale: ReserveOutcome = { outcome: 'stale', clearsInMs: 3, nowMs: 0 };
 
-/** An admission whose publishes fail with `code`, and what it gave back. */
-function failing(code: 'broker_unavailable' | 'publish_unconfirmed', outcome: ReserveOutcome, ready = true) {
+/** An admission whose publishes fail with `code`, what it asked for and what it gave back; `before` are first answers. */
+function failing(
+  code: 'broker_unavailable' | 'publish_unconfirmed',
+  outcome: ReserveOutcome,
+  { ready = true, before = [] }: { ready?: boolean; before?: readonly ReserveOutcome[] } = {},
+) {
   const released: string[] = [];
+  const asked: Reservation[] = [];
   const clock = createJobClock();
   const tenantLimits = { of: () => [], estimateOf: () => 'exact' as const, hasBudget: () => false };
   const estimates = createLearnedEstimates();
   const prices = { ready: true, amountNanoUsd: () => 0 };
   const flights = createFlights();
   const quota = {
-    reserve: () => Promise.resolve(outcome),
+    reserve: (reservation: Reservation) => Promise.resolve(before[asked.push(reservation) - 1] ?? outcome),
     confirm: () => Promise.resolve(true),
     snapshot: () => Promise.resolve({ state: 'reserved' as const, facts: JSON.stringify(earlier) }),
   };
@@ -78,7 +84,7 @@ function failing(code: 'broker_unavailable' | 'publish_unconfirmed', outcome: Re
     submission: { model: 'm', input: 'hello', class: 'standard' as const },
     idempotencyKey: 'k',
   };
-  return { released, outcome: admit(request).catch((error: ServiceError) => error.code) };
+  return { released, asked, outcome: admit(request).catch((error: ServiceError) => error.code) };
 }
 
 describe('a publish that fails', () => {
@@ -108,7 +114,23 @@ it('a repeated request whose job is held, but neither known to Redis nor recorde
 });
 
 it('a gateway that no fence can ask yet reserves nothing', async () => {
-  const { released, outcome } = failing('publish_unconfirmed', reserved, false);
+  const { released, outcome } = failing('publish_unconfirmed', reserved, { ready: false });
   expect(await outcome).toBe('broker_unavailable');
   expect(released).toEqual([]);
+});
+
+describe("a job whose id is of another day than Redis' clock", () => {
+  it('is reserved under a new id, which carries the time that quotas count it by', async () => {
+    const { released, asked, outcome } = failing('broker_unavailable', reserved, { before: [stale, stale] });
+    expect(await outcome).toBe('broker_unavailable');
+    expect(new Set(asked.map(({ jobId }) => jobId)).size).toBe(3);
+    expect(asked.map(({ acceptedAtMs }) => acceptedAtMs)).toEqual(asked.map(({ jobId }) => jobIdTimeMs(jobId)));
+    expect(released).toEqual([asked[2]?.jobId]);
+  });
+
+  it('is refused for now when the clocks do not come together', async () => {
+    const { released, outcome } = failing('broker_unavailable', stale);
+    expect(await outcome).toBe('quota_unavailable');
+    expect(released).toEqual([]);
+  });
 });

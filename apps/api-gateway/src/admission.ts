@@ -1,5 +1,6 @@
-import { ServiceError, type AcceptedMessage } from '@sluice/contracts';
+import { jobIdTimeMs, ServiceError, type AcceptedMessage } from '@sluice/contracts';
 import type { JobSnapshot, LimitStatus, Quota, Reservation, ReserveOutcome, ScopedLimits } from '@sluice/quota';
+import { delay } from '@sluice/runtime';
 import type { Principal } from '@sluice/store';
 import type { AbandonedHolds } from './abandoned-holds.js';
 import type { Catalogue } from './catalogue.js';
@@ -57,9 +58,15 @@ export type Admission = (request: AdmissionRequest) => Promise<Admitted>;
 const HOLD_MARGIN_MS = 300_000;
 /** A tenant that was loaded may be unloaded before the next flight, and a job that was in doubt be forgotten. */
 const MAX_FLIGHTS = 6;
+/** A new id is minted at the latest then, for Redis' answer has set a wrong clock right. */
+const STALE_WAIT_MS = 100;
 
 /** What a flight came to: an answer, or what has to be done before another one. */
-type Flight = Admitted | 'not_loaded' | { readonly exists: Exists; readonly scopes: readonly ScopedLimits[] };
+type Flight =
+  | Admitted
+  | 'not_loaded'
+  | { readonly staleForMs: number }
+  | { readonly exists: Exists; readonly scopes: readonly ScopedLimits[] };
 
 /**
  * Admits a job: reserve, publish, answer. Every way in (HTTP, AMQP, replays) goes through this one function.
@@ -67,6 +74,7 @@ type Flight = Admitted | 'not_loaded' | { readonly exists: Exists; readonly scop
  * ```
  * flight: reserve ─refused─▶ 429, nothing consumed
  *            │ └─not loaded─▶ load the tenant, then a new flight
+ *            │ └─stale─▶ Redis is in another day or month than the job's id: a new flight, with a new id
  *            │ └─key unknown─▶ look in the records: that job, or reserve again
  *            │ └─exists─▶ wait until it is known to be queued: that job; else a new flight that publishes it again
  *            │ reserved
@@ -166,6 +174,8 @@ export function createAdmission(options: AdmissionOptions): Admission {
         throw refusal(outcome, message, scopes);
       case 'conflict':
         throw keyReused();
+      case 'stale':
+        return { staleForMs: outcome.clearsInMs };
       case 'not_loaded':
       case 'key_unknown':
         return 'not_loaded';
@@ -190,6 +200,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
       model,
       amounts: { tokens: message.reservedTokens, nanoUsd: message.reservedNanoUsd },
       scopes,
+      acceptedAtMs: jobIdTimeMs(jobId),
       holdTtlMs: message.expiresAtMs - clock.now() + HOLD_MARGIN_MS,
       facts: factsOf(message),
       learn: maxOutputTokens > 0,
@@ -212,6 +223,10 @@ export function createAdmission(options: AdmissionOptions): Admission {
       const flight = await flights.track(() => fly(counted, given, inDoubt));
       if (flight === 'not_loaded') {
         await loader.load(principal);
+        continue;
+      }
+      if ('staleForMs' in flight) {
+        await delay(Math.min(flight.staleForMs + 1, STALE_WAIT_MS));
         continue;
       }
       if (!('exists' in flight)) return flight;

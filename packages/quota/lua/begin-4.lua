@@ -20,6 +20,7 @@ local now = redis_now_ms()
 local function knows(field, limits, cover)
   local stored = redis.call('HMGET', quota, field, 'n:' .. field)
   local t = stored[1] and read_scope(stored[1])
+  if t and is_early(t, later(t[3], now)) then return false end
   local at = t and index_of(t, stored[2] or '')
   for _, limit in ipairs(limits) do
     local name, code = limit[1], limit[2]

@@ -19,6 +19,17 @@ local function index_of(t, names)
   return at
 end
 
+-- Whether a period of the scope has not begun: Redis' clock was set back.
+local function is_early(t, now)
+  local i = HEADER + 1
+  while i <= t[1] do
+    local code = t[i]
+    if code > 3 and code <= 6 and t[i + 3] > now then return true end
+    i = i + LENGTHS[code]
+  end
+  return false
+end
+
 -- The caller names two periods, `now` decides: its clock only has to be right to within a period.
 local function period_at(definition, now)
   local period, starts, ends, next, next_ends = unpack(definition, 4)
@@ -44,9 +55,13 @@ local function append(t, definition, old, i, refilled, now)
     if not i or now >= ends then
       local was, ended = period, ends
       period, since, ends = period_at(definition, now)
-      -- n.b. a caller whose clock is ahead names a period that has not begun.
-      since = period == was and old[i + 3] or least(now, most(since, ended or 0))
-      if period ~= was then held, used, overage = 0, 0, 0 end
+      if period == was then
+        since = old[i + 3]
+      else
+        since, held, used, overage = most(since, ended or 0), 0, 0, 0
+        -- The caller's clock is ahead: its period has not begun.
+        if since > now then t.ahead = most(t.ahead or 0, since - now) end
+      end
     end
     t[n + 3], t[n + 4], t[n + 5], t[n + 6], t[n + 7], t[n + 8] = period, since, ends, held, used, overage
     t[4] = least(t[4], ends)
@@ -56,7 +71,7 @@ local function append(t, definition, old, i, refilled, now)
 end
 
 -- The scope with the caller's limits, and its names. Limits that the caller does not name go on being counted and refuse
--- nothing, until their period ends. Nil when a limit is unknown: `covered(name)` says of an absent scope that it is
+-- nothing, until their period ends. `ahead` of the scope is the ms until all periods of the caller have begun. Nil when a limit is unknown: `covered(name)` says of an absent scope that it is
 -- unused.
 local function adopt(old, names, version, definitions, now, covered)
   local t, list = { 0, version, now, huge }, {}

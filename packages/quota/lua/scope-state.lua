@@ -23,7 +23,8 @@
   `code` is 1, 2, 3 for a rate of requests, tokens, nanoUsd; 4, 5, 6 for a quota; 7, 8, 9 for inFlight. `ceiling` is the
   maximum, or infinite where the limit is soft or the last caller did not name it. `lack` is what the bucket lacks at
   `at`, in units × window, so that a millisecond refills exactly `max` and no fraction is ever rounded; above
-  max × window the bucket is in debt. Holds made since `since` count in `held`.
+  max × window the bucket is in debt. Holds made since `since` count in `held`. `made` is when the ledger has the job
+  accepted: a time within each of its periods.
   n.b. Redis' Lua hashes each string that it makes, byte by byte: what is not needed at each reserve is kept elsewhere.
   n.b. numbers are whole and below 2^53; where one becomes text use `whole`, tostring() writes 6e+13.
 ]]
@@ -39,6 +40,16 @@ local function redis_now_ms()
 end
 
 local function is_loaded(loaded, era) return loaded and sub(loaded, 1, #era) == era end
+
+-- By how much clocks are set right now and then.
+local CLOCK_STEP = 2000
+
+-- The time for a scope that was left at `at`: it stands still until a clock that was set right has caught up. After a
+-- greater step back the new time counts, and nothing is refilled for the step.
+local function later(at, now)
+  if at > now and at - now <= CLOCK_STEP then return at end
+  return now
+end
 
 -- A scope's numbers.
 local function read_scope(text)
@@ -56,7 +67,7 @@ local function by_code(requests, tokens, nano)
   return { requests, tokens, nano, requests, tokens, nano, requests, tokens, nano }
 end
 
--- API key, model, tokens, nanoUsd, whether it teaches, and when it was made.
+-- API key, model, tokens, nanoUsd, whether it teaches, and when its job was accepted.
 local function read_hold(text)
   local key, model, tokens, nano, learns, made =
     string.match(text, '^[^\n]*\n[^\n]*\n([^\n]*)\n([^\n]*)\n(%d+) (%d+) (%d) (%d+)$')
@@ -65,8 +76,9 @@ end
 
 -- Ends a hold in one scope: gives back what was held and books what was used.
 local function end_hold(t, now, held, used, made)
+  now = later(t[3], now)
   local refilled, i, n = most(0, now - t[3]), HEADER + 1, t[1]
-  t[3] = most(t[3], now)
+  t[3] = now
   while i <= n do
     local code = t[i]
     local was, is = held[code], used[code]

@@ -30,11 +30,15 @@ export function statusesOf(
   return statuses;
 }
 
+/** As in `lua/scope-state.lua`. */
+const CLOCK_STEP_MS = 2_000;
+
 type Counts = Pick<LimitStatus, 'used' | 'held' | 'overage' | 'remaining' | 'resetsInMs'>;
 
 function countsOf(limit: Limit, record: StoredRecord | undefined, clockMs: number, atMs: number): Counts {
-  const nowMs = Math.max(clockMs, atMs);
-  if (limit.kind === 'rate') return rateCounts(limit, record?.kind === 'rate' ? record : undefined, nowMs - atMs);
+  const nowMs = atMs - clockMs > CLOCK_STEP_MS ? clockMs : Math.max(clockMs, atMs);
+  if (limit.kind === 'rate')
+    return rateCounts(limit, record?.kind === 'rate' ? record : undefined, Math.max(0, nowMs - atMs));
   if (limit.kind === 'quota') return quotaCounts(limit, record?.kind === 'quota' ? record : undefined, nowMs);
   const held = record?.kind === 'inFlight' ? record.held : 0;
   return { used: 0, held, overage: 0, remaining: Math.max(0, limit.max - held), resetsInMs: 0 };

@@ -20,6 +20,11 @@ export interface Reservation {
   readonly amounts: Amounts;
   /** At most one each for the tenant, for `apiKeyId` and for `model`. A scope that is absent here has no limits. */
   readonly scopes: readonly ScopedLimits[];
+  /**
+   * When the ledger has the job accepted (Unix milliseconds): quotas count it in the period of that time, here and there. By
+   * the clock of Redis when absent.
+   */
+  readonly acceptedAtMs?: number;
   /** After this many milliseconds the hold counts as leaked and `expiredHolds` finds it; it is held until then and after. */
   readonly holdTtlMs: number;
   /** What is known of the job, for `snapshot`; kept as long as the hold and the idempotency key, never interpreted. */
@@ -104,6 +109,11 @@ export type ReserveOutcome =
    * key in the records and reserve again with `checked`. Nothing was consumed.
    */
   | { readonly outcome: 'key_unknown' }
+  /**
+   * By Redis' clock another period of a quota is current than `acceptedAtMs`, or the caller's limits, are of. Nothing was
+   * consumed. A job that is accepted after `clearsInMs` milliseconds lies in the current one.
+   */
+  | { readonly outcome: 'stale'; readonly clearsInMs: number; readonly nowMs: number }
   /** The tenant, or one of the limits, is unknown to this process of Redis: load the tenant and try again. */
   | { readonly outcome: 'not_loaded' };
 
@@ -204,7 +214,7 @@ export interface StoredHold {
   readonly apiKeyId: string;
   readonly model: string;
   readonly amounts: Amounts;
-  /** When the hold was made by the clock of Redis, or what the load said (Unix milliseconds). */
+  /** As `reserve` or the load said (Unix milliseconds). */
   readonly acceptedAtMs: number;
 }
 

@@ -52,6 +52,7 @@ export function createReserve(nodes: Nodes, keyPrefix: string, readSnapshot: Rea
         model,
         quantile ?? '',
         ...['t', ofTenant, scopeField('apiKey', apiKeyId), ofKey, scopeField('model', model), ofModel],
+        reservation.acceptedAtMs ?? '',
         ...(withDefinitions ? definitions.map(({ json }) => json) : []),
       );
     });
@@ -108,6 +109,8 @@ export function createReserve(nodes: Nodes, keyPrefix: string, readSnapshot: Rea
           },
         };
       }
+      case 'stale':
+        return { outcome, clearsInMs: Number(clearsIn), nowMs };
       case 'key_unknown':
       case 'not_loaded':
         return { outcome };
@@ -170,13 +173,14 @@ function learnedOf(reply: ScriptReply): { readonly learned?: Learned } {
 
 /** Throws a RangeError for what cannot be kept. */
 export function checkReservation(reservation: Reservation): void {
-  const { jobId, owner, apiKeyId, model, amounts, holdTtlMs, idempotency, quantile } = reservation;
+  const { jobId, owner, apiKeyId, model, amounts, holdTtlMs, acceptedAtMs, idempotency, quantile } = reservation;
   checkText('jobId', jobId);
   checkText('owner', owner);
   checkText('apiKeyId', apiKeyId);
   checkText('model', model);
   checkAmounts(amounts);
   checkCount('holdTtlMs', holdTtlMs);
+  if (acceptedAtMs !== undefined) checkCount('acceptedAtMs', acceptedAtMs);
   scopesOf(reservation.scopes, reservation).forEach(definitionsOf);
   if (quantile !== undefined && !(quantile > 0 && quantile < 1))
     throw new RangeError('quantile must be within 0 and 1');

@@ -69,25 +69,34 @@ const reserve = (args: {
   /** False when the publish fails, so that the records never hear of the job. */
   accepted: boolean;
   skewMs: number;
+  /** By how much the job's id is ahead of Redis' clock; undefined when its time is not told. */
+  ahead: number | undefined;
 }): Command =>
   command(`reserve ${JSON.stringify(args)}`, async (world, real) => {
     const { amounts, owner, key, checked, fingerprint, apiKeyId, modelName } = args;
     const { tenant, ledger } = world;
-    const scopes = scopesAt(args.plan, (await real.nowMs()) + args.skewMs, apiKeyId, modelName);
+    const beforeMs = await real.nowMs();
+    const scopes = scopesAt(args.plan, beforeMs + args.skewMs, apiKeyId, modelName);
+    const acceptedAtMs = args.ahead === undefined ? undefined : beforeMs + args.ahead;
     const jobId = `${world.losses}-jöb-${args.job}`;
     const facts = `facts of ${jobId} ✓`;
     const call = real.quota.reserve({
       ...{ tenantId: TENANT, jobId, owner, apiKeyId, model: modelName, amounts, scopes, holdTtlMs: 600_000, facts },
+      ...(acceptedAtMs !== undefined && { acceptedAtMs }),
       ...(key !== undefined && { idempotency: { keyHash: key, fingerprint, ttlMs: KEY_TTL_MS, checked } }),
     });
     if (await refusedAsStale(call)) return;
     const answer = await call;
     const nowMs = real.ranAtMs();
-    seen.add(answer.outcome);
+    seen.add(answer.outcome === 'stale' ? 'stale reserve' : answer.outcome);
 
     const states = tenant.loaded ? scopes.map((scoped) => model.advanced(tenant, scoped, nowMs)) : [undefined];
     const known = states.filter((state) => state !== undefined);
     if (known.length < states.length) return expect(answer).toEqual({ outcome: 'not_loaded' });
+    const madeAtMs = acceptedAtMs ?? nowMs;
+    const limits = known.flatMap((state) => [...state.limits.values()]);
+    const aheadMs = Math.max(0, ...limits.flatMap(({ limit, sinceMs }) => (limit.period ? [sinceMs - nowMs] : [])));
+    if (aheadMs > 0) return expect(answer).toEqual({ outcome: 'stale', clearsInMs: aheadMs, nowMs });
     const before = statuses(scopes, known, nowMs);
     const exists = (same: string) =>
       expect(answer).toEqual({
@@ -125,6 +134,8 @@ const reserve = (args: {
       return expect(answer).toEqual({ outcome: 'key_unknown' });
     }
 
+    const staleMs = model.staleFor(limits, madeAtMs, nowMs);
+    if (staleMs > 0) return expect(answer).toEqual({ outcome: 'stale', clearsInMs: staleMs, nowMs });
     const firstExpiryMs = Math.min(...[...tenant.holds.values()].map(({ expiresAtMs }) => expiresAtMs));
     const named = scopes.flatMap((scoped, i) => scoped.limits.map(({ name }) => known[i]?.limits.get(name)));
     const waits = named.map((state) => (state ? model.clearsIn(state, amounts, nowMs, firstExpiryMs) : 0));
@@ -149,14 +160,14 @@ const reserve = (args: {
       apiKeyId,
       model: modelName,
       amounts,
-      madeAtMs: nowMs,
+      madeAtMs,
       expiresAtMs,
     });
     tenant.snapshots.set(jobId, { state: 'reserved', facts });
     if (key !== undefined) tenant.keys.set(key, { jobId, fingerprint });
     const idempotency = key === undefined ? undefined : { keyHash: key, fingerprint };
     if (args.accepted) {
-      ledger.set(jobId, { apiKeyId, model: modelName, amounts, acceptedAtMs: nowMs, expiresAtMs, idempotency });
+      ledger.set(jobId, { apiKeyId, model: modelName, amounts, acceptedAtMs: madeAtMs, expiresAtMs, idempotency });
     }
   });
 
@@ -338,6 +349,8 @@ const status = (args: { plan: number; skewMs: number }): Command =>
 
 const plan = fc.constantFrom(0, 0, 0, 1, 2);
 const skewMs = fc.integer({ min: -PERIOD_MS / 2, max: PERIOD_MS / 2 });
+/** Ids are minted a little before Redis sees them, and by a clock that is a little wrong. */
+const ahead = fc.constantFrom(undefined, undefined, 0, -1, -2, 2, -PERIOD_MS / 4);
 const owner = fc.constantFrom('gateway-a', 'gateway-b');
 const tokens = fc.oneof(
   { weight: 8, arbitrary: fc.nat(60) },
@@ -354,7 +367,7 @@ const subjects = { apiKeyId: fc.constantFrom('k1', 'k2'), modelName: fc.constant
 
 const anyReserve = fc
   .record({
-    ...{ plan, job: fc.nat(9), owner, skewMs, ...subjects },
+    ...{ plan, job: fc.nat(9), owner, skewMs, ahead, ...subjects },
     amounts: fc.record({ tokens, nanoUsd: fc.nat(900) }),
     key: fc.constantFrom(undefined, 'k1', 'k1', 'κ2'),
     checked: fc.constantFrom(true, true, false),
@@ -364,7 +377,7 @@ const anyReserve = fc
   .map(reserve);
 const smallReserve = fc
   .record({
-    ...{ plan: fc.constant(0), job: fc.nat(99), owner, skewMs, ...subjects },
+    ...{ plan: fc.constant(0), job: fc.nat(99), owner, skewMs, ahead, ...subjects },
     amounts: fc.record({ tokens: fc.nat(20), nanoUsd: fc.nat(300) }),
     ...{ key: fc.constant(undefined), checked: fc.constant(false), fingerprint: fc.constant('f') },
     accepted: fc.constant(true),
@@ -372,7 +385,7 @@ const smallReserve = fc
   .map(reserve);
 /** Same keys again and again, of jobs that seldom are refused and often are not accepted. */
 const keyed = fc.record({
-  ...{ plan: fc.constant(0), job: fc.nat(99), owner, skewMs, ...subjects },
+  ...{ plan: fc.constant(0), job: fc.nat(99), owner, skewMs, ahead, ...subjects },
   amounts: fc.record({ tokens: fc.nat(5), nanoUsd: fc.nat(50) }),
   ...{ key: fc.constantFrom('k1', 'κ2'), checked: fc.boolean(), fingerprint: fc.constantFrom('f', 'f', 'f', 'g') },
   accepted: fc.boolean(),
@@ -418,7 +431,18 @@ const commands = fc.commands(
 );
 
 const OUTCOMES = [
-  ...['reserved', 'refused', 'exists', 'conflict', 'key_unknown', 'not_loaded', 'settled', 'missing', 'early'],
+  ...[
+    'reserved',
+    'refused',
+    'exists',
+    'conflict',
+    'key_unknown',
+    'stale reserve',
+    'not_loaded',
+    'settled',
+    'missing',
+    'early',
+  ],
   ...['released', 'superseded', 'stale', 'dropped', 'freed', 'restored', 'loaded already', 'busy'],
 ];
 

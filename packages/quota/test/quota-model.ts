@@ -96,7 +96,8 @@ function adopted(state: LimitState | undefined, limit: Limit, elapsedMs: number,
   const sinceMs = isFirst ? period.startsAtMs : period.endsAtMs;
   const [periodId, endsAtMs] = isFirst ? [period.id, period.endsAtMs] : [period.nextId, period.nextEndsAtMs];
   if (state?.periodId === periodId) return { ...state, limit, endsAtMs };
-  return { ...unused, limit, periodId, endsAtMs, sinceMs: Math.min(nowMs, Math.max(sinceMs, state?.endsAtMs ?? 0)) };
+  // n.b. later than now when the caller's clock is ahead: what is admitted then is stale.
+  return { ...unused, limit, periodId, endsAtMs, sinceMs: Math.max(sinceMs, state?.endsAtMs ?? 0) };
 }
 
 /** A scope at `nowMs` with the caller's limits, and those that the caller does not name; undefined when unknown. */
@@ -132,6 +133,15 @@ export function taken(scope: ScopeState, amounts: Amounts): ScopeState {
     return [name, { ...state, lack, held: isRate ? 0n : state.held + amount }];
   });
   return { ...scope, limits: new Map(limits) };
+}
+
+/** Milliseconds until a job may be dated into the period of each quota: 0 = it is. */
+export function staleFor(states: readonly LimitState[], madeAtMs: number, nowMs: number): number {
+  const waits = states.map(({ limit, sinceMs, endsAtMs }) => {
+    if (!limit.period || (sinceMs <= madeAtMs && madeAtMs < endsAtMs)) return 0;
+    return madeAtMs < sinceMs ? sinceMs - madeAtMs : endsAtMs - nowMs;
+  });
+  return Math.max(0, ...waits);
 }
 
 /** Milliseconds until a job fits: 0 = now, undefined = never. */
