@@ -158,13 +158,18 @@ CROSS JOIN LATERAL (SELECT least(now(), u.to_at - interval '1 microsecond')) AS 
 JOIN tenant_versions v ON v.tenant_id = u.tenant_id AND v.valid @> m.moment AND v.time_zone = u.time_zone
 JOIN plan_versions d ON d.plan = v.plan AND d.valid @> m.moment
 LEFT JOIN api_keys k USING (api_key_id)
-CROSS JOIN LATERAL limit_rules(
-  u.scope,
-  CASE u.scope
-    WHEN 'tenant' THEN limits_with(d.definition -> 'limits', v.overrides -> 'limits')
-    WHEN 'apiKey' THEN limits_with(limits_with(d.definition -> 'perApiKey', v.overrides -> 'perApiKey'), k.limits)
-    WHEN 'model' THEN model_limits(d.definition, v.overrides, u.model)
-  END
+CROSS JOIN LATERAL (
+  SELECT *
+  FROM limit_rules(
+    u.scope,
+    CASE u.scope
+      WHEN 'tenant' THEN limits_with(d.definition -> 'limits', v.overrides -> 'limits')
+      WHEN 'apiKey' THEN limits_with(limits_with(d.definition -> 'perApiKey', v.overrides -> 'perApiKey'), k.limits)
+      WHEN 'model' THEN model_limits(d.definition, v.overrides, u.model)
+    END
+  )
+  -- n.b. keeps the planner from summing the use once for each rule.
+  OFFSET 0
 ) AS r
 WHERE r.kind = 'quota' AND r.period = u.period;
 COMMENT ON VIEW v_period_quotas IS

@@ -33,7 +33,7 @@ export interface LimitAlerts {
   markAlertSent(id: number): Promise<boolean>;
 }
 
-/** Sums two months of the roll-up of all tenants with alerts: about 1.5 s for a million rows. */
+/** Sums two months of the roll-up of all tenants with alerts: about 2 s for a million rows. */
 const RAISE_TIMEOUT_MS = 300_000;
 
 const statements = {
