@@ -1,5 +1,5 @@
 import { randomInt } from 'node:crypto';
-import { overridesSchema, ServiceError, type LimitSet, type Plan } from '@sluice/contracts';
+import { overridesSchema, ServiceError, type LimitChanges, type Plan } from '@sluice/contracts';
 import type { Fence } from '@sluice/broker';
 import type { LoadedKeys, LoadTicket, Quota } from '@sluice/quota';
 import { delay, withDeadline, type Logger } from '@sluice/runtime';
@@ -7,6 +7,7 @@ import type { Principal, Store } from '@sluice/store';
 import { planLoad, type LoadPlan } from './load-plan.js';
 import { createLoadTurn } from './load-turn.js';
 import type { TenantLimits } from './tenant-limits.js';
+import { changesOfEither, planOfEither } from './widest-limits.js';
 
 export interface TenantLoader {
   /**
@@ -60,20 +61,22 @@ export function createTenantLoader(options: TenantLoaderOptions): TenantLoader {
   const turn = createLoadTurn(options);
   const loading = new Map<string, Promise<void>>();
 
-  /** n.b. while a change of limits spreads, gateways ask for different ones; a load by one of them serves all. */
+  /** With what the principal, which may be a while old, has and what the records have by now. */
   async function widestPlan(principal: Principal): Promise<Plan> {
     const known = tenantLimits.planOf(principal);
     const tenant = await store.findTenant(principal.tenantId);
     const overrides = overridesSchema.safeParse(tenant?.overrides);
     if (!tenant || !overrides.success) return known;
-    return unionOf(known, tenantLimits.planOf({ plan: tenant.plan, overrides: overrides.data }));
+    return planOfEither(known, tenantLimits.planOf({ plan: tenant.plan, overrides: overrides.data }));
   }
 
   async function planFor(principal: Principal): Promise<LoadPlan> {
-    const { tenantId, timeZone } = principal;
+    const { tenantId, timeZone, apiKeyId: asking } = principal;
     const [plan, apiKeys] = await Promise.all([widestPlan(principal), store.listApiKeys(tenantId)]);
-    const keyLimits = new Map(
-      apiKeys.flatMap(({ apiKeyId, keyLimits: own = {} }) => (Object.keys(own).length > 0 ? [[apiKeyId, own]] : [])),
+    const stored = new Map(apiKeys.map(({ apiKeyId, keyLimits = {} }) => [apiKeyId, keyLimits]));
+    stored.set(asking, changesOfEither(principal.keyLimits, stored.get(asking) ?? {}));
+    const keyLimits = new Map<string, LimitChanges>(
+      [...stored].filter(([, changes]) => Object.keys(changes).length > 0),
     );
     return planLoad({ plan, timeZone, keyLimits, models, nowMs: now() });
   }
@@ -131,18 +134,4 @@ export function createTenantLoader(options: TenantLoaderOptions): TenantLoader {
 
 function unavailable(detail: string, cause?: unknown): ServiceError {
   return new ServiceError('quota_unavailable', detail, { retryAfterSeconds: 1, cause });
-}
-
-/** Every limit of either plan; where both have it, as the second says. */
-function unionOf(first: Plan, second: Plan): Plan {
-  const models = new Set([...Object.keys(first.perModel), ...Object.keys(second.perModel)]);
-  const ofModel = ({ perModel }: Plan, model: string): LimitSet => perModel[model] ?? perModel['*'] ?? {};
-  return {
-    limits: { ...first.limits, ...second.limits },
-    perApiKey: { ...first.perApiKey, ...second.perApiKey },
-    perModel: Object.fromEntries(
-      [...models].map((name) => [name, { ...ofModel(first, name), ...ofModel(second, name) }]),
-    ),
-    estimate: second.estimate,
-  };
 }

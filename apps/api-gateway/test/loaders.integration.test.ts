@@ -163,6 +163,21 @@ describe('ten gateways', () => {
     expect(readsOf('long')).toBe(1);
   });
 
+  it('load the limits that a key still has for one of them, and those that it has by now', async () => {
+    const { store, quota } = fixture.collector;
+    const tenantId = 'changed';
+    await store.upsertTenant({ tenantId, plan: 'demo', timeZone: 'UTC' });
+    const facts = { tenantId, name: 'key', prefix: 'slk_test', keyHash: Buffer.alloc(32, 7) };
+    const { apiKeyId } = await store.createApiKey({ ...facts, limits: { tokensPerMonth: 7 } });
+    const before: Principal = { ...principalOf(tenantId), apiKeyId, keyLimits: { tokensPerDay: 9 } };
+    const after: Principal = { ...before, keyLimits: { tokensPerMonth: 7 } };
+    await loadEverywhere(before);
+    await loadEverywhere(after);
+    expect(await quota.status(tenantId, tenantLimits.ofModels(before, MODELS))).toHaveLength(3);
+    expect(await quota.status(tenantId, tenantLimits.ofModels(after, MODELS))).toHaveLength(3);
+    expect(readsOf(tenantId)).toBe(1);
+  });
+
   it('begin anew when the load is overtaken', async () => {
     const { open, reached } = closeGate();
     const loads = loadEverywhere(principalOf('unlucky'));
