@@ -19,7 +19,7 @@ import {
   type Logger,
   type Service,
 } from '@sluice/runtime';
-import { createStore } from '@sluice/store';
+import { createStore, type CompletedFact } from '@sluice/store';
 import { createAccounting } from './accounting.js';
 import { createAlerts } from './alerts.js';
 import { createAnnouncer } from './announcer.js';
@@ -27,6 +27,7 @@ import { createAttendance } from './attendance.js';
 import { createAvailability } from './availability.js';
 import type { Config } from './config.js';
 import { createResultsHandler } from './consumer.js';
+import { createDeadJobs } from './dead-jobs.js';
 import { createDeadLetterHandler } from './dead-letters.js';
 import { createDriftCheck } from './drift-check.js';
 import { completedMessageOf } from './facts.js';
@@ -37,7 +38,7 @@ import { createMonitoring } from './monitoring.js';
 import { createPeriodic } from './periodic.js';
 import { createRecorder } from './recorder.js';
 import { createRetention } from './retention.js';
-import { createSettler } from './settlement.js';
+import { createSettler, leaveToSweep } from './settlement.js';
 import { createSweeper } from './sweeper.js';
 
 const NAME = 'results-collector';
@@ -127,11 +128,9 @@ export function createCollector(config: Config, logger: Logger): Collector {
     logger,
   });
   const settling = { quota, onFailure: onQuotaFailure, onOutcome: metrics.settled, logger };
-  const accounting = createAccounting({
-    recorder: createRecorder({ store, onFailure: onStoreFailure, onRecorded: metrics.recorded, logger }),
-    settler: createSettler(settling),
-    announcer,
-  });
+  const recorder = createRecorder({ store, onFailure: onStoreFailure, onRecorded: metrics.recorded, logger });
+  const accounting = createAccounting({ recorder, settler: createSettler(settling), announcer });
+  const impatientSettler = createSettler({ ...settling, maxAttempts: 1 });
 
   const source = { connection: consuming, publisher, logger };
   const serversUp = (): boolean => postgresServer.up && redisServer.up;
@@ -159,11 +158,15 @@ export function createCollector(config: Config, logger: Logger): Collector {
     now,
     logger,
   });
+  const passFence = (): Promise<void> => fence.pass();
+  const report = (fact: CompletedFact): Promise<void> => publisher.publish(completedMessageOf(fact));
   const deadLetters = {
     ...source,
     prefetch: DEAD_LETTERS_AT_ONCE,
     handler: createDeadLetterHandler({
-      ...{ accounting, store, signal, now, logger },
+      accounting: createAccounting({ recorder, settler: leaveToSweep(impatientSettler, logger), announcer }),
+      endDeadJob: createDeadJobs({ store, passFence, report }),
+      ...{ store, signal, now, logger },
       onFailure: onStoreFailure,
       onKept: metrics.deadLetter,
     }),
@@ -174,9 +177,9 @@ export function createCollector(config: Config, logger: Logger): Collector {
   const sweeper = createSweeper({
     store,
     quota,
-    settler: createSettler({ ...settling, maxAttempts: 1 }),
-    report: (fact) => publisher.publish(completedMessageOf(fact)),
-    passFence: () => fence.pass(),
+    settler: impatientSettler,
+    report,
+    passFence,
     mayGoOn: serversUp,
     redisNowMs: async () => Number((await redis.time())[0]) * 1_000,
     graceMs: config.sweepGraceMs,

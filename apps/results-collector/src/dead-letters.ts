@@ -1,9 +1,10 @@
 import { ack, USER_ID_HEADER, type Delivery, type Settlement } from '@sluice/broker';
-import { isJobId, isServiceError, QUEUES } from '@sluice/contracts';
+import { isJobId, isServiceError, QUEUES, type ErrorCode } from '@sluice/contracts';
 import type { Logger } from '@sluice/runtime';
-import type { Fact, Store } from '@sluice/store';
+import type { CompletedFact, Fact, Store } from '@sluice/store';
 import type { Accounting } from './accounting.js';
 import { giveBack } from './consumer.js';
+import type { EndDeadJob } from './dead-jobs.js';
 import { deathOf, endOf, type Death } from './death.js';
 import { decodeFact, unusedCompletion } from './facts.js';
 import { persist, StoppedError } from './persistence.js';
@@ -13,7 +14,9 @@ export const MAX_PAYLOAD_BYTES = 16 * 1024 * 1024;
 const MAX_HEADERS_LENGTH = 16 * 1024;
 
 export interface DeadLetterHandlerOptions {
+  /** Must not wait for Redis: facts would be kept from the books by holds that cannot be settled. */
   readonly accounting: Accounting;
+  readonly endDeadJob: EndDeadJob;
   readonly store: Pick<Store, 'recordDeadLetter' | 'findProducer'>;
   /** Aborts when the collector stops. */
   readonly signal: AbortSignal;
@@ -27,30 +30,38 @@ export interface DeadLetterHandlerOptions {
 }
 
 /**
- * Handles a message of the `dead` or `unrouted` queue: stores it for operators, and ends the job it stands for, so that
- * its hold is released. A submission of another service (`ingest`) stands for no job yet. Nothing leads back into a
- * queue from here; a message that cannot be stored at all is logged and let go.
+ * Handles a message of the `dead` or `unrouted` queue.
+ *
+ * ```
+ * stored for operators ─▶ the fact that it is: booked ─┬─was a fact, or no job yet (`ingest`)─▶ ack
+ *                                                     └─was the job─▶ its end: reported ──────▶ ack
+ * ```
+ *
+ * A step that was done changes nothing when the message is delivered again. Facts are booked here and never sent back to
+ * `results`, where they would die again; the end that is reported there is another message, and a fact as well. So
+ * nothing goes round. What cannot be stored or booked at all is logged and let go.
  */
 export function createDeadLetterHandler(options: DeadLetterHandlerOptions) {
-  const { accounting, store, signal, onFailure, onKept, now, logger } = options;
+  const { accounting, endDeadJob, store, signal, onFailure, onKept, now, logger } = options;
 
-  function patiently<T>(operation: () => Promise<T>): Promise<T> {
+  function patiently<T>(operation: () => Promise<T>, until: AbortSignal): Promise<T> {
     return persist(operation, {
-      signal,
-      mayHeal: (error) => isServiceError(error) && error.code === 'store_unavailable',
+      signal: until,
+      mayHeal: (error) => isServiceError(error) && SERVERS_AWAY.has(error.code),
       onFailure: (error, attempt, delayMs) => {
-        onFailure(error);
-        logger.warn({ err: error, attempt, delayMs }, 'PostgreSQL could not store a dead message, trying again');
+        if (isServiceError(error) && error.code === 'store_unavailable') onFailure(error);
+        logger.warn({ err: error, attempt, delayMs }, 'a dead message could not be dealt with, trying again');
       },
     });
   }
 
-  /** What cannot be stored at all is given up; servers that are away are waited for. */
+  /** What cannot be done at all is given up; servers that are away are waited for. */
   function unlessHopeless<T>(
     operation: () => Promise<T>,
     onHopeless: (error: unknown) => void,
+    until = signal,
   ): Promise<T | undefined> {
-    return patiently(operation).catch((error: unknown) => {
+    return patiently(operation, until).catch((error: unknown) => {
       if (error instanceof StoppedError) throw error;
       onHopeless(error);
       return undefined;
@@ -80,15 +91,31 @@ export function createDeadLetterHandler(options: DeadLetterHandlerOptions) {
     return producer?.tenantId;
   }
 
-  return async (delivery: Delivery): Promise<Settlement> => {
+  async function book(fact: Fact): Promise<void> {
+    const refused = await accounting.book([fact], signal);
+    for (const [key, reason] of refused) logger.error({ fact: key, reason }, 'a dead fact cannot be recorded');
+  }
+
+  /** n.b. a delivery that was lost meanwhile comes again, and is waited for there. */
+  async function endJob(end: CompletedFact, lost: AbortSignal): Promise<void> {
+    const { jobId } = end;
+    await unlessHopeless(
+      () => endDeadJob(end),
+      (error) => logger.error({ err: error, jobId }, 'a dead job is left to the sweep'),
+      AbortSignal.any([signal, lost]),
+    );
+  }
+
+  return async (delivery: Delivery, lost: AbortSignal): Promise<Settlement> => {
     const death = deathOf(delivery);
     const fact = death.source === QUEUES.ingest ? undefined : decodeFact(delivery).fact;
     const jobId = jobIdOf(delivery, death, fact);
     try {
       const tenantId = fact?.message.tenantId ?? (await senderOf(delivery));
       await keep({ ...letterOf(delivery, death), jobId, tenantId });
-      const refused = await accounting.book(factsOf(fact, death, { attempt: delivery.attempt, nowMs: now() }), signal);
-      for (const [key, reason] of refused) logger.error({ fact: key, reason }, 'a dead fact cannot be recorded');
+      if (fact) await book(fact);
+      const end = endOfJob(fact, death, { attempt: delivery.attempt, nowMs: now() });
+      if (end) await endJob(end, lost);
       const { source, reason } = death;
       logger.warn({ jobId, queue: delivery.queue, source, reason }, 'a message died');
       return ack;
@@ -99,6 +126,14 @@ export function createDeadLetterHandler(options: DeadLetterHandlerOptions) {
   };
 }
 
+/** PostgreSQL, a collector or gateway that the fence waits for, or RabbitMQ. */
+const SERVERS_AWAY: ReadonlySet<ErrorCode> = new Set([
+  'store_unavailable',
+  'quota_unavailable',
+  'broker_unavailable',
+  'publish_unconfirmed',
+]);
+
 type Letter = Parameters<Store['recordDeadLetter']>[0];
 
 /** n.b. the id of a submission is its sender's choice and names no job. */
@@ -108,19 +143,17 @@ function jobIdOf({ messageId }: Delivery, { source }: Death, fact: Fact | undefi
 }
 
 /**
- * What a dead message says of its job. A fact that died on its way from `results` (delivered too often to collectors
- * that were killed) is still true, and the job may be well. A completed fact is true wherever it is found. Anything
- * else was the job itself, which now ends.
+ * How the job of a dead message ends by that; undefined when it does not. A fact that died on its way from `results`
+ * (delivered too often to collectors that were killed) is still true, and the job may be well. A completed fact is true
+ * wherever it is found. Anything else was the job itself.
  */
-export function factsOf(
+export function endOfJob(
   fact: Fact | undefined,
   death: Death,
   at: { readonly attempt: number; readonly nowMs: number },
-): readonly Fact[] {
-  if (fact === undefined) return [];
-  if (fact.type === 'completed' || death.source === QUEUES.results) return [fact];
-  const end = { ...endOf(death), attempt: at.attempt, finishedAtMs: at.nowMs };
-  return [fact, { type: 'completed', message: unusedCompletion(fact.message, end) }];
+): CompletedFact | undefined {
+  if (fact === undefined || fact.type === 'completed' || death.source === QUEUES.results) return undefined;
+  return unusedCompletion(fact.message, { ...endOf(death), attempt: at.attempt, finishedAtMs: at.nowMs });
 }
 
 function letterOf(delivery: Delivery, death: Death): Omit<Letter, 'tenantId' | 'jobId'> {

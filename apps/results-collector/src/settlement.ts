@@ -1,7 +1,7 @@
 import { MAX_BUDGET_USD, totalTokens, type TerminalState, type Usage } from '@sluice/contracts';
 import type { Quota, Settlement, SettleOutcome } from '@sluice/quota';
 import type { Logger } from '@sluice/runtime';
-import { persist } from './persistence.js';
+import { persist, StoppedError } from './persistence.js';
 
 /** How a job ended according to the ledger. */
 export interface TerminalRecord {
@@ -103,13 +103,29 @@ export function createSettler({
   };
 }
 
+/** Settles what can be settled now; of a failure of Redis it only tells, for a sweep settles the holds when they expire. */
+export function leaveToSweep(settler: Settler, logger: Logger): Settler {
+  return {
+    async settle(settlements, signal) {
+      try {
+        await settler.settle(settlements, signal);
+      } catch (error) {
+        if (error instanceof StoppedError) throw error;
+        const jobs = settlements.map(({ jobId }) => jobId);
+        logger.warn({ err: error, jobs }, 'holds cannot be settled now, they are left to the sweep');
+      }
+    },
+  };
+}
+
 /**
  * Redis answered, and what it objects to are the keys; being away, full, loading or read-only has other names. Keys whose
  * bytes do not mean anything are found out where they are read, as a RangeError.
  */
 export function isDamage(error: unknown): boolean {
   const cause = error instanceof Error ? error.cause : undefined;
-  if (cause instanceof RangeError) return true;
+  // n.b. by name: an error of another realm is no instance.
+  if ((cause as { readonly name?: unknown } | undefined)?.name === 'RangeError') return true;
   return cause instanceof Error && /^(WRONGTYPE|ERR) /.test(cause.message) && !STATE_OF_SERVER.test(cause.message);
 }
 

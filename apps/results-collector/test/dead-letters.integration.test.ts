@@ -1,8 +1,10 @@
+import { EventEmitter, once } from 'node:events';
 import { beforeEach, describe, expect, it } from '@jest/globals';
+import { createBrokerConnection, createConsumer, retry } from '@sluice/broker';
 import { EXCHANGES, HEADERS, MESSAGE_TYPES, QUEUES, workQueue, type AcceptedMessage } from '@sluice/contracts';
 import { eachWithBench } from './fixture.js';
 import { completedMessage, onTheWire } from './messages.js';
-import { eventually, POOL, type Bench } from './workbench.js';
+import { eventually, logger, POOL, type Bench } from './workbench.js';
 
 let bench: Bench;
 let job: AcceptedMessage;
@@ -22,6 +24,34 @@ async function bury(message: AcceptedMessage, reason: string): Promise<void> {
     messageId: message.jobId,
     headers: { [HEADERS.reason]: reason, [HEADERS.source]: workQueue(POOL, 'standard'), [HEADERS.attempt]: 5 },
   });
+}
+
+/** Takes the next fact out of `results` and keeps it unrecorded, as a slow collector does, until it is stopped. */
+async function takeFact(): Promise<{ readonly taken: Promise<unknown>; stop(): Promise<void> }> {
+  const url = bench.environment['SLUICE_RABBITMQ_URL'] ?? '';
+  const connection = createBrokerConnection({ url, name: 'slow collector', logger });
+  await connection.start();
+  const news = new EventEmitter();
+  const taken = once(news, 'taken');
+  const stopped = once(news, 'stopped');
+  const consumer = createConsumer({
+    ...{ connection, publisher: bench.publisher, queue: QUEUES.results, prefetch: 1, logger },
+    async handler() {
+      news.emit('taken');
+      await stopped;
+      return retry(1);
+    },
+  });
+  await consumer.start();
+  return {
+    taken,
+    async stop() {
+      const gone = consumer.stop();
+      news.emit('stopped');
+      await gone;
+      await connection.stop();
+    },
+  };
 }
 
 async function letters(): Promise<readonly Record<string, unknown>[]> {
@@ -65,6 +95,47 @@ describe('a dead job', () => {
     );
     expect(record).toMatchObject({ state: 'succeeded' });
     expect(await bench.tokens()).toEqual({ held: 0, used: job.inputTokens, overage: 0 });
+  });
+
+  it('does not fail when its success is with a slow collector', async () => {
+    await bench.endCollectors();
+    const slow = await takeFact();
+    await bench.publish(completedMessage(job));
+    await slow.taken;
+    await bench.collector().lifecycle.start();
+    await bury(job, 'delivery_limit');
+    await bench.ledgerWith(1);
+    // Whatever was reported by now would be ahead of these.
+    const others = await bench.heldJobs(2);
+    for (const other of others) await bench.publish(completedMessage(other));
+    await bench.ledgerWith(3);
+    await slow.stop();
+
+    expect(await bench.settled()).toMatchObject({ held: 0 });
+    expect(await bench.store.findJob(bench.tenantId, job.jobId)).toMatchObject({
+      state: 'succeeded',
+      usage: { inputTokens: job.inputTokens },
+    });
+    expect(await letters()).toMatchObject([{ job_id: job.jobId, reason: 'delivery_limit' }]);
+  });
+
+  it('has failed also when the collector that found it was stopped before it could say so', async () => {
+    await bench.endCollectors();
+    const slow = await takeFact();
+    await bench.publish(job);
+    await slow.taken;
+    const first = bench.collector({ SLUICE_FENCE_TIMEOUT: '300ms' });
+    await first.lifecycle.start();
+    await bury(job, 'attempts_exhausted');
+    await eventually(letters, ({ length }) => length === 1);
+    await first.lifecycle.stop();
+    await slow.stop();
+    expect(await bench.ledger()).toMatchObject({ terminals: 0 });
+
+    await bench.collector().lifecycle.start();
+    expect(await bench.settled()).toEqual({ held: 0, used: 0, overage: 0 });
+    expect(await bench.store.findJob(bench.tenantId, job.jobId)).toMatchObject({ state: 'failed' });
+    expect(await letters()).toHaveLength(1);
   });
 
   it('is kept once when it is delivered twice', async () => {

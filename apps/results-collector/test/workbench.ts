@@ -56,6 +56,8 @@ export interface Bench {
   publishRaw(type: string, body: string, messageId: string): Promise<void>;
   /** Makes a collector in this process, not yet started; it is stopped with the test. */
   collector(changes?: Readonly<Record<string, string>>): Collector;
+  /** Stops the collectors that were made until now. */
+  endCollectors(): Promise<void>;
   query(sql: string, values?: unknown[]): Promise<readonly Row[]>;
   tokens(): Promise<Tokens>;
   /** Messages that wait in a queue and are with nobody. */
@@ -185,6 +187,7 @@ export async function openWorkbench(options: WorkbenchOptions = {}): Promise<Wor
         collectors.push(collector);
         return collector;
       },
+      endCollectors,
       query: async (sql, values = []) => (await pool.query<Record<string, unknown>>(sql, values)).rows,
       async tokens() {
         const statuses = await quota.status(tenantId, scopesOf(acceptedMessage()));
@@ -248,8 +251,12 @@ export async function openWorkbench(options: WorkbenchOptions = {}): Promise<Wor
     return bench;
   }
 
-  async function end(): Promise<void> {
+  async function endCollectors(): Promise<void> {
     await Promise.all(collectors.splice(0).map(({ lifecycle }) => lifecycle.stop()));
+  }
+
+  async function end(): Promise<void> {
+    await endCollectors();
     for (const queue of [...Object.values(QUEUES), workQueue(POOL, 'standard')]) await channel.purgeQueue(queue);
   }
 
