@@ -106,6 +106,30 @@ describe('the key of a job whose hold a load has dropped', () => {
   });
 });
 
+describe('the key of a job whose snapshot was evicted', () => {
+  const evicted = async (end: boolean) => {
+    const { tenantId } = await open();
+    await reserve(tenantId, { jobId: 'job', idempotency: CHECKED });
+    if (end) await settled(tenantId, 'job');
+    await space.redis.del(space.key(tenantId, 'job:job'));
+    return tenantId;
+  };
+  const known = { outcome: 'exists', jobId: 'job', snapshot: undefined };
+
+  it('leads to the job, which the records know, and is free when these do not', async () => {
+    const tenantId = await evicted(true);
+    expect(await reserve(tenantId, { idempotency: KEY })).toMatchObject(known);
+    expect(await reserve(tenantId, { idempotency: CHECKED })).toMatchObject({ outcome: 'reserved' });
+  });
+
+  it('is not free while the job is held, for it may be on its way into the records', async () => {
+    const tenantId = await evicted(false);
+    for (const idempotency of [KEY, CHECKED]) {
+      expect(await reserve(tenantId, { idempotency })).toMatchObject(known);
+    }
+  });
+});
+
 describe('keys that a load restores', () => {
   it('lead to their jobs without a snapshot, for as long as they would have lived', async () => {
     const tenantId = newTenant();
