@@ -112,6 +112,7 @@ describe('when Redis forgets everything', () => {
     const other = await submit(key, 'hello', 0, randomUUID());
     expect(other.status).toBe(202);
     expect(idOf(other)).not.toBe(idOf(first));
+    await fixture.collector.recorded(idOf(other));
     expect(await acceptedOf('again')).toHaveLength(2);
   });
 });
