@@ -1,11 +1,18 @@
+import { startOfDay } from '@sluice/quota';
 import type { Request } from 'express';
 import { z } from 'zod';
 import { validate } from './field-errors.js';
 
-/** A point in time; becomes Unix milliseconds. */
-export const instant = z
-  .union([z.iso.date(), z.iso.datetime({ offset: true })], 'must be a date (2026-11-01) or a date and time with zone')
-  .transform((text) => Date.parse(text));
+/** A day of the tenant's calendar, or an instant; see `momentMs`. */
+export const moment = z.union(
+  [z.iso.date(), z.iso.datetime({ offset: true })],
+  'must be a date (2026-11-01) or a date and time with zone',
+);
+
+/** When a day begins in the time zone, or the instant itself; Unix milliseconds. */
+export function momentMs(text: string, timeZone: string): number {
+  return text.includes('T') ? Date.parse(text) : startOfDay(text, timeZone);
+}
 
 const nothing = z.strictObject({});
 

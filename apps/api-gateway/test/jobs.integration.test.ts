@@ -372,5 +372,15 @@ describe('the account', () => {
     const key = await createTenant(gateway.url, 'reporter', 'demo', 'Asia/Kathmandu');
     const { body } = await send(gateway.url, '/v1/usage?groupBy=model', { key });
     expect(body).toMatchObject({ object: 'usage', groupBy: 'model', timeZone: 'Asia/Kathmandu', data: [] });
+    const range = async (query: string): Promise<unknown> =>
+      (await send(gateway.url, `/v1/usage?${query}`, { key })).body;
+    expect(await range('from=2026-11-01&to=2026-12-01')).toMatchObject({
+      from: '2026-10-31T18:15:00.000Z',
+      to: '2026-11-30T18:15:00.000Z',
+    });
+    expect(await range('from=2026-11-01T00:01:00Z&to=2026-11-01T00:16:00Z')).toMatchObject({
+      from: '2026-11-01T00:00:00.000Z',
+      to: '2026-11-01T00:30:00.000Z',
+    });
   });
 });

@@ -5,12 +5,13 @@ import { Router } from 'express';
 import { z } from 'zod';
 import type { Authentication } from '../authentication.js';
 import type { Catalogue, PublicModel } from '../catalogue.js';
-import { invalidRequest, validate } from '../field-errors.js';
+import { validate } from '../field-errors.js';
 import { sendJson } from '../middleware/respond.js';
-import { requireNoQuery } from '../query-fields.js';
+import { moment, requireNoQuery } from '../query-fields.js';
 import { rateLimitHeaders } from '../rate-limit-headers.js';
 import type { TenantLimits } from '../tenant-limits.js';
 import type { TenantLoader } from '../tenant-loader.js';
+import { usageRange } from '../usage-range.js';
 
 export interface AccountRoutesOptions {
   readonly authentication: Authentication;
@@ -22,16 +23,9 @@ export interface AccountRoutesOptions {
   readonly now: () => number;
 }
 
-const DAY_MS = 86_400_000;
-const MAX_RANGE_DAYS = 400;
-
-const instant = z
-  .union([z.iso.date(), z.iso.datetime({ offset: true })], 'must be a date (2026-11-01) or a date and time with zone')
-  .transform((text) => Date.parse(text));
-
 const usageQuerySchema = z.strictObject({
-  from: instant.optional(),
-  to: instant.optional(),
+  from: moment.optional(),
+  to: moment.optional(),
   groupBy: z.enum(['hour', 'day', 'month', 'model', 'apiKey']).default('day'),
 });
 
@@ -66,14 +60,9 @@ export function accountRoutes(options: AccountRoutesOptions): Router {
 
   router.get('/v1/usage', async (request, response) => {
     const principal = await authentication.authenticate(request.headers.authorization);
-    const { groupBy, ...range } = validate(usageQuerySchema, request.query);
-    const toMs = range.to ?? now();
-    const fromMs = range.from ?? toMs - 30 * DAY_MS;
-    if (fromMs >= toMs) throw invalidRequest([{ field: 'from', reason: 'must be before "to"' }]);
-    if (toMs - fromMs > MAX_RANGE_DAYS * DAY_MS) {
-      throw invalidRequest([{ field: 'from', reason: `must be at most ${MAX_RANGE_DAYS} days before "to"` }]);
-    }
+    const { groupBy, ...asked } = validate(usageQuerySchema, request.query);
     const { tenantId, timeZone } = principal;
+    const { fromMs, toMs } = usageRange(asked, timeZone, now());
     const rows = await store.findUsage({ tenantId, fromMs, toMs, groupBy, timeZone });
     sendJson(response, 200, {
       object: 'usage',

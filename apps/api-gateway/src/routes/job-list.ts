@@ -7,7 +7,7 @@ import { invalidRequest, validate } from '../field-errors.js';
 import { jobFromRecord } from '../job-view.js';
 import { sendJson } from '../middleware/respond.js';
 import { cursorAfter, readCursor } from '../page-cursor.js';
-import { cursorField, instant, pageSize, someOf } from '../query-fields.js';
+import { cursorField, moment, momentMs, pageSize, someOf } from '../query-fields.js';
 
 export interface JobListRoutesOptions {
   readonly authentication: Authentication;
@@ -20,9 +20,9 @@ const querySchema = z.strictObject({
   model: nameSchema.optional(),
   class: z.enum(JOB_CLASSES).optional(),
   apiKey: z.string().refine(isUuid, 'must be the id of an API key').optional(),
-  /** When the job was accepted: inclusive and exclusive. */
-  from: instant.optional(),
-  to: instant.optional(),
+  /** When the job was accepted: inclusive and exclusive; dates are days of the tenant's calendar. */
+  from: moment.optional(),
+  to: moment.optional(),
   limit: pageSize(50, 200),
   cursor: cursorField,
 });
@@ -34,9 +34,11 @@ const querySchema = z.strictObject({
 export function jobListRoutes({ authentication, store }: JobListRoutesOptions): Router {
   const router = Router();
   router.get('/v1/jobs', async (request, response) => {
-    const { tenantId } = await authentication.authenticate(request.headers.authorization);
+    const { tenantId, timeZone } = await authentication.authenticate(request.headers.authorization);
     const { limit, cursor, ...filters } = validate(querySchema, request.query);
-    if (filters.from !== undefined && filters.to !== undefined && filters.from >= filters.to) {
+    const fromMs = filters.from === undefined ? undefined : momentMs(filters.from, timeZone);
+    const toMs = filters.to === undefined ? undefined : momentMs(filters.to, timeZone);
+    if (fromMs !== undefined && toMs !== undefined && fromMs >= toMs) {
       throw invalidRequest([{ field: 'from', reason: 'must be before "to"' }]);
     }
     const { jobs, next } = await store.listJobs({
@@ -45,8 +47,8 @@ export function jobListRoutes({ authentication, store }: JobListRoutesOptions): 
       model: filters.model,
       class: filters.class,
       apiKeyId: filters.apiKey,
-      fromMs: filters.from,
-      toMs: filters.to,
+      fromMs,
+      toMs,
       beforeJobId: cursor === undefined ? undefined : readCursor(cursor, filters, isJobId),
       limit,
     });
