@@ -37,6 +37,18 @@ describe('a tenant', () => {
     expect(await admin('PUT', '/tenants/acme', { plan: 'demo', overrides: {} })).toMatchObject({ overrides: {} });
   });
 
+  it('has a time zone that PostgreSQL and programs understand alike, as it is spelled', async () => {
+    const tenant = (timeZone: string) => ({ plan: 'demo', timeZone });
+    expect(await admin('PUT', '/tenants/kyiv', tenant('europe/kyiv'))).toMatchObject({ timeZone: 'Europe/Kyiv' });
+    for (const timeZone of ['CET', 'BST', 'Mars/Olympus']) {
+      expect(await refused('PUT', '/tenants/kyiv', tenant(timeZone))).toMatchObject({
+        status: 400,
+        body: { errors: [{ field: 'timeZone', reason: expect.stringContaining('must be an IANA time zone') }] },
+      });
+    }
+    expect(await admin('GET', '/tenants/kyiv')).toMatchObject({ timeZone: 'Europe/Kyiv' });
+  });
+
   it('is listed page by page, in the order of ids', async () => {
     for (const name of ['list-a', 'list-b', 'list-c']) await admin('PUT', `/tenants/${name}`, { plan: 'demo' });
     const ids: string[] = [];
