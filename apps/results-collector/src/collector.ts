@@ -195,7 +195,7 @@ export function createCollector(config: Config, logger: Logger): Collector {
     logger,
   });
   const driftCheck = createDriftCheck({
-    ...{ store, quota, now, logger },
+    ...{ store, quota, passFence, now, logger },
     onDrift: metrics.drift,
     onRepair: metrics.repaired,
   });

@@ -4,6 +4,7 @@ import type { Store } from '@sluice/store';
 import { lookForDrift } from './drift-look.js';
 import type { TenantDrift } from './drift.js';
 import { isDamage } from './settlement.js';
+import { createStrayHolds } from './stray-holds.js';
 
 /** Tenants looked at in one run; the next goes on from there. */
 const MAX_TENANTS = 1_000;
@@ -15,6 +16,8 @@ const FIRST = '0';
 export interface DriftCheckOptions {
   readonly store: Pick<Store, 'quotaFacts' | 'terminalFacts'>;
   readonly quota: Pick<Quota, 'inspect' | 'tenants' | 'unload'>;
+  /** Resolves when everything that was published before is recorded; see the decision about the fence. */
+  readonly passFence: () => Promise<void>;
   /** Hears after every run how far Redis is from the books: the tenants with drift, and nobody else. */
   readonly onDrift: (drifts: ReadonlyMap<string, TenantDrift>) => void;
   readonly onRepair: (tenantId: string) => void;
@@ -26,13 +29,16 @@ export interface DriftCheckOptions {
 export interface DriftCheck {
   /**
    * Compares Redis with the books for the next tenants. One that differs twice in a row in the same way is unloaded,
-   * so that its next job loads it exactly. Rejects when a server fails.
+   * so that its next job loads it exactly; so is one with holds of jobs that will never be in the books. Rejects when a
+   * server fails.
    */
   check(signal: AbortSignal): Promise<void>;
 }
 
 /** Looks for tenants whose state in Redis is not what the books say. Several collectors may look at the same time. */
-export function createDriftCheck({ store, quota, onDrift, onRepair, now, logger }: DriftCheckOptions): DriftCheck {
+export function createDriftCheck(options: DriftCheckOptions): DriftCheck {
+  const { store, quota, onDrift, onRepair, passFence, now, logger } = options;
+  const strayHolds = createStrayHolds({ store, quota, passFence, logger });
   const drifts = new Map<string, TenantDrift>();
   /** By tenant, what the last look found. */
   const suspicions = new Map<string, ReadonlySet<string>>();
@@ -47,7 +53,8 @@ export function createDriftCheck({ store, quota, onDrift, onRepair, now, logger 
     if (found === undefined || marks.length === 0) return false;
     suspicions.set(tenantId, new Set(marks));
     const leaked = found.leaked.filter((jobId) => earlier?.has(leakMark(jobId)));
-    const certain = { ...found, leaked };
+    const { limits, missing } = found;
+    const certain = { limits, missing, leaked };
     if (marksOf(certain).length > 0) drifts.set(tenantId, certain);
     return marks.some((mark) => earlier?.has(mark));
   }
@@ -59,19 +66,32 @@ export function createDriftCheck({ store, quota, onDrift, onRepair, now, logger 
     logger.warn({ tenantId }, 'the drift stays, the tenant will be loaded again');
   }
 
+  function tell(tenantId: string, { limits, missing, leaked }: TenantDrift): void {
+    const jobs = { missing: missing.slice(0, 10), leaked: leaked.slice(0, 10) };
+    const counts = { missingHolds: missing.length, leakedHolds: leaked.length };
+    logger.warn({ tenantId, limits, ...counts, ...jobs }, 'Redis differs from the books');
+  }
+
   async function checkTenant(tenantId: string): Promise<void> {
-    const again = note(tenantId, await lookForDrift({ store, quota, now }, tenantId));
+    const found = await lookForDrift({ store, quota, now }, tenantId);
+    const again = note(tenantId, found);
+    strayHolds.note(tenantId, again ? [] : (found?.unknown ?? []));
     const drift = drifts.get(tenantId);
-    if (drift) {
-      const { limits, missing, leaked } = drift;
-      const jobs = { missing: missing.slice(0, 10), leaked: leaked.slice(0, 10) };
-      const counts = { missingHolds: missing.length, leakedHolds: leaked.length };
-      logger.warn({ tenantId, limits, ...counts, ...jobs }, 'Redis differs from the books');
-    }
+    if (drift) tell(tenantId, drift);
     if (again) await repair(tenantId);
   }
 
-  /** n.b. a tenant may be in several pages: two looks in a row must be in two runs. */
+  /** One fence for the strays of all tenants. */
+  async function checkStrays(): Promise<void> {
+    for (const [tenantId, strays] of await strayHolds.confirm()) {
+      const { limits, missing, leaked } = drifts.get(tenantId) ?? NO_DRIFT;
+      const drift = { limits, missing, leaked: [...leaked, ...strays] };
+      drifts.set(tenantId, drift);
+      tell(tenantId, drift);
+      await repair(tenantId);
+    }
+  }
+
   /** What cannot be read is loaded anew by the next job, exactly, unless Redis does not let go of it either. */
   async function discard(tenantId: string, cause: unknown): Promise<void> {
     logger.error({ err: cause, tenantId }, 'the keys of a tenant cannot be read');
@@ -83,6 +103,7 @@ export function createDriftCheck({ store, quota, onDrift, onRepair, now, logger 
     }
   }
 
+  /** n.b. a tenant may be in several pages: two looks in a row must be in two runs. */
   async function checkPage(looked: Set<string>, signal: AbortSignal): Promise<void> {
     const page = await quota.tenants(cursor);
     for (const tenantId of page.tenantIds) {
@@ -105,12 +126,15 @@ export function createDriftCheck({ store, quota, onDrift, onRepair, now, logger 
         const looked = new Set<string>();
         do await checkPage(looked, signal);
         while (cursor !== FIRST && looked.size < MAX_TENANTS && !signal.aborted);
+        if (!signal.aborted) await checkStrays();
       } finally {
         onDrift(drifts);
       }
     },
   };
 }
+
+const NO_DRIFT: TenantDrift = { limits: [], missing: [], leaked: [] };
 
 function marksOf({ limits, missing, leaked }: TenantDrift): readonly string[] {
   return [

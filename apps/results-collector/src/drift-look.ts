@@ -1,6 +1,6 @@
 import type { Quota } from '@sluice/quota';
 import type { Store } from '@sluice/store';
-import { driftOf, measuresOf, type TenantDrift } from './drift.js';
+import { driftOf, measuresOf, unknownHolds, type Observation, type TenantDrift } from './drift.js';
 
 /** Jobs accepted less than this before a look may not be held yet by the clocks involved, in milliseconds. */
 const GRACE_MS = 30_000;
@@ -12,11 +12,17 @@ export interface DriftLookOptions {
   readonly now: () => number;
 }
 
+/** What a look at a tenant found. */
+export interface TenantLook extends TenantDrift {
+  /** Jobs that are held and that the books do not know, yet or ever. */
+  readonly unknown: readonly string[];
+}
+
 /** Compares what Redis and the books say of a tenant now; undefined for a tenant that is not loaded. */
 export async function lookForDrift(
   { store, quota, now }: DriftLookOptions,
   tenantId: string,
-): Promise<TenantDrift | undefined> {
+): Promise<TenantLook | undefined> {
   const beganAtMs = now();
   const before = await quota.inspect(tenantId);
   if (before === undefined) return undefined;
@@ -27,5 +33,6 @@ export async function lookForDrift(
   if (after === undefined) return undefined;
   const open = new Set(facts.openHolds.map(({ jobId }) => jobId));
   const endedAfter = await store.terminalFacts([...after.holds.keys()].filter((jobId) => !open.has(jobId)));
-  return driftOf({ before, beganAtMs, endedBefore, measures, facts, after, endedAfter }, GRACE_MS);
+  const observation: Observation = { before, beganAtMs, endedBefore, measures, facts, after, endedAfter };
+  return { ...driftOf(observation, GRACE_MS), unknown: unknownHolds(observation, GRACE_MS) };
 }

@@ -3,7 +3,7 @@ import { newJobId, totalTokens } from '@sluice/contracts';
 import type { StoredHold, StoredLimit, TenantState } from '@sluice/quota';
 import type { Measure, QuotaFacts, TerminalFact } from '@sluice/store';
 import fc from 'fast-check';
-import { driftOf, measuresOf, type TenantDrift } from './drift.js';
+import { driftOf, measuresOf, unknownHolds, type Observation, type TenantDrift } from './drift.js';
 
 const KEY = '0190b5a0-0000-4000-8000-000000000001';
 const GRACE_MS = 30_000;
@@ -78,12 +78,11 @@ function endOf({ tokens }: Job): TerminalFact {
   return { state: 'succeeded', usage, amountNanoUsd: BigInt(totalTokens(usage)) * 1_000n };
 }
 
-/** Looks at the world with steps of jobs in between: before each question as many as `pauses` says. */
-function observe(
-  jobs: readonly Job[],
+/** Looks at the world, with steps of jobs before each question. */
+function lookAt(
   world: ReturnType<typeof createWorld>,
   advance: (question: Question) => void = () => undefined,
-): TenantDrift {
+): Observation {
   advance('before');
   const before = world.inspect();
   const measures = measuresOf(before, NOW_MS);
@@ -95,7 +94,11 @@ function observe(
   const after = world.inspect();
   advance('endedAfter');
   const endedAfter = world.ended(after);
-  return driftOf({ before, beganAtMs: NOW_MS, endedBefore, measures, facts, after, endedAfter }, GRACE_MS);
+  return { before, beganAtMs: NOW_MS, endedBefore, measures, facts, after, endedAfter };
+}
+
+function observe(...asked: Parameters<typeof lookAt>): TenantDrift {
+  return driftOf(lookAt(...asked), GRACE_MS);
 }
 
 const someJobs = fc.array(fc.record({ model: fc.constantFrom('a', 'b'), tokens: fc.nat(1_000), done: fc.nat(STEPS) }), {
@@ -114,7 +117,7 @@ describe('the comparison of Redis with the books', () => {
     fc.assert(
       fc.property(someJobs, someMoves, (specs, moves) => {
         const jobs = withIds(specs);
-        const drift = observe(jobs, createWorld(jobs), (question) => {
+        const drift = observe(createWorld(jobs), (question) => {
           for (const index of moves[QUESTIONS.indexOf(question)] ?? []) {
             const job = jobs[index];
             if (job && job.done < STEPS) job.done += 1;
@@ -130,7 +133,7 @@ describe('the comparison of Redis with the books', () => {
     fc.assert(
       fc.property(someJobs, distance, fc.boolean(), (specs, wrong, inUse) => {
         const jobs = withIds(specs);
-        const { limits } = observe(jobs, createWorld(jobs, { used: inUse ? wrong : 0, held: inUse ? 0 : wrong }));
+        const { limits } = observe(createWorld(jobs, { used: inUse ? wrong : 0, held: inUse ? 0 : wrong }));
         expect(limits.map(({ limit }) => limit)).toEqual([
           'tokens-per-month',
           'nanoUsd-per-month',
@@ -147,7 +150,7 @@ describe('the comparison of Redis with the books', () => {
       fc.property(someJobs, someMoves, fc.constantFrom(-100_000, 100_000), (specs, moves, used) => {
         const jobs = withIds(specs);
         const world = createWorld(jobs, { used: used * 1_000, held: 0 });
-        const { limits } = observe(jobs, world, (question) => {
+        const { limits } = observe(world, (question) => {
           for (const index of moves[QUESTIONS.indexOf(question)] ?? []) {
             const job = jobs[index];
             if (job && job.done < STEPS) job.done += 1;
@@ -176,7 +179,30 @@ describe('the comparison of Redis with the books', () => {
 
   it('finds a job that had ended before and is still held after', () => {
     const jobs = withIds([1, 2, 3].map((done) => ({ model: 'a', tokens: 1, done })));
-    expect(observe(jobs, createWorld(jobs)).leaked).toEqual([jobs[2]?.jobId]);
+    expect(observe(createWorld(jobs)).leaked).toEqual([jobs[2]?.jobId]);
+  });
+
+  it('finds a job that is held all the time and not in the books, unless it is too young to say', () => {
+    fc.assert(
+      fc.property(someJobs, someMoves, (specs, moves) => {
+        const jobs = withIds(specs);
+        const stuck = new Set(jobs.filter((_, index) => index % 3 === 0));
+        for (const job of stuck) job.done = 1;
+        const known = new Set(jobs.filter(({ done }) => done >= 2).map(({ jobId }) => jobId));
+        const observation = lookAt(createWorld(jobs), (question) => {
+          for (const index of moves[QUESTIONS.indexOf(question)] ?? []) {
+            const job = jobs[index];
+            if (job && !stuck.has(job) && job.done < STEPS) job.done += 1;
+          }
+        });
+        // Everything is held since NOW_MS.
+        const later = { ...observation, beganAtMs: NOW_MS + GRACE_MS + 1 };
+        const unknown = unknownHolds(later, GRACE_MS);
+        expect(unknown).toEqual(expect.arrayContaining([...stuck].map(({ jobId }) => jobId)));
+        expect(unknown.filter((jobId) => known.has(jobId))).toEqual([]);
+        expect(unknownHolds(observation, GRACE_MS)).toEqual([]);
+      }),
+    );
   });
 
   it('leaves out a period that is over, and rates', () => {

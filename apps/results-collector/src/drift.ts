@@ -33,7 +33,10 @@ export interface TenantDrift {
   readonly limits: readonly LimitDrift[];
   /** Jobs that are open in the books and not held. */
   readonly missing: readonly string[];
-  /** Jobs that had ended in the books and are still held. n.b. for a moment that is right: books come first. */
+  /**
+   * Jobs that had ended in the books and are still held. n.b. for a moment that is right: books come first. Where it is
+   * said, also jobs that are held and will never be in the books.
+   */
   readonly leaked: readonly string[];
 }
 
@@ -71,6 +74,19 @@ export function driftOf(observation: Observation, graceMs: number): TenantDrift 
       .map(({ jobId }) => jobId),
     leaked: [...before.holds.keys()].filter((jobId) => after.holds.has(jobId) && isEnd(endedBefore.get(jobId))),
   };
+}
+
+/**
+ * Jobs that were held all the time, since more than `graceMs`, and that the books do not know: their facts are on their
+ * way, or their gateway died before it published them.
+ */
+export function unknownHolds(observation: Observation, graceMs: number): readonly string[] {
+  const { before, after, facts, endedBefore, endedAfter, beganAtMs } = observation;
+  const open = new Set(facts.openHolds.map(({ jobId }) => jobId));
+  return [...before.holds]
+    .filter(([jobId, { acceptedAtMs }]) => acceptedAtMs < beganAtMs - graceMs && after.holds.has(jobId))
+    .map(([jobId]) => jobId)
+    .filter((jobId) => !open.has(jobId) && !endedBefore.has(jobId) && !endedAfter.has(jobId));
 }
 
 function limitDrift(state: StoredLimit, observation: Observation, open: ReadonlySet<string>): LimitDrift | undefined {

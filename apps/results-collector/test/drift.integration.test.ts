@@ -11,16 +11,20 @@ let bench: Bench;
 eachWithBench((fresh) => (bench = fresh));
 
 /** A check that notes what it tells. */
-function createCheck() {
+function createCheck(now = Date.now) {
   const seen: TenantDrift[] = [];
   const repaired: string[] = [];
   const driftCheck = createDriftCheck({
-    ...{ store: bench.store, quota: bench.quota, now: Date.now, logger },
+    ...{ store: bench.store, quota: bench.quota, now, logger },
+    passFence: () => bench.passFence(),
     onDrift: (drifts) => seen.push(...drifts.values()),
     onRepair: (tenantId) => repaired.push(tenantId),
   });
   return { seen, repaired, check: () => driftCheck.check(new AbortController().signal) };
 }
+
+/** A clock by which what is held now has been held for a while. */
+const inAMinute = (): number => Date.now() + 60_000;
 
 async function record(...messages: (AcceptedMessage | CompletedMessage)[]): Promise<void> {
   await bench.store.recordFacts(
@@ -133,6 +137,40 @@ describe('the drift check', () => {
     ]);
     expect(await bench.tokens()).toEqual({ held: 0, used: 0, overage: 0 });
   });
+
+  it('finds the hold of a job that was never published though its expiry is lost, and drops it', async () => {
+    const job = bench.job({ reservedTokens: 30 });
+    await bench.hold(job);
+    await bench.redis.del(`${bench.tenantKey}:expiries`);
+    const { check, seen, repaired } = createCheck(inAMinute);
+    await check();
+    expect([seen, repaired]).toEqual([[], []]);
+    await check();
+    expect(seen).toEqual([{ limits: [], missing: [], leaked: [job.jobId] }]);
+    expect([repaired, await isLoaded()]).toEqual([[bench.tenantId], false]);
+    await bench.collector().lifecycle.start();
+    await bench.load();
+    expect(await bench.tokens()).toEqual({ held: 0, used: 0, overage: 0 });
+  });
+
+  it('takes no hold for leaked whose job is on its way, or young, or gone in between', async () => {
+    const [onItsWay, dropped] = [bench.job(), bench.job()];
+    await bench.hold(onItsWay);
+    const young = createCheck();
+    await young.check();
+    await young.check();
+    // Nobody takes it out of the queue, so no fence passes.
+    await bench.publish(onItsWay);
+    const { check, seen, repaired } = createCheck(inAMinute);
+    await bench.hold(dropped);
+    for (let i = 0; i < 2; i++) await check();
+    await bench.quota.dropHold({ tenantId: bench.tenantId, jobId: dropped.jobId });
+    await bench.collector().lifecycle.start();
+    await bench.ledgerWith(1);
+    for (let i = 0; i < 3; i++) await check();
+    expect([young.seen, young.repaired, seen, repaired]).toEqual([[], [], [], []]);
+    expect(await bench.tokens()).toMatchObject({ held: onItsWay.reservedTokens });
+  }, 60_000);
 
   it('looks at every other tenant when the keys of one are damaged', async () => {
     const damaged = await bench.damagedTenant();

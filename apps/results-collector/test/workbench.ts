@@ -56,6 +56,8 @@ export interface Bench {
   publishRaw(type: string, body: string, messageId: string): Promise<void>;
   /** Makes a collector in this process, not yet started; it is stopped with the test. */
   collector(changes?: Readonly<Record<string, string>>): Collector;
+  /** Resolves when everything that was published before is recorded. */
+  passFence(): Promise<void>;
   /** Stops the collectors that were made until now. */
   endCollectors(): Promise<void>;
   query(sql: string, values?: unknown[]): Promise<readonly Row[]>;
@@ -187,6 +189,7 @@ export async function openWorkbench(options: WorkbenchOptions = {}): Promise<Wor
         collectors.push(collector);
         return collector;
       },
+      passFence: () => fence.pass(),
       endCollectors,
       query: async (sql, values = []) => (await pool.query<Record<string, unknown>>(sql, values)).rows,
       async tokens() {
