@@ -198,7 +198,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
       owner: jobId,
       apiKeyId,
       model,
-      amounts: { tokens: message.reservedTokens, nanoUsd: message.reservedNanoUsd },
+      amounts: { tokens: message.reservedTokens, nanoUsd: message.reservedNanoUsd ?? 0 },
       scopes,
       acceptedAtMs: jobIdTimeMs(jobId),
       holdTtlMs: message.expiresAtMs - clock.now() + HOLD_MARGIN_MS,

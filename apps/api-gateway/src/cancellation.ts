@@ -130,7 +130,8 @@ function cancelMessage(tenantId: string, { jobId, expiresAtMs }: JobAccount, rep
 function canceledFact(tenantId: string, account: JobAccount, finishedAtMs: number): OutgoingMessage {
   const { jobId, apiKeyId, model, reservedTokens, reservedNanoUsd } = account;
   const fact: CompletedMessage = {
-    ...{ jobId, tenantId, apiKeyId, model, class: account.class, reservedTokens, reservedNanoUsd },
+    ...{ jobId, tenantId, apiKeyId, model, class: account.class, reservedTokens },
+    ...(reservedNanoUsd !== undefined && { reservedNanoUsd }),
     state: 'canceled',
     usage: NO_USAGE,
     attempt: 1,

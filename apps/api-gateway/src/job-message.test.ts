@@ -13,10 +13,10 @@ const principal = {
 const submission = { model: 'm', input: ['hello', 'you'], class: 'standard' as const };
 
 /** Messages where a token costs 2 nano-USD, estimates hold 7 tokens of output, and prices may be unknown. */
-function messages({ ready = true, hasBudget = true } = {}) {
+function messages({ ready = true, hasBudget = true, nanoUsdPerToken = 2 } = {}) {
   return createJobMessages({
     clock: createJobClock(),
-    prices: { ready, amountNanoUsd: ({ inputTokens, outputTokens }) => 2 * (inputTokens + outputTokens) },
+    prices: { ready, amountNanoUsd: ({ inputTokens, outputTokens }) => nanoUsdPerToken * (inputTokens + outputTokens) },
     estimates: { outputTokens: ({ estimate, maxOutputTokens }) => (estimate === 'exact' ? maxOutputTokens : 7) },
     tenantLimits: { estimateOf: () => ({ quantile: 0.9, floorTokens: 1 }), hasBudget: () => hasBudget },
     jobTtlMs: 60_000,
@@ -47,6 +47,12 @@ describe('the message of a job', () => {
 
   it('is not made without prices where a budget applies, and is where none does', () => {
     expect(() => messages({ ready: false })(counted)).toThrow(expect.objectContaining({ code: 'quota_unavailable' }));
-    expect(messages({ ready: false, hasBudget: false })(counted).reservedTokens).toBe(15);
+    const message = messages({ ready: false, hasBudget: false })(counted);
+    expect(message.reservedTokens).toBe(15);
+    expect(message).not.toHaveProperty('reservedNanoUsd');
+  });
+
+  it('tells that it costs nothing where prices are known', () => {
+    expect(messages({ nanoUsdPerToken: 0 })(counted)).toHaveProperty('reservedNanoUsd', 0);
   });
 });

@@ -72,7 +72,9 @@ export function createJobMessages(options: JobMessageOptions): JobMessages {
       inputTokens,
       maxOutputTokens,
       reservedTokens: inputTokens + outputTokens,
-      reservedNanoUsd: prices.amountNanoUsd({ model: model.name, inputTokens, outputTokens, atMs }),
+      ...(prices.ready && {
+        reservedNanoUsd: prices.amountNanoUsd({ model: model.name, inputTokens, outputTokens, atMs }),
+      }),
       expiresAtMs: atMs + (submission.expiresIn === undefined ? jobTtlMs : submission.expiresIn * 1000),
       ...(submission.metadata && { metadata: submission.metadata }),
     };

@@ -24,7 +24,7 @@ export interface JobView {
     readonly tokens: number;
     readonly inputTokens: number;
     readonly maxOutputTokens: number;
-    /** What the held tokens cost, rounded up: an integer of nano-US-dollars in text. */
+    /** What the held tokens cost, rounded up: an integer of nano-US-dollars in text; 0 when no price was known. */
     readonly amountNanoUsd: string;
   };
   /** The dead job that this one runs again, and how often that was done: 1 for the first replay. */
@@ -85,7 +85,7 @@ interface Submitted {
   readonly inputTokens: number;
   readonly maxOutputTokens: number;
   readonly reservedTokens: number;
-  readonly reservedNanoUsd: number;
+  readonly reservedNanoUsd?: number | undefined;
   readonly replay?: { readonly of: string; readonly epoch: number } | undefined;
   readonly expiresAtMs: number;
   readonly metadata?: Metadata | undefined;
@@ -105,7 +105,7 @@ function submitted(job: Submitted, state: JobState): JobView {
       tokens: job.reservedTokens,
       inputTokens: job.inputTokens,
       maxOutputTokens: job.maxOutputTokens,
-      amountNanoUsd: String(job.reservedNanoUsd),
+      amountNanoUsd: String(job.reservedNanoUsd ?? 0),
     },
     ...(job.replay && { replay: job.replay }),
   };

@@ -38,7 +38,7 @@ function codeOf({ kind, unit }: LimitStatus): ErrorCode {
 
 function amountOf(unit: LimitUnit, { reservedTokens, reservedNanoUsd }: Needs): number {
   if (unit === 'requests') return 1;
-  return unit === 'tokens' ? reservedTokens : reservedNanoUsd;
+  return unit === 'tokens' ? reservedTokens : (reservedNanoUsd ?? 0);
 }
 
 function amountText(unit: LimitUnit, amount: number): string {

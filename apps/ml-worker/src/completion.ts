@@ -53,8 +53,8 @@ function terminal({ message, attempt, modelVersion, startedAtMs, finishedAtMs }:
   return {
     ...{ jobId, tenantId, apiKeyId, model, class: message.class },
     reservedTokens,
-    // n.b. 0 may mean that the gateway did not know the prices yet; what the job then costs is no overage.
-    ...(reservedNanoUsd > 0 && { reservedNanoUsd }),
+    // n.b. 0 is what the gateway knew the job to cost. Where it did not know, what the job costs is no overage.
+    ...(reservedNanoUsd !== undefined && { reservedNanoUsd }),
     ...(modelVersion !== undefined && startedAtMs !== undefined && { modelVersion }),
     ...(startedAtMs !== undefined && { startedAtMs }),
     attempt,

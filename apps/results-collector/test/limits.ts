@@ -34,7 +34,7 @@ export function scopesOf({ apiKeyId, model }: Pick<AcceptedMessage, 'apiKeyId' |
 
 /** What a gateway asks for a job. */
 export function reservationOf(job: AcceptedMessage, holdTtlMs: number): Reservation {
-  const { tenantId, jobId, apiKeyId, model, reservedTokens: tokens, reservedNanoUsd: nanoUsd } = job;
+  const { tenantId, jobId, apiKeyId, model, reservedTokens: tokens, reservedNanoUsd: nanoUsd = 0 } = job;
   const amounts = { tokens, nanoUsd };
   return { tenantId, jobId, owner: 'test', apiKeyId, model, amounts, scopes: scopesOf(job), holdTtlMs, facts: '{}' };
 }

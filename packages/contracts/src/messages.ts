@@ -62,8 +62,8 @@ export const acceptedMessageSchema = z.strictObject({
   maxOutputTokens: z.int().min(0).max(MAX_TOKENS_PER_JOB),
   /** The hold: inputTokens + maxOutputTokens, or less where the tenant's estimates are learned. */
   reservedTokens: z.int().min(0).max(MAX_TOKENS_PER_JOB),
-  /** What the held tokens cost at the prices in force, rounded up. */
-  reservedNanoUsd: nanoUsdCount.default(0),
+  /** What the held tokens cost at the prices in force, rounded up; absent when the gateway did not know the prices yet. */
+  reservedNanoUsd: nanoUsdCount.optional(),
   /** After this a worker no longer starts the job (Unix milliseconds). */
   expiresAtMs: epochMs,
   metadata: metadataSchema.optional(),

@@ -17,7 +17,7 @@ export function factArrays(accepted: readonly AcceptedFact[], completed: readonl
     plain(accepted, (fact) => fact.reservedTokens),
     plain(accepted, (fact) => fact.expiresAtMs),
     quoted(accepted, (fact) => json(fact.metadata)),
-    plain(accepted, (fact) => fact.reservedNanoUsd),
+    plain(accepted, (fact) => fact.reservedNanoUsd ?? 0),
     quoted(accepted, (fact) => fact.idempotency && storableText(fact.idempotency.keyHash)),
     quoted(accepted, (fact) => fact.idempotency && storableText(fact.idempotency.fingerprint)),
     plain(accepted, (fact) => fact.replay?.of),

@@ -67,7 +67,7 @@ export function problemOf({ type, message }: Fact): string | undefined {
 function problemOfAccepted(message: AcceptedFact): string | undefined {
   const counts = [message.inputTokens, message.maxOutputTokens, message.reservedTokens];
   if (!counts.every(isCount)) return 'a number of tokens is out of range';
-  if (!isWithin(message.reservedNanoUsd, MAX_NANO_USD)) return 'reservedNanoUsd is out of range';
+  if (!isWithin(message.reservedNanoUsd ?? 0, MAX_NANO_USD)) return 'reservedNanoUsd is out of range';
   const { replay } = message;
   if (replay && !(isJobId(replay.of) && isWithin(replay.epoch, MAX_EPOCH))) return 'replay is out of range';
   return isTime(message.expiresAtMs) ? undefined : 'expiresAtMs is out of range';

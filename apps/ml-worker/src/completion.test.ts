@@ -1,0 +1,20 @@
+import { describe, expect, it } from '@jest/globals';
+import { newJobId, type AcceptedMessage } from '@sluice/contracts';
+import { expired } from './completion.js';
+
+const message: AcceptedMessage = {
+  ...{ jobId: newJobId(), tenantId: 'acme', apiKeyId: '017f22e2-79b0-7cc3-98c4-dc0c0c07398f', model: 'm' },
+  ...{ class: 'standard', input: 'x', inputTokens: 1, maxOutputTokens: 0, reservedTokens: 1, expiresAtMs: 1 },
+};
+const attempt = { attempt: 1, modelVersion: undefined, startedAtMs: undefined, finishedAtMs: 2 };
+
+describe('the end of a job', () => {
+  it('tells what was held, also when that was nothing', () => {
+    const fact = expired({ ...attempt, message: { ...message, reservedNanoUsd: 0 } });
+    expect(fact).toMatchObject({ reservedTokens: 1, reservedNanoUsd: 0 });
+  });
+
+  it('tells no price of the hold where the gateway knew none, so that nothing is overage', () => {
+    expect(expired({ ...attempt, message })).not.toHaveProperty('reservedNanoUsd');
+  });
+});
