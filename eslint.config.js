@@ -20,9 +20,17 @@ const layers = {
   'apps/results-collector': ['contracts', 'runtime', 'broker', 'quota', 'store'],
 };
 
-/** Tests may import every package, and so may the tools. */
+/**
+ * Tests may import every package, and so may the tools. The simulation alone may import apps: it runs their code in one
+ * process, on servers that it makes up. Nothing imports the simulation.
+ */
 const packages = ['contracts', 'runtime', 'broker', 'quota', 'store', 'models', 'local-services'];
-const tools = { scripts: packages, benchmarks: [...packages, 'scripts'] };
+const apps = ['api-gateway', 'ml-worker', 'results-collector'];
+const tools = {
+  scripts: packages,
+  benchmarks: [...packages, 'scripts'],
+  'packages/simulation': [...packages, ...apps],
+};
 
 /**
  * Reports static, dynamic and type imports of a workspace that is not `allowed`, of a file behind a workspace's

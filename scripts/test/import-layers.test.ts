@@ -46,6 +46,13 @@ describe('the layers of imports', () => {
     ['tests of others', 'packages/quota/test/x.test.ts', "import '../../store/test/support.js';", 'path'],
     ['an app from a test', 'apps/api-gateway/test/x.test.ts', "import '@sluice/ml-worker/src/config.js';", 'layer'],
     ['an app from the scripts', 'scripts/src/x.ts', "import '@sluice/api-gateway';", 'layer'],
+    ['the simulation', 'scripts/src/x.ts', "import '@sluice/simulation';", 'layer'],
+    [
+      'sources of an app from the simulation',
+      'packages/simulation/src/x.ts',
+      "import '@sluice/ml-worker/src/x.js';",
+      'exports',
+    ],
     ['sources from the benchmarks', 'benchmarks/src/x.ts', "import '../../scripts/src/suite.js';", 'path'],
   ])('refuse %s', async (_, file, line, problem) => {
     expect(await problems(file, line)).toEqual([problem]);
@@ -58,6 +65,7 @@ describe('the layers of imports', () => {
     ['local services in a test', 'packages/store/test/x.test.ts', "import '@sluice/local-services';"],
     ['any package in a unit test', 'apps/ml-worker/src/x.test.ts', "import '@sluice/store';"],
     ['the scripts in the benchmarks', 'benchmarks/src/x.ts', "import '@sluice/scripts';"],
+    ['an app in the simulation', 'packages/simulation/src/x.ts', "import '@sluice/api-gateway/composition';"],
     ['libraries', 'packages/contracts/src/x.ts', "import 'zod'; import 'node:path';"],
     ['the preset of the root in jest.config.js', 'packages/quota/jest.config.js', "import '../../jest.preset.js';"],
   ])('allow %s', async (_, file, line) => {
