@@ -1,5 +1,5 @@
 import { EventEmitter, once } from 'node:events';
-import { connect, type Channel, type ChannelModel } from 'amqplib';
+import { connect as connectWithAmqplib, type Channel, type ChannelModel } from 'amqplib';
 import { delay, withDeadline, type Logger, type Service } from '@sluice/runtime';
 import { createBackoff } from './backoff.js';
 import { unavailable } from './broker-errors.js';
@@ -45,6 +45,8 @@ export interface BrokerConnectionOptions {
   readonly logger: Logger;
   /** How long `start` waits for the first connection, in milliseconds; 60,000 when absent. */
   readonly startTimeoutMs?: number;
+  /** How to open a connection; amqplib's `connect` when absent. */
+  readonly connect?: typeof connectWithAmqplib;
 }
 
 /**
@@ -61,7 +63,7 @@ export interface BrokerConnectionOptions {
  * spread over two supervisors.
  */
 export function createBrokerConnection(options: BrokerConnectionOptions): BrokerConnection {
-  const { name, startTimeoutMs = 60_000 } = options;
+  const { name, startTimeoutMs = 60_000, connect = connectWithAmqplib } = options;
   const logger = options.logger.child({ connection: name });
   const url = withHeartbeat(options.url);
   const halt = new AbortController();
