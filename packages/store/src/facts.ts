@@ -54,6 +54,24 @@ const MAX_ATTEMPT = 1_000;
 const MAX_EPOCH = 1_000;
 const MAX_NANO_USD = MAX_BUDGET_USD * 1e9;
 
+/** The first fact of each type and job; facts with values out of range are moved to `failures`. */
+export function distinctValid(facts: readonly Fact[], failures: FactFailure[]): readonly Fact[] {
+  const distinct = new Map<string, Fact>();
+  const refused = new Set<string>();
+  for (const fact of facts) {
+    const { jobId } = fact.message;
+    const key = fact.type + jobId;
+    const problem = problemOf(fact);
+    if (problem === undefined) {
+      if (!distinct.has(key)) distinct.set(key, fact);
+    } else if (!refused.has(key)) {
+      refused.add(key);
+      failures.push({ type: fact.type, jobId, cause: new RangeError(problem) });
+    }
+  }
+  return [...distinct.values()];
+}
+
 /**
  * Why a fact cannot be recorded, or undefined. Only what would make PostgreSQL refuse the whole statement is looked
  * at; whether a message is well-formed is decided where it is read.

@@ -1,5 +1,5 @@
 import type { Database } from './database.js';
-import { firstIdAt } from './job-list.js';
+import { firstIdAt } from './job-ids.js';
 import { loadStatement } from './statements.js';
 
 /** The Idempotency-Key of a job, as its accepted message carried it. */

@@ -3,9 +3,9 @@ import { factArrays } from './fact-arrays.js';
 import {
   type AcceptedFact,
   type CompletedFact,
+  distinctValid,
   type Fact,
   type FactFailure,
-  problemOf,
   RecordError,
   type RecordOutcome,
 } from './facts.js';
@@ -85,22 +85,4 @@ export function createRecorder(database: Database): Recorder {
       return outcome;
     },
   };
-}
-
-/** The first fact of each type and job; facts with values out of range are moved to `failures`. */
-function distinctValid(facts: readonly Fact[], failures: FactFailure[]): readonly Fact[] {
-  const distinct = new Map<string, Fact>();
-  const refused = new Set<string>();
-  for (const fact of facts) {
-    const { jobId } = fact.message;
-    const key = fact.type + jobId;
-    const problem = problemOf(fact);
-    if (problem === undefined) {
-      if (!distinct.has(key)) distinct.set(key, fact);
-    } else if (!refused.has(key)) {
-      refused.add(key);
-      failures.push({ type: fact.type, jobId, cause: new RangeError(problem) });
-    }
-  }
-  return [...distinct.values()];
 }
