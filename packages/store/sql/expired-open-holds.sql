@@ -1,11 +1,28 @@
--- Open jobs whose deadline and the grace have passed, as far as the sweep has come, earliest deadline first.
+-- Open jobs whose deadline and the grace have passed, earliest deadline first. Deadlines are told by the clock of Redis, and
+-- so is the time here; the sweep's mark, by the clock of PostgreSQL, only says where open jobs are looked for. When Redis' clock is
+-- ahead of it, up to ten minutes of jobs before the mark's place are looked through as well: no more, for most have ended.
 --   $1 int how many at most
+--   $2 bigint now (Unix ms); null: by the clock of PostgreSQL
+WITH clock AS MATERIALIZED (
+  SELECT coalesce(to_timestamp($2::bigint / 1000.0::float8), now()) - hold_grace() AS late_at
+),
+candidates AS (
+  SELECT o.job_id, o.job_at, o.expires_at
+  FROM overdue_jobs o
+  WHERE o.expires_at < (SELECT late_at FROM clock)
+  -- n.b. a job may be on both sides of the mark: it is noted as overdue from its deadline on.
+  UNION
+  SELECT j.job_id, j.job_at, j.expires_at
+  FROM jobs j
+  WHERE j.expires_at >= (SELECT swept_until FROM hold_sweep)
+    AND j.expires_at < least((SELECT late_at FROM clock), now() + interval '10 minutes' - hold_grace())
+)
 SELECT j.job_id, j.tenant_id, j.api_key_id, j.model, j.class
-FROM overdue_jobs o
+FROM candidates c
 JOIN jobs j USING (job_id, job_at)
 LEFT JOIN LATERAL (
-  SELECT true AS ended FROM ledger l WHERE l.job_id = o.job_id AND l.phase = 2 AND l.job_at = o.job_at LIMIT 1
+  SELECT true AS ended FROM ledger l WHERE l.job_id = c.job_id AND l.phase = 2 AND l.job_at = c.job_at LIMIT 1
 ) AS terminal ON true
-WHERE terminal.ended IS NULL AND o.expires_at < now() - hold_grace()
-ORDER BY o.expires_at, o.job_id
+WHERE terminal.ended IS NULL
+ORDER BY c.expires_at, c.job_id
 LIMIT $1;

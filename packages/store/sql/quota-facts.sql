@@ -5,6 +5,7 @@
 --   $5 to, $2 <= $3 <= $4 <= $5
 --   Measures, parallel: $6 text[] scope: tenant | apiKey | model, $7 text[] unit: requests | tokens | nanoUsd, and either
 --   $8 int[] which of the windows, from 1, or of a rate $9 bigint[] max and $10 bigint[] window (ms) in which max refills
+--   $11 bigint now (Unix ms) by the clock that jobs are dated by, which rates are told as of; null: by that of PostgreSQL
 -- Returns one row:
 --   amounts json, array of {measure, subject, used, overage}, measure from 0, subject '' or an API key or a model; those
 --     of 0 are absent. In a window `used` is what settled jobs used. Of a rate it is what a bucket that is never fuller than
@@ -25,6 +26,12 @@ measures AS MATERIALIZED (
   FROM unnest($6::text[], $7::text[], $8::int[], $9::bigint[], $10::bigint[])
     WITH ORDINALITY AS m (scope, unit, window_position, max, window_ms, position)
 ),
+-- The time by which jobs are dated, and how far it is ahead of PostgreSQL's own, by which recorded_at is. n.b. in seconds: a
+-- day of an interval would be as long as the session's time zone has it.
+clock AS MATERIALIZED (
+  SELECT now_at, make_interval(secs => extract(epoch FROM now_at - now())::float8) AS ahead, usage_bucket(now_at) - interval '15 minutes' AS recent_at
+  FROM (SELECT coalesce(to_timestamp($11::bigint / 1000.0::float8), now()) AS now_at) AS c
+),
 -- Of a rate, what is recent is read from the ledger, exact to the millisecond; what is older from the roll-up.
 rates AS MATERIALIZED (
   SELECT
@@ -33,10 +40,11 @@ rates AS MATERIALIZED (
     unit,
     max::float8 AS max,
     window_ms::float8 AS window_ms,
-    floor(extract(epoch FROM now()) * 1000)::float8 AS now_ms,
-    usage_bucket(now()) - interval '15 minutes' AS recent_at,
-    (extract(epoch FROM usage_bucket(now()) - interval '15 minutes') * 1000)::float8 AS recent_ms
-  FROM measures
+    floor(extract(epoch FROM now_at) * 1000)::float8 AS now_ms,
+    ahead,
+    recent_at,
+    (extract(epoch FROM recent_at) * 1000)::float8 AS recent_ms
+  FROM measures, clock
   WHERE window_ms IS NOT NULL
 ),
 -- Whole buckets come from the roll-up, what lies before and after them from the ledger itself, as do the last minutes of
@@ -130,10 +138,10 @@ takings AS MATERIALIZED (
   WHERE position = 0
   UNION ALL
   SELECT
-    floor(extract(epoch FROM l.recorded_at) * 1000)::float8, l.recorded_at < r.recent_at, l.api_key_id, l.model, 0,
-    l.overage_tokens, l.overage_nano_usd, l.overage_tokens, l.overage_nano_usd
-  FROM (SELECT DISTINCT recent_at FROM rates) AS r
-  JOIN ledger l ON l.tenant_id = $1 AND l.recorded_at >= r.recent_at - interval '1 day'
+    floor(extract(epoch FROM l.recorded_at + r.ahead) * 1000)::float8, l.recorded_at < r.recent_at - r.ahead, l.api_key_id,
+    l.model, 0, l.overage_tokens, l.overage_nano_usd, l.overage_tokens, l.overage_nano_usd
+  FROM (SELECT DISTINCT recent_at, ahead FROM rates) AS r
+  JOIN ledger l ON l.tenant_id = $1 AND l.recorded_at >= r.recent_at - r.ahead - interval '1 day'
     AND (l.overage_tokens > 0 OR l.overage_nano_usd > 0)
   UNION ALL
   SELECT h.accepted_at_ms, h.accepted_at_ms < r.recent_ms, h.api_key_id, h.model, 1, h.reserved_tokens, h.reserved_nano_usd, 0, 0

@@ -13,10 +13,11 @@ export interface ExpiredHold {
 
 export interface Holds {
   /**
-   * Open jobs whose deadline passed more than two minutes ago by the database's clock, earliest first. Each call costs
-   * about what has expired since the last one.
+   * Open jobs whose deadline passed more than two minutes before `nowMs`, earliest first: Unix milliseconds by the clock
+   * that deadlines are told by, the database's when absent. Each call costs about what has expired since the last one.
+   * n.b. a `nowMs` that is more than ten minutes ahead of the database's clock counts as ten.
    */
-  expiredOpenHolds(limit: number): Promise<readonly ExpiredHold[]>;
+  expiredOpenHolds(limit: number, nowMs?: number): Promise<readonly ExpiredHold[]>;
 }
 
 /** Jobs looked at in one statement of the sweep, so that it stays short however far behind it is. */
@@ -46,9 +47,10 @@ export function createHolds(database: Database): Holds {
   }
 
   return {
-    async expiredOpenHolds(limit) {
+    async expiredOpenHolds(limit, nowMs) {
       await advanceSweep();
-      const rows = await database.run<ExpiredHoldRow & Record<string, unknown>>(statements.expiredOpenHolds, [limit]);
+      const values = [limit, nowMs ?? null];
+      const rows = await database.run<ExpiredHoldRow & Record<string, unknown>>(statements.expiredOpenHolds, values);
       return rows.map((row) => ({
         jobId: row.job_id,
         tenantId: row.tenant_id,

@@ -42,7 +42,7 @@ export interface MeasuredAmount {
   /** Empty for the tenant, else an API key's id or a model's name. */
   readonly subject: string;
   /**
-   * Of a period: whole units. Of a rate: units missing from the bucket by the database's clock, open jobs included with what
+   * Of a period: whole units. Of a rate: units missing from the bucket at the query's `nowMs`, open jobs included with what
    * is held for them; may have a fraction and may exceed `max` (debt).
    */
   readonly used: number;
@@ -53,6 +53,12 @@ export interface MeasuredAmount {
 export interface QuotaFactsQuery {
   readonly tenantId: string;
   readonly measures: readonly Measure[];
+  /**
+   * Now, by the clock that jobs are dated by (Unix milliseconds): rates are told as of this moment. What the database has
+   * dated itself (when overage was recorded) counts by its age, so that no difference between the clocks matters. By the
+   * database's clock when absent.
+   */
+  readonly nowMs?: number;
 }
 
 /** A tenant's usage at one moment. */
@@ -99,8 +105,8 @@ interface QuotaFactsRow {
 
 export function createQuotaFactsReader(database: Database): QuotaFactsReader {
   return {
-    async quotaFacts({ tenantId, measures }) {
-      const values = [tenantId, ...measureArrays(measures)];
+    async quotaFacts({ tenantId, measures, nowMs }) {
+      const values = [tenantId, ...measureArrays(measures), nowMs === undefined ? null : Math.floor(nowMs)];
       const [row] = await database.run<QuotaFactsRow & Record<string, unknown>>(statement, values);
       if (row === undefined) throw new Error('quota-facts.sql returned no row');
       return { amounts: row.amounts, openHolds: row.open_holds.map(toOpenHold) };
@@ -108,7 +114,7 @@ export function createQuotaFactsReader(database: Database): QuotaFactsReader {
   };
 }
 
-/** `$2` and on of quota-facts.sql. Measures of the same period share a window, which then is read once. */
+/** `$2` to `$10` of quota-facts.sql. Measures of the same period share a window, which then is read once. */
 export function measureArrays(measures: readonly Measure[]): readonly (readonly (string | number | null)[])[] {
   const windows = new Map<string, TimeWindow>();
   const positions = measures.map(({ window }) => {

@@ -179,7 +179,7 @@ describe('quotaFacts', () => {
       }));
       const values = measureArrays(measures).map((list) => `'{${list.map((value) => value ?? 'NULL').join()}}'`);
       const plan = await books.query<{ 'QUERY PLAN': string }>(
-        `EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) EXECUTE quota_facts ('${tenantId}', ${values.join(', ')})`,
+        `EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) EXECUTE quota_facts ('${tenantId}', ${values.join(', ')}, NULL)`,
       );
       // The look-up of the terminal entry of each open job is called l and the rest ledger.
       const isScan = /Scan .*on (ledger_\w+) ledger(_\d+)? \(actual/;
@@ -216,7 +216,7 @@ describe('quotaFacts', () => {
     const values = measureArrays([{ scope: 'tenant', unit: 'tokens', window }]);
     const literals = values.map((list) => `'{${list.map((value) => value ?? 'NULL').join()}}'`).join();
     const plan = await books.query<{ 'QUERY PLAN': string }>(
-      `EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) EXECUTE quota_facts ('acme', ${literals})`,
+      `EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF) EXECUTE quota_facts ('acme', ${literals}, NULL)`,
     );
     const text = plan.map((line) => line['QUERY PLAN']).join('\n');
     expect(text).toContain('tenant_id_job_at_idx');

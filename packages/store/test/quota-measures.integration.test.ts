@@ -25,7 +25,7 @@ interface Amount {
 async function ask(tenantId: string, measures: readonly Measure[]): Promise<{ nowMs: number; amounts: Amount[] }> {
   await books.query('BEGIN');
   const [time] = await books.query<{ now_ms: string }>('SELECT floor(extract(epoch FROM now()) * 1000) AS now_ms');
-  const values = [tenantId, ...measureArrays(measures)];
+  const values = [tenantId, ...measureArrays(measures), null];
   const [row] = await books.query<{ amounts: Amount[] }>(loadStatement('quota-facts').text, values);
   await books.query('COMMIT');
   return { nowMs: Number(time?.now_ms), amounts: row?.amounts ?? [] };
