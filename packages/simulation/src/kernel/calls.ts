@@ -1,0 +1,54 @@
+import type { NetworkOptions } from './network.js';
+import type { CallFault, CallView, Kernel, Owner } from './types.js';
+
+/** How a request ends for its caller. */
+type Deliver = () => void;
+
+/** Requests to servers of the world: one event there, one with the answer. */
+export function createCalls(options: NetworkOptions): Pick<Kernel, 'call' | 'callSteps' | 'onCall'> {
+  const { scheduler, wires, mute, checkSender, nowMs } = options;
+  let decide: (call: CallView) => CallFault | undefined = () => undefined;
+
+  function send<T>(from: Owner, server: string, label: string, perform: () => T): Promise<T> {
+    if (mute(label)) return new Promise(() => undefined);
+    return new Promise((resolve, reject) => {
+      const answer = (deliver: Deliver, extraMs = 0): void => {
+        const timeUs = wires.answer(from, server, scheduler.nowUs, Math.round(extraMs * 1000));
+        scheduler.at(timeUs, from, `answer of ${server}: ${label}`, deliver);
+      };
+      const arrive = (): void => {
+        const fault = decide({ from, server, label });
+        const deliver = fault?.effect === false ? undefined : outcome(perform, resolve, reject);
+        if (fault === undefined) answer(deliver ?? (() => undefined));
+        else if (fault.error !== undefined) answer(() => reject(fault.error as Error), fault.delayMs);
+      };
+      scheduler.at(wires.request(from, server, scheduler.nowUs), undefined, `${server}: ${label}`, arrive);
+    });
+  }
+
+  function call<T>(from: Owner, server: string, label: string, perform: () => T): Promise<T> {
+    checkSender(from, label);
+    return send(from, server, label, perform);
+  }
+
+  return {
+    onCall: (decider) => void (decide = decider),
+    call,
+    async callSteps(from, server, label, steps) {
+      for (;;) {
+        const step = await call(from, server, label, () => steps.next(nowMs()));
+        if (step.done) return step.value;
+      }
+    },
+  };
+}
+
+/** What `perform` comes to, as it will be told to the caller. */
+function outcome<T>(perform: () => T, resolve: (value: T) => void, reject: (error: unknown) => void): Deliver {
+  try {
+    const value = perform();
+    return () => resolve(value);
+  } catch (error) {
+    return () => reject(error);
+  }
+}
