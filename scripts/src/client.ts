@@ -1,4 +1,4 @@
-import { Agent, request } from 'undici';
+import { Agent, request, type Dispatcher } from 'undici';
 
 export interface Answer<Body> {
   readonly status: number;
@@ -13,6 +13,8 @@ export interface CallOptions {
   readonly headers?: Readonly<Record<string, string>>;
   /** How long to wait for the answer; default 90 s. */
   readonly timeoutMs?: number;
+  /** Whose connections are used; those that all calls share when absent. */
+  readonly dispatcher?: Dispatcher;
 }
 
 const agent = new Agent({ connections: 128, headersTimeout: 90_000, bodyTimeout: 90_000 });
@@ -20,7 +22,7 @@ const agent = new Agent({ connections: 128, headersTimeout: 90_000, bodyTimeout:
 /** One call of the gateway; any status is an answer, only a broken connection throws. */
 export async function call<Body>(url: string, path: string, options: CallOptions = {}): Promise<Answer<Body>> {
   const { statusCode, headers, body } = await request(new URL(path, url), {
-    dispatcher: agent,
+    dispatcher: options.dispatcher ?? agent,
     method: options.method ?? 'GET',
     headers: {
       ...(options.key !== undefined && { authorization: `Bearer ${options.key}` }),

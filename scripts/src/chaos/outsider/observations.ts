@@ -53,6 +53,8 @@ export interface Answered extends At {
 /** A job as an answer showed it. Only terminal states are noted, and anything that is said after one. */
 export interface Seen extends At {
   readonly kind: 'seen';
+  /** When the question left. An answer may tell what was so at any time since. */
+  readonly askedAtMs: number;
   readonly jobId: string;
   readonly tenantId: string;
   readonly by: 'submit' | 'poll' | 'long-poll' | 'cancel';
@@ -70,6 +72,7 @@ export interface Seen extends At {
 /** An answer to `DELETE /v1/jobs/:id`. */
 export interface Canceled extends At {
   readonly kind: 'canceled';
+  readonly askedAtMs: number;
   readonly jobId: string;
   readonly tenantId: string;
   /** Absent when the answer was lost. */
