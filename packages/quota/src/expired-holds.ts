@@ -1,3 +1,4 @@
+import { PAGE } from './bounds.js';
 import type { RedisConnection } from './connection.js';
 import { tenantKeys, tenantsKey } from './keys.js';
 import type { Nodes } from './nodes.js';
@@ -13,9 +14,6 @@ export interface ExpiredHoldsOptions {
   readonly redis: RedisConnection;
   readonly keyPrefix: string;
 }
-
-/** Tenants looked at in one round trip, about. */
-const PAGE = 100;
 
 /**
  * Makes the search for expired holds: page by page through the set of tenants, the oldest holds of each first. A call

@@ -29,3 +29,4 @@ export type {
   TenantState,
 } from './quota.js';
 export { createQuota, type QuotaOptions } from './redis-quota.js';
+export { redisServer, type RedisServer } from './redis-server.js';

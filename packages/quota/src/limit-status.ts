@@ -1,3 +1,4 @@
+import { CLOCK_STEP_MS } from './bounds.js';
 import type { Limit, LimitStatus, ScopedLimits } from './limits.js';
 import { periodNumber } from './periods.js';
 import { codeOf, recordOf, type StoredRecord, type StoredScope } from './scope-state.js';
@@ -29,9 +30,6 @@ export function statusesOf(
   }
   return statuses;
 }
-
-/** As in `lua/scope-state.lua`. */
-const CLOCK_STEP_MS = 2_000;
 
 type Counts = Pick<LimitStatus, 'used' | 'held' | 'overage' | 'remaining' | 'resetsInMs'>;
 

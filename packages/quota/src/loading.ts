@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Logger } from '@sluice/runtime';
+import { ALIVE_MS, KEYS_PER_PIPELINE, TICKET_TTL_MS } from './bounds.js';
 import type { RedisConnection } from './connection.js';
 import { tenantKeys, tenantsKey } from './keys.js';
 import type { ScopedLimits } from './limits.js';
@@ -16,13 +17,6 @@ export interface LoadingOptions {
   readonly keyPrefix: string;
   readonly logger: Logger;
 }
-
-/** How long a ticket and what was staged with it are valid. */
-const TICKET_TTL_MS = 600_000;
-/** How long a load counts as alive after a sign of it. */
-const ALIVE_MS = 2_000;
-/** Keys that are set in one pipeline. */
-const KEYS_PER_PIPELINE = 1_000;
 
 /**
  * Loads tenants, in steps that are short each:

@@ -1,4 +1,5 @@
 import type { Logger } from '@sluice/runtime';
+import { MOST_NOTES, PAGE, SNAPSHOT_TTL_MS } from './bounds.js';
 import type { RedisConnection } from './connection.js';
 import { createExpiredHolds, type HoldRef } from './expired-holds.js';
 import { doneChannel, holdField, tenantKeys, tenantsKey } from './keys.js';
@@ -6,7 +7,8 @@ import { statusesOf } from './limit-status.js';
 import { createLoading } from './loading.js';
 import { createNodes } from './nodes.js';
 import type { JobSnapshot, Quota, Settlement, SettleOutcome } from './quota.js';
-import { checkReservation, createReserve } from './reserving.js';
+import { checkReservation } from './reservation.js';
+import { createReserve } from './reserving.js';
 import { namesField, readNames, readScope, scopeField } from './scope-state.js';
 import type { ScriptReply } from './scripts.js';
 import { onRedis } from './unavailable.js';
@@ -22,14 +24,8 @@ export interface QuotaOptions {
   readonly snapshotTtlMs?: number;
 }
 
-const HOUR_MS = 3_600_000;
-/** Settlements that a load takes note of at most, so that its last step stays short; with more it begins anew. */
-const MOST_NOTES = 20_000;
-/** Tenants of a page, about. */
-const PAGE = 100;
-
 /** Quota on Redis. Several may share a connection; it stays the caller's to close. */
-export function createQuota({ redis, keyPrefix, logger, snapshotTtlMs = HOUR_MS }: QuotaOptions): Quota {
+export function createQuota({ redis, keyPrefix, logger, snapshotTtlMs = SNAPSHOT_TTL_MS }: QuotaOptions): Quota {
   const nodes = createNodes(redis);
   const keysOf = (tenantId: string) => tenantKeys(keyPrefix, tenantId);
   const quotaKey = ({ tenantId }: { readonly tenantId: string }) => keysOf(tenantId).quota;

@@ -1,3 +1,4 @@
+import { MOST_ATTEMPTS, SNAPSHOT_MARGIN_MS } from './bounds.js';
 import { shareWrite } from './connection.js';
 import { definitionsOf, scopesOf } from './definitions.js';
 import { tenantKeys } from './keys.js';
@@ -7,16 +8,10 @@ import type { Nodes } from './nodes.js';
 import type { JobSnapshot, Learned, Reservation, ReserveOutcome } from './quota.js';
 import { readScope, scopeField } from './scope-state.js';
 import type { ScriptReply } from './scripts.js';
-import { checkAmounts, checkCount, checkText } from './values.js';
 
-/** Snapshots outlive the key that leads to them. */
-const SNAPSHOT_MARGIN_MS = 60_000;
 /** Where the learned quantile and then the three scopes stand in a reply. */
 const LEARNED = 4;
 const FIRST_SCOPE = 5;
-
-/** Times that a reserve is sent: again after its key was freed, which another may take before. */
-const MOST_ATTEMPTS = 3;
 
 type ReadSnapshot = (tenantId: string, jobId: string) => Promise<JobSnapshot | undefined>;
 
@@ -169,22 +164,4 @@ function learnedOf(reply: ScriptReply): { readonly learned?: Learned } {
   if (!Buffer.isBuffer(text)) return {};
   const [outputTokens = 0, samples = 0] = text.toString().split(' ').map(Number);
   return { learned: { outputTokens, samples } };
-}
-
-/** Throws a RangeError for what cannot be kept. */
-export function checkReservation(reservation: Reservation): void {
-  const { jobId, owner, apiKeyId, model, amounts, holdTtlMs, acceptedAtMs, idempotency, quantile } = reservation;
-  checkText('jobId', jobId);
-  checkText('owner', owner);
-  checkText('apiKeyId', apiKeyId);
-  checkText('model', model);
-  checkAmounts(amounts);
-  checkCount('holdTtlMs', holdTtlMs);
-  if (acceptedAtMs !== undefined) checkCount('acceptedAtMs', acceptedAtMs);
-  scopesOf(reservation.scopes, reservation).forEach(definitionsOf);
-  if (quantile !== undefined && !(quantile > 0 && quantile < 1))
-    throw new RangeError('quantile must be within 0 and 1');
-  if (!idempotency) return;
-  checkText('keyHash', idempotency.keyHash);
-  checkCount('ttlMs', idempotency.ttlMs);
 }
