@@ -8,6 +8,7 @@ export function createAsking({ scheduler, wires, mute, checkSender }: NetworkOpt
     checkSender(from, label);
     if (mute(label)) return new Promise(() => undefined);
     return new Promise((resolve, reject) => {
+      const refuse: (reason: unknown) => void = reject;
       const back = (what: string, deliver: () => void): void => {
         scheduler.at(scheduler.nowUs + wires.delayUs(), from, `${what} of ${to.name}: ${label}`, deliver);
       };
@@ -23,7 +24,7 @@ export function createAsking({ scheduler, wires, mute, checkSender }: NetworkOpt
           const value = await perform();
           answer(() => resolve(value));
         } catch (error) {
-          answer(() => reject(error as Error));
+          answer(() => refuse(error));
         }
       };
       if (!to.alive) lose();

@@ -16,11 +16,14 @@ export function createCalls(options: NetworkOptions): Pick<Kernel, 'call' | 'cal
         const timeUs = wires.answer(from, server, scheduler.nowUs, Math.round(extraMs * 1000));
         scheduler.at(timeUs, from, `answer of ${server}: ${label}`, deliver);
       };
+      const tell = ({ error, delayMs }: CallFault): void => {
+        if (error !== undefined) answer(() => reject(error), delayMs);
+      };
       const arrive = (): void => {
         const fault = decide({ from, server, label });
         const deliver = fault?.effect === false ? undefined : outcome(perform, resolve, reject);
         if (fault === undefined) answer(deliver ?? (() => undefined));
-        else if (fault.error !== undefined) answer(() => reject(fault.error as Error), fault.delayMs);
+        else tell(fault);
       };
       scheduler.at(wires.request(from, server, scheduler.nowUs), undefined, `${server}: ${label}`, arrive);
     });

@@ -68,7 +68,13 @@ export function createKernel(options: KernelOptions): Kernel {
     process(name, { killable = true } = {}) {
       const epoch = (starts.get(name) ?? 0) + 1;
       starts.set(name, epoch);
-      return createProcess({ name, epoch, killable, nowUs: () => scheduler.nowUs, inWorld: scheduler.inWorld });
+      return createProcess({
+        name,
+        epoch,
+        killable,
+        nowUs: () => scheduler.nowUs,
+        inWorld: (action) => scheduler.inWorld(action),
+      });
     },
     onCrash: (listener) => void (tellCrash = listener),
     schedule(delayMs, owner, label, action, isTimer = false) {
@@ -76,7 +82,7 @@ export function createKernel(options: KernelOptions): Kernel {
       return scheduler.at(timeUs, owner, label, action, isTimer);
     },
     enter: (owner, label, action) => void scheduler.at(scheduler.nowUs, owner, label, action),
-    fail: scheduler.fail,
-    run: scheduler.run,
+    fail: (error) => scheduler.fail(error),
+    run: (limits = {}) => scheduler.run(limits),
   };
 }

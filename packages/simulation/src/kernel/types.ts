@@ -60,7 +60,7 @@ export interface CallFault {
   /** Whether the server does what it was asked for. */
   readonly effect: boolean;
   /** What the caller is told; when absent, it never hears. */
-  readonly error?: unknown;
+  readonly error?: Error;
   /** How much later than an answer, in milliseconds. */
   readonly delayMs?: number;
 }
