@@ -1,0 +1,161 @@
+import type { Server } from 'node:http';
+import { declareTopology, type BrokerConnection } from '@sluice/broker';
+import {
+  createLifecycle,
+  withDeadline,
+  type Lifecycle,
+  type LifecyclePart,
+  type Logger,
+  type Service,
+} from '@sluice/runtime';
+import type { Catalogue } from './catalogue.js';
+import type { GatewayConfig } from './config.js';
+import { createIngest, type Ingest } from './ingest.js';
+import { createJobs, type Jobs } from './jobs.js';
+import { createListener, type Listener } from './listener.js';
+import { createReplay } from './replay.js';
+import type { HealthCheck } from './routes/health.js';
+import { createServer } from './server.js';
+import { connectServers, type GatewayServers } from './servers.js';
+
+const REDIS_TIMEOUT_MS = 10_000;
+/** The gateway listens after this even if PostgreSQL, where fence members register, does not answer; it is not ready then. */
+const MEMBER_WAIT_MS = 5_000;
+
+export interface GatewayOptions {
+  readonly config: GatewayConfig;
+  readonly catalogue: Catalogue;
+  readonly logger: Logger;
+  /** What it talks to; the servers that the configuration names when absent. */
+  readonly servers?: GatewayServers;
+  /** Whether it takes requests over HTTP; it does when absent. Without, `jobs` is the only way in besides `ingest`. */
+  readonly listen?: boolean;
+}
+
+export interface Gateway {
+  /** Everything that starts and stops. */
+  readonly lifecycle: Lifecycle;
+  /** The HTTP side; it listens once the lifecycle has started. */
+  readonly server: Server;
+  /** Port that it listens on; 0 while it does not. */
+  readonly port: number;
+  /** What HTTP calls: authenticates, admits, finds and cancels jobs. */
+  readonly jobs: Pick<Jobs, 'authentication' | 'admission' | 'lookup' | 'cancellation' | 'bounds'>;
+}
+
+/** A gateway as it is made: what starts and stops, by name. */
+interface Parts {
+  readonly config: GatewayConfig;
+  readonly servers: GatewayServers;
+  readonly jobs: Jobs;
+  readonly connection: BrokerConnection;
+  readonly ingestConnection: BrokerConnection;
+  readonly ingest: Ingest;
+  readonly logger: Logger;
+}
+
+/** Puts a gateway together. Nothing is connected before its lifecycle starts. */
+export function createGateway(options: GatewayOptions): Gateway {
+  const { config, catalogue, logger, servers = connectServers(config, logger), listen = true } = options;
+  const connection = servers.connect('publish');
+  const jobs = createJobs({ config, catalogue, servers, connection, logger });
+  const ingestConnection = servers.connect('ingest');
+  const ingest = createIngest({
+    connection: ingestConnection,
+    publisher: jobs.publisher,
+    producers: jobs.producers,
+    admission: jobs.admission,
+    bounds: jobs.bounds,
+    maxBodyBytes: config.maxBodyBytes,
+    prefetch: config.ingestPrefetch,
+    logger,
+  });
+  const parts: Parts = { config, servers, jobs, connection, ingestConnection, ingest, logger };
+  const draining = new AbortController();
+  const server = createHttp(parts, catalogue, draining.signal);
+  const { host, port, shutdownDelayMs } = config;
+  const listener = createListener({ server, host, port, shutdownDelayMs, draining });
+  return {
+    lifecycle: createLifecycle(partsInOrder(parts, listen ? listener : undefined), logger),
+    server,
+    get port() {
+      return listener.port;
+    },
+    jobs,
+  };
+}
+
+function createHttp(parts: Parts, catalogue: Catalogue, draining: AbortSignal): Server {
+  const { config, servers, jobs, logger } = parts;
+  const { store, quota, waiter } = servers;
+  const { authentication, admission, publisher, tenantLimits, loader, clock } = jobs;
+  const { maxBodyBytes, adminKey, apiKeyPepper: pepper } = config;
+  return createServer({
+    jobs: {
+      ...{ authentication, admission, lookup: jobs.lookup, cancellation: jobs.cancellation, bounds: jobs.bounds },
+      ...{ waiter, maxBodyBytes, draining },
+      maxWaitMs: config.maxWaitMs,
+      maxWaitingPolls: config.maxWaitingPolls,
+    },
+    jobList: { authentication, store },
+    account: { authentication, catalogue, tenantLimits, loader, quota, store, now: Date.now },
+    admin: { store, plans: config.plans, catalogue, adminKey, pepper, maxBodyBytes },
+    deadLetters: {
+      ...{ store, adminKey, pepper, maxBodyBytes, draining, logger },
+      replay: createReplay({ store, admission, publisher, now: () => clock.now() }),
+    },
+    draining,
+    health: { draining, checks: healthChecks(parts) },
+    logger,
+  });
+}
+
+function healthChecks({ config, servers, jobs, connection, ingest }: Parts): readonly HealthCheck[] {
+  const { redis, store } = servers;
+  return [
+    { name: 'rabbitmq', required: true, check: () => connection.state === 'connected' },
+    // n.b. until its first registration nothing may be reserved.
+    { name: 'fence', required: true, check: () => jobs.member.ready },
+    { name: 'redis', required: true, check: async () => (await redis.ping()) === 'PONG' },
+    // n.b. without PostgreSQL tenants that are loaded are still admitted, so it does not decide readiness.
+    { name: 'postgres', required: false, check: () => store.ping().then(() => true) },
+    ...(config.ingest ? [{ name: 'ingest', required: false, check: () => ingest.attached }] : []),
+  ];
+}
+
+function partsInOrder(parts: Parts, listener: Listener | undefined): readonly LifecyclePart[] {
+  const { config, servers, jobs, connection, ingestConnection, ingest } = parts;
+  return [
+    part('store', servers.store),
+    { name: 'redis', start: () => startRedis(parts), stop: () => servers.redis.close() },
+    { name: 'abandoned holds', stop: () => jobs.abandoned.stop() },
+    part('waiter', servers.waiter),
+    part('broker', connection),
+    { name: 'topology', start: () => declareTopology(connection, { pools: config.models.pools }) },
+    part('publisher', jobs.publisher),
+    part('answers of workers', jobs.answers),
+    part('prices', jobs.prices),
+    { name: 'fence member', start: () => startMember(parts), stop: () => jobs.member.stop() },
+    part('fence', jobs.fence),
+    ...(config.ingest ? [part('ingest broker', ingestConnection), part('ingest', ingest)] : []),
+    ...(listener ? [part('listener', listener)] : []),
+  ];
+}
+
+async function startRedis({ servers, jobs }: Parts): Promise<void> {
+  await servers.redis.ready(REDIS_TIMEOUT_MS);
+  const sentAtMs = performance.now();
+  jobs.clock.observe(await servers.redis.nowMs(), sentAtMs);
+}
+
+async function startMember({ jobs, logger }: Parts): Promise<void> {
+  await jobs.member.start();
+  const late = new Error(`not registered within ${MEMBER_WAIT_MS} ms`);
+  await withDeadline(jobs.member.whenReady(), MEMBER_WAIT_MS, () => late).catch((error: unknown) => {
+    logger.warn({ err: error }, 'no job is admitted before this gateway is registered for fences');
+  });
+}
+
+function part(name: string, service: Service): LifecyclePart {
+  return { name, start: () => service.start(), stop: () => service.stop() };
+}
