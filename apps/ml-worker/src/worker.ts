@@ -3,6 +3,7 @@ import {
   createConsumer,
   createPublisher,
   declareTopology,
+  type BrokerConnection,
   type Consumer,
 } from '@sluice/broker';
 import { workQueue, type JobClass } from '@sluice/contracts';
@@ -12,12 +13,12 @@ import { createCancelInbox } from './cancel-inbox.js';
 import { createCancellations } from './cancellations.js';
 import type { WorkerConfig } from './config.js';
 import { createHeldJobs } from './held-jobs.js';
-import { createInferenceHost } from './inference-host.js';
+import { createInferenceHost, type InferenceHost } from './inference-host.js';
 import { createJobHandler } from './job-handler.js';
 import { createProgressWatch } from './progress-watch.js';
 import type { QueuedText } from './running-job.js';
 import { createScheduler } from './scheduler.js';
-import { loadServedPool } from './served-models.js';
+import { loadServedPool, type ServedPool } from './served-models.js';
 import { createStartedNotices } from './started-notices.js';
 
 /** Requests to cancel that are remembered: some 20 MB. */
@@ -30,6 +31,12 @@ export interface WorkerOptions {
   readonly logger: Logger;
   /** Path of the built inference-process module. */
   readonly inferenceModulePath: string;
+  /** What it serves; what the model repository has of its pool when absent. */
+  readonly served?: ServedPool;
+  /** Runs batches; inference processes do when absent. */
+  readonly host?: InferenceHost;
+  /** A new connection to RabbitMQ, by its purpose; to the server of the configuration when absent. */
+  readonly connect?: (purpose: string) => BrokerConnection;
 }
 
 export interface Worker extends Lifecycle {
@@ -46,15 +53,12 @@ export interface Worker extends Lifecycle {
  *
  * @throws ServiceError `model_unavailable` when a model of the pool cannot be served.
  */
-export async function createWorker({ config, logger, inferenceModulePath }: WorkerOptions): Promise<Worker> {
+export async function createWorker(options: WorkerOptions): Promise<Worker> {
+  const { config, logger, inferenceModulePath: modulePath, connect = connectTo(config, logger) } = options;
   const { modelsFile, modelDirectory, pool } = config;
-  const served = await loadServedPool({ pool, modelsFile, modelDirectory });
-  const host = createInferenceHost({
-    ...config.inference,
-    modulePath: inferenceModulePath,
-    models: served.versions,
-    logger,
-  });
+  const served = options.served ?? (await loadServedPool({ pool, modelsFile, modelDirectory }));
+  const host =
+    options.host ?? createInferenceHost({ ...config.inference, modulePath, models: served.versions, logger });
   const batcher = createBatcher<QueuedText>(config.batch);
   const scheduler = createScheduler({
     ...{ host, batcher, logger },
@@ -62,8 +66,6 @@ export async function createWorker({ config, logger, inferenceModulePath }: Work
     cancelGraceMs: config.cancelGraceMs,
   });
 
-  const connect = (purpose: string) =>
-    createBrokerConnection({ url: config.rabbitmqUrl, name: `ml-worker ${config.workerId} ${purpose}`, logger });
   // Two connections: the broker slows a connection that publishes too fast, and acknowledgements must not wait for that.
   const consuming = connect('consumes');
   const publishing = connect('publishes');
@@ -149,6 +151,13 @@ export async function createWorker({ config, logger, inferenceModulePath }: Work
       return lifecycle.stop();
     },
   };
+}
+
+function connectTo(
+  { rabbitmqUrl: url, workerId }: WorkerConfig,
+  logger: Logger,
+): (purpose: string) => BrokerConnection {
+  return (purpose) => createBrokerConnection({ url, name: `ml-worker ${workerId} ${purpose}`, logger });
 }
 
 function part(name: string, service: { start(): Promise<void>; stop(): Promise<void> }) {
