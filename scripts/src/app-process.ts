@@ -31,6 +31,8 @@ export interface AppProcess {
   stop(): Promise<number | null>;
   /** SIGKILL; resolves when it is gone. */
   kill(): Promise<void>;
+  /** Sends a signal to the present process, such as SIGSTOP; false when that has ended. */
+  signal(signal: NodeJS.Signals): boolean;
   /** Starts it again after it ended, on the same port. */
   restart(): Promise<void>;
 }
@@ -74,6 +76,7 @@ export async function startApp(options: AppProcessOptions): Promise<AppProcess> 
     },
     stop: () => end('SIGTERM'),
     kill: async () => void (await end('SIGKILL')),
+    signal: (signal) => child.kill(signal),
     async restart() {
       const port = ready.port === undefined ? {} : { SLUICE_PORT: String(ready.port) };
       ({ child, logStart } = launch(options, { ...options.environment, ...port }));

@@ -19,6 +19,8 @@ export interface SuiteOptions {
   readonly secrets?: SuiteSecrets;
   /** Further environment for every app. */
   readonly extra?: Readonly<Record<string, string>>;
+  /** What one app alone gets, by its name (`api-gateway-1`): a port, or servers reached by another way. */
+  readonly environmentOf?: (name: string) => Readonly<Record<string, string>>;
 }
 
 export interface SuiteSecrets {
@@ -74,7 +76,12 @@ export async function startSuite(options: SuiteOptions): Promise<Suite> {
         app,
         name,
         logFile: join(directory, `${name}.log`),
-        environment: { ...common, SLUICE_PORT: String(first ? (options.port ?? 0) : 0), SLUICE_OPS_PORT: '0' },
+        environment: {
+          ...common,
+          SLUICE_PORT: String(first ? (options.port ?? 0) : 0),
+          SLUICE_OPS_PORT: '0',
+          ...options.environmentOf?.(name),
+        },
       }),
     ),
   );

@@ -22,6 +22,8 @@ function deadServer(comesBackAt: number) {
     },
     pause: () => undefined,
     resume: () => undefined,
+    dataDirectory: undefined,
+    administer: async () => '',
   };
   return { server, attempts: () => attempts };
 }

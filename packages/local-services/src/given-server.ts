@@ -113,9 +113,11 @@ export function createGivenServer(options: {
   return {
     ...options,
     pid: undefined,
+    dataDirectory: undefined,
     kill: async () => refuse(),
     restart: async () => refuse(),
     pause: refuse,
     resume: refuse,
+    administer: async () => refuse(),
   };
 }

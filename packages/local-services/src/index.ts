@@ -1,4 +1,5 @@
 export { type LocalServicesOptions, startLocalServices } from './local-services.js';
+export { findFreePorts } from './ports.js';
 export type { LocalServer, LocalServices, Report, ReportLine, ServerName, ServerSource } from './server.js';
 export { createTestDatabase, type TestDatabase } from './test-database.js';
 export { testServices, type TestServices, uniqueKeyPrefix } from './test-services.js';

@@ -5,7 +5,7 @@ import type { ManagedProcess } from './managed-process.js';
 import { findFreePorts } from './ports.js';
 import { preparePostgres } from './postgres.js';
 import type { Programs } from './programs.js';
-import { prepareRabbitMq } from './rabbitmq.js';
+import { controlRabbitMq, prepareRabbitMq } from './rabbitmq.js';
 import { prepareRedis } from './redis.js';
 import type { LocalServer, Report, ServerName } from './server.js';
 
@@ -31,6 +31,7 @@ interface Prepared {
   readonly managed: ManagedProcess;
   readonly url: string;
   readonly managementUrl?: string;
+  readonly administer?: LocalServer['administer'];
 }
 
 /** In the slot's folder, except for a PostgreSQL whose user may not enter that. */
@@ -61,14 +62,15 @@ export async function startPrivateServer(name: ServerName, options: PrivateServe
 }
 
 async function start(name: ServerName, options: PrivateServerOptions): Promise<PrivateServer> {
-  const { managed, ...urls } = await prepare(name, options);
+  const { managed, administer, ...urls } = await prepare(name, options);
   try {
     await managed.start();
   } catch (error) {
     await managed.discard();
     throw error;
   }
-  return { ...urls, managed, server: createPrivateServer(name, urls.url, managed) };
+  const dataDirectory = options.data[name];
+  return { ...urls, managed, server: createPrivateServer({ name, url: urls.url, dataDirectory, managed, administer }) };
 }
 
 async function prepare(name: ServerName, options: PrivateServerOptions): Promise<Prepared> {
@@ -92,8 +94,10 @@ async function prepare(name: ServerName, options: PrivateServerOptions): Promise
     case 'rabbitmq': {
       const portsOf = { amqp: port, management, distribution, mapper };
       const programsOf = found(programs.rabbitmq, name);
+      const rabbitMq = { ...programsOf, ports: portsOf, directory, home: data.rabbitmq };
       return {
-        managed: prepareRabbitMq({ ...programsOf, ports: portsOf, directory, home: data.rabbitmq }),
+        managed: prepareRabbitMq(rabbitMq),
+        administer: (args) => controlRabbitMq(rabbitMq, args),
         url: `amqp://guest:guest@127.0.0.1:${port}`,
         managementUrl: `http://guest:guest@127.0.0.1:${management}`,
       };
@@ -119,11 +123,15 @@ export function removeData(data: DataDirectories, slotDirectory: string): void {
   if (parent !== slotDirectory) rmSync(parent, { recursive: true, force: true });
 }
 
-function createPrivateServer(name: ServerName, url: string, managed: ManagedProcess): LocalServer {
+interface PrivateServerParts extends Pick<LocalServer, 'name' | 'url' | 'dataDirectory'> {
+  readonly managed: ManagedProcess;
+  readonly administer: LocalServer['administer'] | undefined;
+}
+
+function createPrivateServer({ managed, administer, ...known }: PrivateServerParts): LocalServer {
   return {
-    name,
+    ...known,
     source: 'binaries',
-    url,
     get pid() {
       return managed.pid;
     },
@@ -131,6 +139,10 @@ function createPrivateServer(name: ServerName, url: string, managed: ManagedProc
     restart: managed.start,
     pause: managed.pause,
     resume: managed.resume,
+    async administer(args) {
+      if (!administer) throw new Error(`${known.name} has no command line tool of that kind`);
+      return administer(args);
+    },
   };
 }
 

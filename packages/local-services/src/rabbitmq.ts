@@ -1,7 +1,13 @@
+import { execFile } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { delimiter, join } from 'node:path';
-import { createManagedProcess, type ManagedProcess } from './managed-process.js';
+import { delimiter, dirname, join } from 'node:path';
+import { promisify } from 'node:util';
+import { cleanEnvironment, createManagedProcess, type ManagedProcess } from './managed-process.js';
 import { amqpGreeting, managementGreeting, waitForAnswer } from './readiness.js';
+
+const execute = promisify(execFile);
+/** It starts an Erlang machine of its own, which takes seconds where cores are few. */
+const CONTROL_TIMEOUT_MS = 30_000;
 
 /** Every node has a port mapper of its own, so all may have the same name, which is also their data's. */
 const NODE_NAME = 'sluice@localhost';
@@ -53,6 +59,28 @@ export function prepareRabbitMq(options: RabbitMqOptions): ManagedProcess {
   };
 }
 
+/** Runs `rabbitmqctl`, which stands beside the server, against this node and resolves with what it printed. */
+export async function controlRabbitMq(options: RabbitMqOptions, args: readonly string[]): Promise<string> {
+  const { server, ports, home } = options;
+  const program = join(dirname(server), 'rabbitmqctl');
+  const { stdout } = await execute(program, ['--quiet', '--node', NODE_NAME, ...args], {
+    cwd: home,
+    env: { ...cleanEnvironment(), ...nodeEnvironment(options), ERL_EPMD_PORT: String(ports.mapper) },
+    timeout: CONTROL_TIMEOUT_MS,
+    killSignal: 'SIGKILL',
+  });
+  return stdout;
+}
+
+/** What the server and its tool have in common. */
+function nodeEnvironment({ erlangDirectory, home }: RabbitMqOptions): Readonly<Record<string, string>> {
+  return {
+    PATH: `${process.env['PATH'] ?? ''}${delimiter}${erlangDirectory}`,
+    HOME: home, // for the cookie
+    RABBITMQ_CONF_ENV_FILE: '/dev/null',
+  };
+}
+
 /** n.b. without a mapper of our own, Erlang would start one as a daemon that outlives the broker. */
 function prepareMapper({ epmd, ports, directory, home }: RabbitMqOptions): ManagedProcess {
   return createManagedProcess({
@@ -77,7 +105,8 @@ function prepareMapper({ epmd, ports, directory, home }: RabbitMqOptions): Manag
   });
 }
 
-function prepareBroker({ server, erlangDirectory, ports, directory, home }: RabbitMqOptions): ManagedProcess {
+function prepareBroker(options: RabbitMqOptions): ManagedProcess {
+  const { server, ports, directory, home } = options;
   const settingsFile = join(home, 'rabbitmq.conf');
   const pluginsFile = join(home, 'enabled_plugins');
   writeFileSync(settingsFile, settings(ports));
@@ -86,8 +115,7 @@ function prepareBroker({ server, erlangDirectory, ports, directory, home }: Rabb
     command: server,
     args: [],
     environment: {
-      PATH: `${process.env['PATH'] ?? ''}${delimiter}${erlangDirectory}`,
-      HOME: home, // for the cookie
+      ...nodeEnvironment(options),
       // The script then execs: the process we start is the broker itself, so SIGTERM and SIGKILL reach it.
       RUNNING_UNDER_SYSTEMD: 'true',
       RABBITMQ_NODENAME: NODE_NAME,
@@ -100,7 +128,6 @@ function prepareBroker({ server, erlangDirectory, ports, directory, home }: Rabb
       RABBITMQ_LOG_BASE: join(home, 'log'),
       RABBITMQ_CONFIG_FILE: settingsFile,
       RABBITMQ_ENABLED_PLUGINS_FILE: pluginsFile,
-      RABBITMQ_CONF_ENV_FILE: '/dev/null',
       RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: erlangArguments(ports),
     },
     workingDirectory: home,

@@ -25,15 +25,22 @@ export interface LocalServer {
   readonly pid: number | undefined;
   /**
    * Ends the server with SIGKILL, as a crash would, and resolves when no process of it is left. Its data stays.
-   * This and the three below throw for servers that were not started from binaries.
+   * This and the methods below throw for servers that were not started from binaries.
    */
   kill(): Promise<void>;
+  /** Where it keeps its data; undefined unless it was started from binaries. Only to be changed while it does not run. */
+  readonly dataDirectory: string | undefined;
   /** Starts a killed server on the same port and the same data; resolves when it answers. */
   restart(): Promise<void>;
   /** Freezes the server and its child processes (SIGSTOP): connections stay open and nothing answers. */
   pause(): void;
   /** Lets a paused server go on (SIGCONT). */
   resume(): void;
+  /**
+   * Runs the server's own command line tool with these arguments and resolves with what it printed: RabbitMQ's
+   * `rabbitmqctl`; the others have clients for that and throw. Rejects when the tool fails or takes over 30 s.
+   */
+  administer(args: readonly string[]): Promise<string>;
 }
 
 /** All three servers, and what clients need to find them. */

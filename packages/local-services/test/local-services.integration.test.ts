@@ -159,6 +159,24 @@ describe('a server of ours', () => {
     expect(stateOf(server.pid)).not.toBe('T');
   });
 
+  it(
+    'lets its own tool be run where it has one',
+    async () => {
+      const { rabbitmq, redis } = shared.servers;
+      await rabbitmq.administer(['set_disk_free_limit', '100000GB']);
+      expect(await rabbitmq.administer(['status', '--formatter', 'json'])).toContain('disk');
+      await rabbitmq.administer(['set_disk_free_limit', '50MB']);
+      await expect(rabbitmq.administer(['set_disk_free_limit', 'nonsense'])).rejects.toThrow(/nonsense/);
+      await expect(redis.administer(['ping'])).rejects.toThrow(/redis has no/);
+    },
+    LONG_MS,
+  );
+
+  it('says where it keeps its data', () => {
+    expect(existsSync(join(shared.servers.redis.dataDirectory ?? '', 'appendonlydir'))).toBe(true);
+    expect(existsSync(join(shared.servers.postgres.dataDirectory ?? '', 'cluster'))).toBe(true);
+  });
+
   it('can be stopped while it is killed or paused', async () => {
     const services = await start('half');
     const own = processesOf(services);
