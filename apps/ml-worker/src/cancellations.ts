@@ -21,7 +21,7 @@ export interface Cancellations {
 export interface CancellationsOptions {
   /** Most requests that are remembered. When there are more the oldest is forgotten, and its job may run in vain. */
   readonly limit: number;
-  /** Now, in Unix milliseconds. */
+  /** Now, by the clock of jobs (Unix milliseconds). */
   readonly now: () => number;
 }
 

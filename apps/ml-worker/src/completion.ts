@@ -16,9 +16,9 @@ export interface Attempt {
   readonly attempt: number;
   /** Version of the model that serves the job; undefined when none does. */
   readonly modelVersion: string | undefined;
-  /** When inference began (Unix milliseconds); undefined when it did not. */
+  /** When inference began, by the clock of jobs (Unix milliseconds); undefined when it did not. */
   readonly startedAtMs: number | undefined;
-  /** Now (Unix milliseconds). */
+  /** Now, by the same clock. */
   readonly finishedAtMs: number;
 }
 
@@ -58,7 +58,8 @@ function terminal({ message, attempt, modelVersion, startedAtMs, finishedAtMs }:
     ...(modelVersion !== undefined && startedAtMs !== undefined && { modelVersion }),
     ...(startedAtMs !== undefined && { startedAtMs }),
     attempt,
-    finishedAtMs,
+    // n.b. the clock may have been set back meanwhile.
+    finishedAtMs: Math.max(finishedAtMs, startedAtMs ?? 0),
   };
 }
 

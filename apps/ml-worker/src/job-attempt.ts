@@ -12,6 +12,7 @@ import type { Logger } from '@sluice/runtime';
 import type { Cancellations } from './cancellations.js';
 import { canceled, expired, failed, succeeded, type Attempt } from './completion.js';
 import type { Hold } from './held-jobs.js';
+import type { JobClock } from './job-clock.js';
 import { retryRuleOf, settlementAfter } from './retry-policy.js';
 import type { Work } from './running-job.js';
 import type { Scheduler } from './scheduler.js';
@@ -25,8 +26,8 @@ export interface JobAttemptOptions {
   readonly cancellations: Cancellations;
   readonly notices: StartedNotices;
   readonly logger: Logger;
-  /** Now, in Unix milliseconds. */
-  readonly now: () => number;
+  /** What deadlines are compared with. */
+  readonly clock: Pick<JobClock, 'now'>;
 }
 
 /** A job as it was delivered. */
@@ -101,7 +102,7 @@ function begin(context: Context): void {
   if (isLate(context)) throw new ServiceError('expired', 'The job did not start before its deadline.');
   // The broker has given the job to somebody else by now.
   context.job.lost.throwIfAborted();
-  context.startedAtMs = context.now();
+  context.startedAtMs = context.clock.now();
   context.job.hold.begin();
   context.notices.begin(context.job.message);
 }
@@ -113,8 +114,8 @@ function afterError(context: Context, error: unknown): AttemptOutcome {
   return error.code === 'expired' ? tooLate(context) : failure(context, error.code, error.message);
 }
 
-function isLate({ job, now }: Context): boolean {
-  return job.message.expiresAtMs < now();
+function isLate({ job, clock }: Context): boolean {
+  return job.message.expiresAtMs < clock.now();
 }
 
 /**
@@ -134,13 +135,13 @@ function tooLate(context: Context): AttemptOutcome {
 function failure(context: Context, code: ErrorCode, detail: string): AttemptOutcome {
   const { message, attempt } = context.job;
   if (retryRuleOf(code).attempts === 1) return { completed: failed(factsOf(context), code, detail) };
-  const remainingMs = message.expiresAtMs - context.now();
+  const remainingMs = message.expiresAtMs - context.clock.now();
   return { settlement: settlementAfter({ code, detail, attempt, remainingMs }) };
 }
 
-function factsOf({ job, served, startedAtMs, now }: Context): Attempt {
+function factsOf({ job, served, startedAtMs, clock }: Context): Attempt {
   const { message, attempt } = job;
-  return { message, attempt, modelVersion: served?.model.version, startedAtMs, finishedAtMs: now() };
+  return { message, attempt, modelVersion: served?.model.version, startedAtMs, finishedAtMs: clock.now() };
 }
 
 function tokenize(message: AcceptedMessage, served: ServedModel, logger: Logger): readonly Int32Array[] {

@@ -35,7 +35,7 @@ function createFixture({
   const handler = createJobHandler({
     models: new Map([['characters', characterModel({ maxInputTokens: 10 })]]),
     logger: createLogger({ app: 'test', level: 'silent' }),
-    now: () => clock.nowMs,
+    clock: { now: () => clock.nowMs, accepted: () => undefined },
     stopping: stopping.signal,
     cancellations,
     held,

@@ -1,9 +1,10 @@
-import { acceptedMessageSchema, type AcceptedMessage, type CompletedMessage } from '@sluice/contracts';
+import { acceptedAtMs, acceptedMessageSchema, type AcceptedMessage, type CompletedMessage } from '@sluice/contracts';
 import { ack, dead, type Delivery, type Publisher, type Settlement } from '@sluice/broker';
 import { delay } from '@sluice/runtime';
 import { toOutgoing } from './completion.js';
 import type { HeldJobs } from './held-jobs.js';
 import { attemptJob, type JobAttemptOptions } from './job-attempt.js';
+import type { JobClock } from './job-clock.js';
 
 /** Pause between attempts to publish a result. */
 const PUBLISH_AGAIN_AFTER_MS = 500;
@@ -11,6 +12,7 @@ const PUBLISH_AGAIN_AFTER_MS = 500;
 export interface JobHandlerOptions extends JobAttemptOptions {
   readonly publisher: Pick<Publisher, 'publish'>;
   readonly held: Pick<HeldJobs, 'take'>;
+  readonly clock: Pick<JobClock, 'now' | 'accepted'>;
   /** Aborts when the worker is told to end: a result that cannot be published then goes back to the queue as a job. */
   readonly stopping: AbortSignal;
 }
@@ -35,7 +37,7 @@ export type JobHandler = (delivery: Delivery, lost: AbortSignal) => Promise<Sett
  * leads to a second run and never to a lost job; a second fact of the same job changes nothing.
  */
 export function createJobHandler(options: JobHandlerOptions): JobHandler {
-  const { publisher, held, logger, stopping } = options;
+  const { publisher, held, clock, logger, stopping } = options;
 
   async function publish(completed: CompletedMessage, lost: AbortSignal): Promise<void> {
     for (;;) {
@@ -57,6 +59,7 @@ export function createJobHandler(options: JobHandlerOptions): JobHandler {
     }
     const { message } = parsed;
     const { attempt, redelivered } = delivery;
+    clock.accepted(acceptedAtMs(message));
     const hold = held.take(message);
     try {
       const outcome = await attemptJob({ message, attempt, redelivered, lost, hold }, options);

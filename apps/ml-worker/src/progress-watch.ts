@@ -2,14 +2,14 @@
 export interface WatchedConsumer {
   /** Jobs handed out and not yet settled. */
   readonly inFlight: number;
-  /** When a job was last settled, in Unix milliseconds. */
+  /** When a job was last settled, by the clock of `now`. */
   readonly lastProgressAtMs: number;
 }
 
 export interface ProgressWatchOptions {
   readonly consumers: readonly WatchedConsumer[];
   readonly stallTimeoutMs: number;
-  /** Now, in Unix milliseconds. */
+  /** Milliseconds of a clock that is never set. */
   readonly now: () => number;
 }
 

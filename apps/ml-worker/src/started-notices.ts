@@ -24,7 +24,7 @@ export interface StartedNotices {
 export interface StartedNoticesOptions {
   readonly publisher: Pick<Publisher, 'publish'>;
   readonly logger: Logger;
-  /** Now, in Unix milliseconds. */
+  /** Now, by the clock of jobs (Unix milliseconds). */
   readonly now: () => number;
 }
 
@@ -33,7 +33,7 @@ export interface StartedNoticesOptions {
  * advisory: one that cannot be published is forgotten.
  */
 export function createStartedNotices({ publisher, logger, now }: StartedNoticesOptions): StartedNotices {
-  /** Not reported yet, in the order they began, with the time. */
+  /** Not reported yet, in the order they began, with the time of `performance.now`: the clock of jobs may be set. */
   const young = new Map<JobRef, number>();
   let timer: NodeJS.Timeout | undefined;
   let stopped = false;
@@ -47,15 +47,16 @@ export function createStartedNotices({ publisher, logger, now }: StartedNoticesO
     const ripe = takeRipe();
     for (let at = 0; at < ripe.length; at += MOST_JOBS) publish(ripe.slice(at, at + MOST_JOBS));
     const [next] = young.values();
-    if (next !== undefined) arm(Math.max(TICK_MS, next + REPORT_AFTER_MS - now()));
+    if (next !== undefined) arm(Math.max(TICK_MS, next + REPORT_AFTER_MS - performance.now()));
   }
 
   function takeRipe(): Started[] {
     const ripe: Started[] = [];
-    for (const [job, startedAtMs] of young) {
-      if (startedAtMs + REPORT_AFTER_MS > now()) break;
+    for (const [job, begunMs] of young) {
+      const ageMs = performance.now() - begunMs;
+      if (ageMs < REPORT_AFTER_MS) break;
       young.delete(job);
-      ripe.push({ jobId: job.jobId, tenantId: job.tenantId, startedAtMs });
+      ripe.push({ jobId: job.jobId, tenantId: job.tenantId, startedAtMs: Math.max(0, Math.floor(now() - ageMs)) });
     }
     return ripe;
   }
@@ -68,7 +69,7 @@ export function createStartedNotices({ publisher, logger, now }: StartedNoticesO
 
   return {
     begin(job) {
-      young.set(job, now());
+      young.set(job, performance.now());
       arm(REPORT_AFTER_MS);
     },
     end(job) {

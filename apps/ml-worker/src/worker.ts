@@ -14,6 +14,7 @@ import { createCancellations } from './cancellations.js';
 import type { WorkerConfig } from './config.js';
 import { createHeldJobs } from './held-jobs.js';
 import { createInferenceHost, type InferenceHost } from './inference-host.js';
+import { createJobClock } from './job-clock.js';
 import { createJobHandler } from './job-handler.js';
 import { createProgressWatch } from './progress-watch.js';
 import type { QueuedText } from './running-job.js';
@@ -47,7 +48,7 @@ export interface Worker extends Lifecycle {
 /**
  * Puts a worker together.
  *
- * It starts in the order connections, topology, inference processes, requests to cancel, consumers: a job is taken only when something
+ * It starts in the order connections, topology, requests to cancel, inference processes, consumers: a job is taken only when something
  * can run it. It stops in reverse: the consumers first stop taking jobs and finish those in hand (run, published,
  * confirmed, acknowledged), then the processes and the connections end.
  *
@@ -75,15 +76,16 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
     deadlineMs: config.publishTimeoutMs,
     maxInFlight: sum(Object.values(config.prefetch)) * 2 + SPARE_PUBLISHES,
   });
-  const cancellations = createCancellations({ limit: MOST_CANCELLATIONS, now: Date.now });
+  const clock = createJobClock();
+  const now = (): number => clock.now();
+  const cancellations = createCancellations({ limit: MOST_CANCELLATIONS, now });
   const held = createHeldJobs();
-  const cancelInbox = createCancelInbox({ connection: consuming, cancellations, held, publisher, logger });
-  const notices = createStartedNotices({ publisher, logger, now: Date.now });
+  const cancelInbox = createCancelInbox({ connection: consuming, cancellations, held, clock, publisher, logger });
+  const notices = createStartedNotices({ publisher, logger, now });
   const stopping = new AbortController();
   const handler = createJobHandler({
-    ...{ scheduler, publisher, cancellations, held, notices, logger },
+    ...{ scheduler, publisher, cancellations, held, notices, clock, logger },
     models: served.models,
-    now: Date.now,
     stopping: stopping.signal,
   });
 
@@ -99,7 +101,7 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
   const consumers = served.classes.map(consumerOf);
   const attached = (): boolean => cancelInbox.attached && consumers.every((consumer) => consumer.attached);
   const connected = (): boolean => consuming.state === 'connected' && publishing.state === 'connected';
-  const watch = createProgressWatch({ consumers, stallTimeoutMs: config.stallTimeoutMs, now: Date.now });
+  const watch = createProgressWatch({ consumers, stallTimeoutMs: config.stallTimeoutMs, now: () => performance.now() });
 
   const ops = createOpsServer({
     ...config.ops,
@@ -113,6 +115,7 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
       jobsInHand: sum(consumers.map(({ inFlight }) => inFlight)),
       waitingTexts: scheduler.waiting,
       cancelRequests: cancellations.size,
+      jobTimeMs: clock.now(),
       inferenceProcesses: { wanted: config.inference.processes, warm: host.warm, idle: host.idle, pids: host.pids },
     }),
     logger,
@@ -125,10 +128,11 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
       part('consuming connection', consuming),
       { name: 'topology', start: () => declareTopology(consuming, { pools: modelsFile.pools }) },
       part('publisher', publisher),
+      // Before the first job and until the last one: whatever is in hand can be cancelled. And before the processes, which
+      // take a while to load their models: by then somebody has told the time.
+      part('requests to cancel', cancelInbox),
       part('inference processes', host),
       { name: 'notices of started jobs', stop: async () => notices.stop() },
-      // Before the first job and until the last one: whatever is in hand can be cancelled.
-      part('requests to cancel', cancelInbox),
       {
         name: 'consumers',
         start: async () => void (await Promise.all(consumers.map((consumer) => consumer.start()))),

@@ -34,6 +34,15 @@ export function characterModel(overrides: { readonly batchable?: boolean; readon
   return served;
 }
 
+let minted = 0;
+
+/** An id of a job that was accepted then (Unix milliseconds). */
+export function jobIdAt(timeMs: number): string {
+  const time = timeMs.toString(16).padStart(12, '0');
+  const serial = (minted += 1).toString(16).padStart(12, '0');
+  return `${time.slice(0, 8)}-${time.slice(8)}-7000-8000-${serial}`;
+}
+
 /** A job as the gateway publishes it. */
 export function acceptedMessage(overrides: Partial<AcceptedMessage> = {}): AcceptedMessage {
   return {

@@ -31,7 +31,7 @@ import { createVirtualHost, testServices } from '@sluice/local-services';
 import { buildModels } from '@sluice/models';
 import { createLogger, delay } from '@sluice/runtime';
 import { writeTinyModel } from './tiny-model.js';
-import { isAlive, startWorkerProcess, type WorkerProcess } from './worker-process.js';
+import { isAlive, startWorkerProcess, type Machine, type WorkerProcess } from './worker-process.js';
 
 export const POOL = 'text';
 const REAL_MODELS = ['use-lite-en', 'use-lite-en-int8', 'guesslang'] as const;
@@ -75,6 +75,8 @@ export interface Rig {
   submit(jobs: readonly AcceptedMessage[], attempt?: number): Promise<void>;
   /** Asks every worker to cancel a job, as the gateway does; resolves when the broker has passed it on. */
   cancel(job: AcceptedMessage): Promise<void>;
+  /** Tells every worker what time it is, as the gateway does. */
+  tellTime(redisNowMs: number): Promise<void>;
   /** Publishes any body to where requests to cancel go. */
   cancelRaw(body: string): Promise<void>;
   /** Publishes any body to a work queue. */
@@ -82,7 +84,7 @@ export interface Rig {
   /** Resolves when `condition` holds; it is looked at whenever a result, a notice, an answer or a dead message arrives. */
   until(condition: () => boolean): Promise<void>;
   /** Starts the built worker. It is ended, if need be, by `release`. */
-  worker(environment?: Readonly<Record<string, string>>): Promise<WorkerProcess>;
+  worker(environment?: Readonly<Record<string, string>>, machine?: Machine): Promise<WorkerProcess>;
   /** Ends the workers that still run, and checks that none of their processes is left. */
   release(): Promise<void>;
   close(): Promise<void>;
@@ -135,12 +137,13 @@ export async function openRig(models: ModelFixture): Promise<Rig> {
   });
   await inbox.start();
 
-  const cancelRaw = (body: string) =>
+  const tellWorkers = (type: string, body: string) =>
     publisher.publish({
-      ...{ exchange: EXCHANGES.cancellations, routingKey: '', type: MESSAGE_TYPES.cancel, messageId: randomUUID() },
+      ...{ exchange: EXCHANGES.cancellations, routingKey: '', type, messageId: randomUUID() },
       replyTo: inbox.queue ?? '',
       body: Buffer.from(body),
     });
+  const cancelRaw = (body: string) => tellWorkers(MESSAGE_TYPES.cancel, body);
 
   const workers: WorkerProcess[] = [];
   const pids = new Set<number>();
@@ -152,6 +155,7 @@ export async function openRig(models: ModelFixture): Promise<Rig> {
     answers,
     cancel: ({ jobId, tenantId, expiresAtMs }) => cancelRaw(JSON.stringify({ jobId, tenantId, expiresAtMs })),
     cancelRaw,
+    tellTime: (redisNowMs) => tellWorkers(MESSAGE_TYPES.clock, JSON.stringify({ redisNowMs })),
     async submit(jobs, attempt) {
       const publishJob = (job: AcceptedMessage) =>
         publisher.publish({
@@ -175,14 +179,14 @@ export async function openRig(models: ModelFixture): Promise<Rig> {
     async until(condition) {
       while (!condition()) await once(arrivals, 'arrival');
     },
-    async worker(environment = {}) {
-      const worker = await startWorkerProcess({
+    async worker(environment = {}, machine = {}) {
+      const settings = {
         SLUICE_RABBITMQ_URL: host.url,
         SLUICE_CONFIG_DIR: models.configDirectory,
         SLUICE_MODEL_DIR: models.modelDirectory,
         SLUICE_INFERENCE_PROCESSES: '2',
-        ...environment,
-      });
+      };
+      const worker = await startWorkerProcess({ ...settings, ...environment }, machine);
       workers.push(worker);
       const { detail } = await worker.health();
       for (const pid of [worker.pid, ...detail.inferenceProcesses.pids]) pids.add(pid);

@@ -14,6 +14,8 @@ export interface Health {
     readonly jobsInHand: number;
     readonly waitingTexts: number;
     readonly cancelRequests: number;
+    /** What time the worker takes it to be where deadlines are concerned; 0 when nobody has told it. */
+    readonly jobTimeMs: number;
     readonly inferenceProcesses: { readonly warm: number; readonly idle: number; readonly pids: readonly number[] };
   };
 }
@@ -30,10 +32,19 @@ export interface WorkerProcess {
   end(signal: NodeJS.Signals): Promise<number | string>;
 }
 
+/** What a worker runs on. */
+export interface Machine {
+  /** How far its clock is ahead of the true time; 0 when absent. */
+  readonly clockAheadMs?: number;
+}
+
 /** Starts a worker and waits until it is ready; rejects when it ends before that. */
-export async function startWorkerProcess(environment: Readonly<Record<string, string>>): Promise<WorkerProcess> {
+export async function startWorkerProcess(
+  environment: Readonly<Record<string, string>>,
+  { clockAheadMs = 0 }: Machine = {},
+): Promise<WorkerProcess> {
   const child = fork(MAIN, {
-    execArgv: [],
+    execArgv: ['--import', wrongClock(clockAheadMs)],
     env: { PATH: process.env['PATH'], SLUICE_OPS_PORT: '0', SLUICE_LOG_LEVEL: 'silent', ...environment },
   });
   const exited = once(child, 'exit').then(([code, signal]) => (code ?? signal) as number | string);
@@ -54,6 +65,18 @@ export async function startWorkerProcess(environment: Readonly<Record<string, st
       return exited;
     },
   };
+}
+
+/** A module that sets the clock of its process, before anything else of it is loaded. */
+function wrongClock(aheadMs: number): string {
+  const code = `
+    const True = Date;
+    const now = () => True.now() + ${aheadMs};
+    globalThis.Date = class extends True {
+      constructor(...values) { super(...(values.length === 0 ? [now()] : values)); }
+      static now() { return now(); }
+    };`;
+  return `data:text/javascript,${encodeURIComponent(code)}`;
 }
 
 /** Whether a process exists and is not merely waiting to be collected. */

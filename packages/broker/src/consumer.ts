@@ -19,7 +19,7 @@ export interface Consumer extends Service {
   readonly attached: boolean;
   /** Deliveries that were handed out and are not settled. */
   readonly inFlight: number;
-  /** When a delivery was last settled, or the consumer created (Unix milliseconds). */
+  /** When a delivery was last settled, or the consumer created: milliseconds of `performance.now`. */
   readonly lastProgressAtMs: number;
   /**
    * Grows whenever a channel was lost or deliveries were given back. While it stays the same, everything that was
@@ -114,7 +114,7 @@ function consume(options: ConsumeOptions): Consumer {
   let linger: NodeJS.Timeout | undefined;
   let running = 0;
   let inFlight = 0;
-  let lastProgressAtMs = Date.now();
+  let lastProgressAtMs = performance.now();
   let stopping: Promise<void> | undefined;
 
   const intake = createIntake({
@@ -168,7 +168,7 @@ function consume(options: ConsumeOptions): Consumer {
       const { done, held, moves } = sort(round, settlements);
       link.acknowledge(done);
       if (moves.length > 0) await Promise.all(moves);
-      if (held.length < round.length) lastProgressAtMs = Date.now();
+      if (held.length < round.length) lastProgressAtMs = performance.now();
       open = held;
       if (held.length === 0) return;
       await delay(Math.max(...settlements.map(delayOf)), link.over);

@@ -23,6 +23,8 @@ export const MESSAGE_TYPES = {
   cancel: 'job.cancel.v1',
   /** A worker's answer to that; see `holdingMessageSchema`. */
   holding: 'job.holding.v1',
+  /** To every worker: what time it is; see `clockMessageSchema`. */
+  clock: 'clock.v1',
   /** Follows facts through the queue `results`, to prove that they have been recorded; see decisions/0007. */
   marker: 'fence.marker.v1',
 } as const;
@@ -90,7 +92,10 @@ export const completedMessageSchema = z.strictObject({
   error: jobErrorSchema.optional(),
   /** Which attempt ended the job, from 1. */
   attempt: z.int().min(1).max(1000),
-  /** When inference began and ended, by the worker's clock (Unix milliseconds); for people, never for billing. */
+  /**
+   * When inference began and the attempt ended, as its worker knows the time of Redis (Unix milliseconds); for people,
+   * never for billing. `finishedAtMs` is not before `startedAtMs`.
+   */
   startedAtMs: epochMs.optional(),
   finishedAtMs: epochMs,
 });
@@ -127,6 +132,13 @@ export type CancelMessage = z.infer<typeof cancelMessageSchema>;
  */
 export const holdingMessageSchema = z.strictObject({ jobId, holding: z.enum(['waiting', 'running']) });
 export type HoldingMessage = z.infer<typeof holdingMessageSchema>;
+
+/**
+ * `clock.v1`: what the clock of Redis showed a moment ago. Deadlines are told by that clock, and workers cannot ask it;
+ * see decisions/0011.
+ */
+export const clockMessageSchema = z.strictObject({ redisNowMs: epochMs });
+export type ClockMessage = z.infer<typeof clockMessageSchema>;
 
 /** `fence.marker.v1`; `replyTo` is the queue that wants to know that the marker was received. */
 export const markerMessageSchema = z.strictObject({

@@ -24,7 +24,7 @@ export const EXCHANGES = {
   ingest: 'ingest',
   /** Topic: what happened to jobs, for other services. Routing key: see `eventRoutingKey`. */
   events: 'events',
-  /** Fanout: every worker has a queue of its own here. */
+  /** Fanout: every worker has a queue of its own here, for requests to cancel and notices of the time. */
   cancellations: 'cancellations',
 } as const;
 
