@@ -1,3 +1,4 @@
+import type { Reconciliation } from '@sluice/store';
 import type pg from 'pg';
 import type { DemoRun } from './demo-run.js';
 import { heldTokens, monthlyLimit, type Position } from './position.js';
@@ -28,10 +29,11 @@ export interface Books {
   readonly problems: readonly string[];
 }
 
-/** What the tenant had used and held before and after the run. */
-export interface PositionChange {
+/** What the tenant had used and held before and after the run, and what the database finds wrong with itself. */
+export interface Surroundings {
   readonly before: Position;
   readonly after: Position;
+  readonly views: readonly Pick<Reconciliation, 'view' | 'rows'>[];
 }
 
 const SHOWN_ENTRIES = 6;
@@ -45,7 +47,7 @@ export async function checkBooks(
   client: pg.Client,
   tenantId: string,
   run: DemoRun,
-  change: PositionChange,
+  surroundings: Surroundings,
 ): Promise<Books> {
   const jobIds = run.results.map(({ job }) => job.id);
   const used = run.results.reduce(
@@ -53,8 +55,8 @@ export async function checkBooks(
     0,
   );
   const entries = await countEntries(client, jobIds);
-  const views = await reconciliation(client);
-  const moved = movement(change);
+  const { views } = surroundings;
+  const moved = movement(surroundings);
   const notSucceeded = run.results.filter(({ job }) => job.state !== 'succeeded').length;
 
   const verdicts: readonly (readonly [boolean, string, string])[] = [
@@ -86,7 +88,7 @@ export async function checkBooks(
       `${views.length} reconciliation views are empty`,
       views
         .filter(({ rows }) => rows > 0)
-        .map(({ name, rows }) => `${name} has ${rows} rows`)
+        .map(({ view, rows }) => `${view} has ${rows} rows`)
         .join(', '),
     ],
   ];
@@ -98,7 +100,7 @@ export async function checkBooks(
   };
 }
 
-function movement({ before, after }: PositionChange) {
+function movement({ before, after }: Surroundings) {
   return {
     quota: (monthlyLimit(after.quota)?.used ?? 0) - (monthlyLimit(before.quota)?.used ?? 0),
     ledger: after.ledgerTokens - before.ledgerTokens,
@@ -126,22 +128,6 @@ async function countEntries(client: pg.Client, jobIds: readonly string[]) {
     [jobIds],
   );
   return rows[0] ?? { reserved: 0, terminal: 0, tokens: 0 };
-}
-
-/** Every `v_recon_…` view with its number of rows; zero is healthy. */
-export async function reconciliation(client: pg.Client): Promise<readonly { name: string; rows: number }[]> {
-  const { rows: views } = await client.query<{ name: string }>(
-    `SELECT table_name AS name FROM information_schema.views
-     WHERE table_schema = current_schema AND table_name LIKE 'v\\_recon\\_%' ORDER BY 1`,
-  );
-  const counts: { name: string; rows: number }[] = [];
-  for (const { name } of views) {
-    const { rows } = await client.query<{ count: number }>(
-      `SELECT count(*)::int AS count FROM ${client.escapeIdentifier(name)}`,
-    );
-    counts.push({ name, rows: rows[0]?.count ?? 0 });
-  }
-  return counts;
 }
 
 async function newestEntries(client: pg.Client, jobIds: readonly string[]): Promise<readonly LedgerRow[]> {

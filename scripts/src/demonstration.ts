@@ -1,4 +1,3 @@
-import pg from 'pg';
 import { billedTokens, checkBooks } from './books.js';
 import { mustCall, type Tenant } from './client.js';
 import type { Output } from './console-output.js';
@@ -6,6 +5,8 @@ import { loadDemoTexts } from './demo-data.js';
 import { printDemo } from './demo-report.js';
 import { runDemo, type DemoRun } from './demo-run.js';
 import { heldTokens, settledPosition, type PositionOptions, type QuotaAnswer } from './position.js';
+import { withClient } from './postgres-client.js';
+import { checkViews } from './reconciliation.js';
 import type { Suite } from './suite.js';
 
 export interface DemonstrationOptions {
@@ -37,8 +38,9 @@ export async function demonstrate(options: DemonstrationOptions): Promise<Demons
   const run = await runDemo(suite.urls, tenant, texts, () => progress.tick());
   progress.done();
   const after = await position(options, { patienceMs: PATIENCE_MS, heldAtMost: heldTokens(before.quota) });
+  const views = await checkViews(options.postgresUrl);
   const books = await withClient(options.postgresUrl, (client) =>
-    checkBooks(client, tenant.tenantId, run, { before, after }),
+    checkBooks(client, tenant.tenantId, run, { before, after, views }),
   );
   printDemo({ output, run, quotaBefore: before.quota, quotaAfter: after.quota, books });
   return { run, healthy: books.problems.length === 0 };
@@ -54,16 +56,4 @@ function position({ suite, tenant, postgresUrl }: DemonstrationOptions, options:
       options,
     ),
   );
-}
-
-async function withClient<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
-  const client = new pg.Client({ connectionString: url, statement_timeout: 30_000 });
-  // n.b. a connection that breaks while idle would end the process; the next query fails with the reason.
-  client.on('error', () => undefined);
-  await client.connect();
-  try {
-    return await work(client);
-  } finally {
-    await client.end();
-  }
 }

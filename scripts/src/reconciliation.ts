@@ -35,7 +35,7 @@ export interface ReconcileOptions {
  * True when nothing was found.
  */
 export async function reconcile({ environment, output }: ReconcileOptions): Promise<boolean> {
-  const views = await checkBooks(environment['SLUICE_POSTGRES_URL'] ?? '');
+  const views = await checkViews(environment['SLUICE_POSTGRES_URL'] ?? '');
   output.heading('The books (PostgreSQL); no rows are right');
   output.table(
     ['check', 'rows', 'finds'],
@@ -51,7 +51,8 @@ export async function reconcile({ environment, output }: ReconcileOptions): Prom
   return drifts.length + unreadable.length === 0 && views.every(({ rows }) => rows === 0);
 }
 
-async function checkBooks(url: string): Promise<readonly Reconciliation[]> {
+/** Every check that the database at `url` has of itself, with what it found. */
+export async function checkViews(url: string): Promise<readonly Reconciliation[]> {
   const logger = createLogger({ app: 'reconcile', level: 'silent' });
   const store = createStore({
     ...{ url, applicationName: 'reconcile', poolSize: 1, statementTimeoutMs: STATEMENT_TIMEOUT_MS, logger },

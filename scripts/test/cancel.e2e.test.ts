@@ -59,7 +59,7 @@ it('cancelling jobs in the midst of work bills each for what it used and leaves 
   }
   expect(jobs.filter(({ state }) => state === 'canceled').length).toBeGreaterThan(0);
 
-  const books = await booksOf(isolated.database, suite.url, tenant);
+  const books = await booksOf(isolated, suite.url, tenant);
   expect([...books.ledger.values()].filter(({ reserves, terminals }) => reserves !== 1 || terminals !== 1)).toEqual([]);
   expect(books.ledger.size).toBe(JOBS);
   expect({ used: books.used, held: books.held, alarms: books.alarms }).toEqual({ used: billed, held: 0, alarms: [] });

@@ -126,7 +126,7 @@ describe('limits of the whole suite, two of each app', () => {
     expect(losses).toBeGreaterThan(3);
     expect(accepted.size).toBe(Math.floor(QUOTA_TOKENS / JOB_TOKENS));
     await Promise.all([...accepted].map((id) => finish(tenant, id)));
-    const books = await booksOf(isolated.database, suite.url, tenant);
+    const books = await booksOf(isolated, suite.url, tenant);
     expect([...books.ledger.keys()].sort()).toEqual([...accepted].sort());
     expect({ used: books.used, held: books.held, alarms: books.alarms }).toEqual({
       used: accepted.size * JOB_TOKENS,
@@ -153,7 +153,7 @@ describe('limits of the whole suite, two of each app', () => {
     }
     const later = await submit(tenant, 0);
     expect((await finish(tenant, later.body.id)).state).toBe('succeeded');
-    const books = await booksOf(isolated.database, suite.url, tenant);
+    const books = await booksOf(isolated, suite.url, tenant);
     expect({ used: books.used, held: books.held, alarms: books.alarms }).toEqual({
       used: JOB_TOKENS,
       held: 0,

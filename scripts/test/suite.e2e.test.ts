@@ -64,7 +64,7 @@ async function killAndRestart(app: AppProcess): Promise<void> {
 
 async function expectRightBooks(running: Suite, tenant: Tenant, jobs: readonly DemoJob[]): Promise<void> {
   const billed = jobs.reduce((sum, { usage }) => sum + (usage?.inputTokens ?? 0) + (usage?.outputTokens ?? 0), 0);
-  const books = await booksOf(isolated.database, running.url, tenant);
+  const books = await booksOf(isolated, running.url, tenant);
   const entries = jobs.map(({ id }) => books.ledger.get(id));
   expect(entries.every((entry) => entry?.reserves === 1 && entry.terminals === 1)).toBe(true);
   expect(books.ledger.size).toBe(jobs.length);

@@ -57,7 +57,7 @@ export interface Seen extends At {
   readonly askedAtMs: number;
   readonly jobId: string;
   readonly tenantId: string;
-  readonly by: 'submit' | 'poll' | 'long-poll' | 'cancel';
+  readonly by: 'submit' | 'poll' | 'long-poll' | 'cancel' | 'final';
   /** `missing` is a 404. */
   readonly state: string;
   readonly usage?: { readonly inputTokens: number; readonly outputTokens: number; readonly cachedTokens: number };

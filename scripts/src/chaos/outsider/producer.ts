@@ -70,7 +70,7 @@ export function createProducer({ amqpUrl, journal }: ProducerOptions): Producer 
       readonly status?: number;
       readonly code?: string;
     };
-    const came = attemptOf(type === INGEST_TYPES.accepted ? 202 : (body.status ?? 500), body);
+    const came = type === INGEST_TYPES.accepted ? attemptOf(202, body) : refusalOf(body);
     const { attempt = 0, told } = waiting.get(correlationId) ?? {};
     noteAnswer(correlationId, attempt, came);
     told?.(came);
@@ -130,6 +130,12 @@ export function createProducer({ amqpUrl, journal }: ProducerOptions): Producer 
       await open?.connection.close().catch(() => undefined);
     },
   };
+}
+
+/** n.b. a gateway tries a submission several times before it tells of trouble of its own, so any of these may have succeeded. */
+function refusalOf(body: JobAnswer & { readonly status?: number }): Attempt {
+  const { status = 500 } = body;
+  return { ...attemptOf(status, body), ...(status >= 500 && { outcome: 'unknown' }) };
 }
 
 /** Rejects with `code` when it takes longer. */
