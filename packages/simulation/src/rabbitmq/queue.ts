@@ -1,0 +1,228 @@
+import type { Entry, Message } from './message.js';
+import type { QueueSettings } from './queue-settings.js';
+
+/** Why a message has died in a queue. */
+export type DeathReason = 'rejected' | 'expired' | 'maxlen' | 'delivery_limit';
+
+/** Somebody a queue gives messages to. */
+export interface Consumer {
+  readonly tag: string;
+  /** Deliveries need no settlement. */
+  readonly noAck: boolean;
+  /** How many deliveries it holds; kept by the queue. */
+  held: number;
+  /** It takes one more. */
+  hasRoom(): boolean;
+  deliver(entry: Entry): void;
+  /** The queue was deleted. */
+  onCancel(): void;
+}
+
+export interface QueueOptions {
+  readonly name: string;
+  /** The connection that it is exclusive to. */
+  readonly owner: object | undefined;
+  readonly settings: QueueSettings;
+  readonly nowMs: () => number;
+  /** Runs `action` after `delayMs`, unless the broker stops before. */
+  readonly later: (delayMs: number, label: string, action: () => void) => void;
+  /** What becomes of a dead message. */
+  readonly onDead: (entry: Entry, reason: DeathReason) => void;
+  /** Its last consumer has gone. */
+  readonly onUnused: () => void;
+}
+
+/** One queue: what waits, who consumes, and who holds what. */
+export interface Queue {
+  readonly name: string;
+  /** The connection that it is exclusive to, dead or alive. */
+  readonly owner: object | undefined;
+  readonly settings: QueueSettings;
+  readonly ready: number;
+  readonly unacked: number;
+  /** Consumers, and those cancelled that still hold messages. */
+  readonly consumers: number;
+  /** Takes a message; false when it is full and refuses. */
+  enqueue(message: Message): boolean;
+  subscribe(consumer: Consumer): void;
+  /** Gives it nothing more; what it holds stays its own. */
+  unsubscribe(consumer: Consumer): void;
+  /** The consumer is gone: what it holds goes back. */
+  lose(consumer: Consumer): void;
+  /** Deliveries are dealt with, or dead. */
+  settle(consumer: Consumer, entries: readonly Entry[], death?: DeathReason): void;
+  /** Deliveries go back to the queue. */
+  giveBack(consumer: Consumer, entries: readonly Entry[]): void;
+  /** A consumer has room again. */
+  dispatch(): void;
+  /** Drops what is ready; returns how much that was. */
+  purge(): number;
+  /** Deletes it: consumers are told, messages are lost. */
+  delete(): void;
+  /** The broker has started again: nobody consumes, and what was held is back. False when the queue did not survive. */
+  restart(): boolean;
+}
+
+export function createQueue({ name, owner, settings, nowMs, later, onDead, onUnused }: QueueOptions): Queue {
+  /** n.b. a quorum queue gives out what was returned first, in the order of the returns; a classic one by place. */
+  let returned: Entry[] = [];
+  let waiting: Entry[] = [];
+  /** Consumers by whose turn it is. */
+  let turns: Consumer[] = [];
+  const held = new Map<Consumer, Set<Entry>>();
+  let places = 0;
+  let expiryAtMs = Infinity;
+  let deleted = false;
+
+  function enqueue(message: Message): boolean {
+    const full = settings.maxLength !== undefined && ready() >= settings.maxLength;
+    if (full && settings.rejectsPublishes) return false;
+    waiting.push({ message, place: places++, returns: 0, expiresAtMs: expiryOf(message) });
+    if (full) onDead(takeHead() as Entry, 'maxlen'); // it holds at least the message just put in
+    dispatch();
+    return true;
+  }
+
+  function expiryOf({ content }: Message): number | undefined {
+    const ownMs = content.properties.expiration;
+    const ttlMs = Math.min(settings.ttlMs ?? Infinity, ownMs === undefined ? Infinity : Number(ownMs));
+    return ttlMs === Infinity ? undefined : nowMs() + ttlMs;
+  }
+
+  const ready = (): number => returned.length + waiting.length;
+  const head = (): Entry | undefined => returned[0] ?? waiting[0];
+  const takeHead = (): Entry | undefined => returned.shift() ?? waiting.shift();
+
+  function dispatch(): void {
+    if (deleted) return;
+    expire();
+    while (ready() > 0) {
+      const index = turns.findIndex((consumer) => consumer.hasRoom());
+      const [consumer] = index < 0 ? [] : turns.splice(index, 1);
+      const entry = consumer && takeHead();
+      if (consumer === undefined || entry === undefined) break;
+      turns.push(consumer);
+      if (!consumer.noAck) {
+        held.get(consumer)?.add(entry);
+        consumer.held += 1;
+      }
+      consumer.deliver(entry);
+      expire();
+    }
+  }
+
+  /** Only the head can expire: whatever waits behind a message that lives longer waits with it. */
+  function expire(): void {
+    for (let first = head(); first?.expiresAtMs !== undefined; first = head()) {
+      if (first.expiresAtMs > nowMs()) return wakeAt(first.expiresAtMs);
+      takeHead();
+      onDead(first, 'expired');
+    }
+  }
+
+  function wakeAt(atMs: number): void {
+    if (atMs >= expiryAtMs) return;
+    expiryAtMs = atMs;
+    // A microsecond more, because the time of an event is rounded to one.
+    later(atMs - nowMs() + 0.001, `rabbitmq: expiry in ${name}`, () => {
+      if (expiryAtMs === atMs) expiryAtMs = Infinity;
+      dispatch();
+    });
+  }
+
+  function putBack(entries: readonly Entry[]): void {
+    for (const entry of entries) {
+      entry.returns += 1;
+      if (settings.deliveryLimit !== undefined && entry.returns > settings.deliveryLimit)
+        onDead(entry, 'delivery_limit');
+      else if (settings.quorum) returned.push(entry);
+      else waiting.splice(placeFor(entry), 0, entry);
+    }
+  }
+
+  function placeFor(entry: Entry): number {
+    const index = waiting.findIndex((other) => other.place > entry.place);
+    return index < 0 ? waiting.length : index;
+  }
+
+  /** Takes it off those who hold messages, when it has gone and holds none. */
+  function forgetIfDone(consumer: Consumer): void {
+    if (turns.includes(consumer) || held.get(consumer)?.size !== 0) return;
+    held.delete(consumer);
+  }
+
+  function release(consumer: Consumer, entries: readonly Entry[]): readonly Entry[] {
+    const own = held.get(consumer);
+    const released = entries.filter((entry) => own?.delete(entry) === true);
+    consumer.held -= released.length;
+    forgetIfDone(consumer);
+    return released;
+  }
+
+  function unsubscribe(consumer: Consumer): void {
+    if (!turns.includes(consumer)) return;
+    turns = turns.filter((other) => other !== consumer);
+    forgetIfDone(consumer);
+    if (turns.length === 0 && !deleted) onUnused();
+  }
+
+  return {
+    name,
+    owner,
+    settings,
+    get ready() {
+      return ready();
+    },
+    get unacked() {
+      let count = 0;
+      for (const entries of held.values()) count += entries.size;
+      return count;
+    },
+    get consumers() {
+      return held.size;
+    },
+    enqueue,
+    subscribe(consumer) {
+      turns.push(consumer);
+      held.set(consumer, new Set());
+      dispatch();
+    },
+    unsubscribe,
+    lose(consumer) {
+      putBack(release(consumer, [...(held.get(consumer) ?? [])]));
+      unsubscribe(consumer);
+      dispatch();
+    },
+    settle(consumer, entries, death) {
+      const settled = release(consumer, entries);
+      if (death !== undefined) for (const entry of settled) onDead(entry, death);
+      dispatch();
+    },
+    giveBack(consumer, entries) {
+      putBack(release(consumer, entries));
+      dispatch();
+    },
+    dispatch,
+    purge() {
+      const count = ready();
+      returned = [];
+      waiting = [];
+      return count;
+    },
+    delete() {
+      deleted = true;
+      const gone = turns;
+      turns = [];
+      held.clear();
+      for (const consumer of gone) consumer.onCancel();
+    },
+    restart() {
+      turns = [];
+      expiryAtMs = Infinity;
+      for (const entries of held.values()) putBack([...entries]);
+      held.clear();
+      if (!settings.quorum) waiting = waiting.filter(({ message }) => message.content.properties.deliveryMode === 2);
+      return settings.durable && !settings.exclusive;
+    },
+  };
+}
