@@ -1,3 +1,4 @@
+import { describe, expect, it } from '@jest/globals';
 import { ConnectionLost, createKernel, type Kernel, type KernelOptions } from '../src/kernel/index.js';
 
 const START_MS = Date.UTC(2026, 0, 31, 23, 59);
@@ -27,7 +28,7 @@ describe('order', () => {
     const seen: string[] = [];
     kernel.schedule(0, undefined, 'a', () => {
       void (async () => {
-        for (let turn = 0; turn < 200; turn += 1) await null;
+        for (let turn = 0; turn < 200; turn += 1) await Promise.resolve();
         process.nextTick(() => void Promise.resolve().then(() => seen.push('end of a')));
       })();
     });

@@ -40,7 +40,7 @@ export function createKernel(options: KernelOptions): Kernel {
 
   function checkSender(from: Owner, label: string): void {
     const current = scheduler.current;
-    if (current === from) return;
+    if (current === from || !scheduler.inEvent) return; // whatever runs outside events fails when it is scheduled
     const [named, running] = [from?.name ?? 'the world', current?.name ?? 'the world'];
     scheduler.fail(new Error(`"${label}" was sent in the name of ${named} while ${running} was running.`));
   }

@@ -132,6 +132,13 @@ export function createScheduler({ trace, crashes }: SchedulerOptions): Scheduler
       return running !== undefined;
     },
     at(timeUs, owner, label, action, isTimer = false) {
+      if (running !== undefined && !inEvent) {
+        const error = new Error(
+          `"${label}" was begun outside any event, by code that waits for real time or real I/O.`,
+        );
+        fail(error);
+        throw error;
+      }
       sequence += 1;
       const event: Event = { timeUs: Math.max(timeUs, nowUs), sequence, owner, label, action, isTimer };
       queue.push(event);
