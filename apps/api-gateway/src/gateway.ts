@@ -1,4 +1,3 @@
-import type { Server } from 'node:http';
 import { declareTopology, type BrokerConnection } from '@sluice/broker';
 import {
   createLifecycle,
@@ -35,8 +34,6 @@ export interface GatewayOptions {
 export interface Gateway {
   /** Everything that starts and stops. */
   readonly lifecycle: Lifecycle;
-  /** The HTTP side; it listens once the lifecycle has started. */
-  readonly server: Server;
   /** Port that it listens on; 0 while it does not. */
   readonly port: number;
   /** What HTTP calls: authenticates, admits, finds and cancels jobs. */
@@ -71,26 +68,25 @@ export function createGateway(options: GatewayOptions): Gateway {
     logger,
   });
   const parts: Parts = { config, servers, jobs, connection, ingestConnection, ingest, logger };
-  const draining = new AbortController();
-  const server = createHttp(parts, catalogue, draining.signal);
-  const { host, port, shutdownDelayMs } = config;
-  const listener = createListener({ server, host, port, shutdownDelayMs, draining });
+  const listener = listen ? createHttp(parts, catalogue) : undefined;
   return {
-    lifecycle: createLifecycle(partsInOrder(parts, listen ? listener : undefined), logger),
-    server,
+    lifecycle: createLifecycle(partsInOrder(parts, listener), logger),
     get port() {
-      return listener.port;
+      return listener?.port ?? 0;
     },
     jobs,
   };
 }
 
-function createHttp(parts: Parts, catalogue: Catalogue, draining: AbortSignal): Server {
+function createHttp(parts: Parts, catalogue: Catalogue): Listener {
   const { config, servers, jobs, logger } = parts;
+  const stopping = new AbortController();
+  const draining = stopping.signal;
   const { store, quota, waiter } = servers;
   const { authentication, admission, publisher, tenantLimits, loader, clock } = jobs;
+  const now = (): number => clock.now();
   const { maxBodyBytes, adminKey, apiKeyPepper: pepper } = config;
-  return createServer({
+  const server = createServer({
     jobs: {
       ...{ authentication, admission, lookup: jobs.lookup, cancellation: jobs.cancellation, bounds: jobs.bounds },
       ...{ waiter, maxBodyBytes, draining },
@@ -98,16 +94,18 @@ function createHttp(parts: Parts, catalogue: Catalogue, draining: AbortSignal): 
       maxWaitingPolls: config.maxWaitingPolls,
     },
     jobList: { authentication, store },
-    account: { authentication, catalogue, tenantLimits, loader, quota, store, now: Date.now },
-    admin: { store, plans: config.plans, catalogue, adminKey, pepper, maxBodyBytes },
+    account: { authentication, catalogue, tenantLimits, loader, quota, store, now },
+    admin: { store, plans: config.plans, catalogue, adminKey, pepper, maxBodyBytes, now },
     deadLetters: {
       ...{ store, adminKey, pepper, maxBodyBytes, draining, logger },
-      replay: createReplay({ store, admission, publisher, now: () => clock.now() }),
+      replay: createReplay({ store, admission, publisher, now }),
     },
     draining,
     health: { draining, checks: healthChecks(parts) },
     logger,
   });
+  const { host, port, shutdownDelayMs } = config;
+  return createListener({ server, host, port, shutdownDelayMs, draining: stopping });
 }
 
 function healthChecks({ config, servers, jobs, connection, ingest }: Parts): readonly HealthCheck[] {
@@ -134,6 +132,7 @@ function partsInOrder(parts: Parts, listener: Listener | undefined): readonly Li
     { name: 'topology', start: () => declareTopology(connection, { pools: config.models.pools }) },
     part('publisher', jobs.publisher),
     part('answers of workers', jobs.answers),
+    part('notices of the time', jobs.clockNotices),
     part('prices', jobs.prices),
     { name: 'fence member', start: () => startMember(parts), stop: () => jobs.member.stop() },
     part('fence', jobs.fence),
