@@ -40,7 +40,8 @@ export function drawSubmission(random: Random, { clients }: Tenants, inputs: Inp
   const input = inputs.draw(random);
   if (client.via === 'http' && random.next() < INVALID) return invalid(random, client, input);
   const keyed = client.via === 'amqp' || random.next() < KEYED;
-  const cancelAfterMs = random.between(0, CANCELED_WITHIN_MS);
+  // Most jobs end within milliseconds: half of the cancellations follow at once.
+  const cancelAfterMs = Math.max(0, random.between(-CANCELED_WITHIN_MS, CANCELED_WITHIN_MS));
   const cancels = client.fickle && random.next() < CANCELED;
   const hurried = client.fickle && random.next() < HURRIED;
   const fields = { class: random.pick(CLASSES), ...(hurried && { expiresIn: random.between(1, 3) }) };

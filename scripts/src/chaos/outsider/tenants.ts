@@ -46,7 +46,7 @@ interface Definition {
 }
 
 /** On average, of a mixed input; only sizes the budget. */
-const NANO_USD_PER_JOB = 900;
+const NANO_USD_PER_JOB = 1_700;
 const PLAN = 'standard';
 
 /** What the tenants may use; a share of the load is what each weight is of their sum. */
