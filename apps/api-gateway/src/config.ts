@@ -39,6 +39,8 @@ export const environmentSchema = z.object({
   /** How long a request waits for its tenant to be loaded; the load itself goes on. */
   SLUICE_LOAD_WAIT: duration(1).default(3_000),
   SLUICE_PRICE_REFRESH: duration(1).default(30_000),
+  /** How often workers are told what time it is for Redis. */
+  SLUICE_CLOCK_INTERVAL: duration(1).default(2_000),
   /** Whether this gateway takes submissions of other services from the queue `ingest`. */
   SLUICE_INGEST: z.enum(['on', 'off']).default('on'),
   SLUICE_INGEST_PREFETCH: wholeNumber(1, 1_000).default(32),
@@ -72,6 +74,7 @@ export interface GatewayConfig {
   readonly keyCacheTtlMs: number;
   readonly loadWaitMs: number;
   readonly priceRefreshMs: number;
+  readonly clockIntervalMs: number;
   readonly ingest: boolean;
   readonly ingestPrefetch: number;
   readonly drainTimeoutMs: number;
@@ -116,6 +119,7 @@ export async function loadConfig(environment: NodeJS.ProcessEnv): Promise<Gatewa
     keyCacheTtlMs: settings.SLUICE_KEY_CACHE_TTL,
     loadWaitMs: settings.SLUICE_LOAD_WAIT,
     priceRefreshMs: settings.SLUICE_PRICE_REFRESH,
+    clockIntervalMs: settings.SLUICE_CLOCK_INTERVAL,
     ingest: settings.SLUICE_INGEST === 'on',
     ingestPrefetch: settings.SLUICE_INGEST_PREFETCH,
     drainTimeoutMs: settings.SLUICE_DRAIN_TIMEOUT,

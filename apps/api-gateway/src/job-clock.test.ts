@@ -46,6 +46,16 @@ describe('the clock of jobs', () => {
     expect(clock.now()).toBe(NOON + 30_000);
   });
 
+  it('is behind rather than ahead after a first answer that it read long after it came, until the next one', () => {
+    const { process, clock } = setUp();
+    const sentAtMs = process.ms;
+    process.ms += 30_000;
+    clock.observe(NOON, sentAtMs);
+    expect(clock.now()).toBe(NOON);
+    clock.observe(NOON + 400, process.ms);
+    expect(clock.now()).toBe(NOON + 400);
+  });
+
   it('mints ids that carry its time and sort, however many in a millisecond and however the offset moves', () => {
     const { process, clock } = setUp();
     clock.observe(NOON, process.ms);

@@ -58,13 +58,15 @@ export function createJobClock(monotonicMs: () => number = () => performance.now
     },
     observe(redisNowMs, sentAtMs) {
       // A process that was paused, or very busy, cannot tell when within that time Redis answered.
-      if (observed && monotonicMs() - sentAtMs > LATE_MS) return;
-      const sample = redisNowMs - (sentAtMs + monotonicMs()) / 2;
+      const isLate = monotonicMs() - sentAtMs > LATE_MS;
+      if (observed && isLate) return;
+      // The first time of all is better than none: late it may be, but not early. The next one corrects it.
+      const sample = redisNowMs - (isLate ? monotonicMs() : (sentAtMs + monotonicMs()) / 2);
       const isStep = !observed || Math.abs(sample - offsetMs) > STEP_MS;
       // n.b. a step back gives up the order of ids this once; waiting for the old time to come again could take hours.
       if (isStep && sample < offsetMs) lastMs = 0;
       offsetMs = isStep ? sample : offsetMs + (sample - offsetMs) * WEIGHT;
-      observed = true;
+      observed = !isLate;
     },
   };
 }

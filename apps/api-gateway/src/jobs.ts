@@ -12,6 +12,7 @@ import { createAdmission } from './admission.js';
 import { createAuthentication } from './authentication.js';
 import { createCancellation } from './cancellation.js';
 import type { Catalogue } from './catalogue.js';
+import { createClockNotices } from './clock-notices.js';
 import type { GatewayConfig } from './config.js';
 import { createFlights } from './flights.js';
 import { createHoldingAnswers } from './holding-answers.js';
@@ -43,7 +44,7 @@ export type Jobs = ReturnType<typeof createJobs>;
 
 /** Puts together how jobs are admitted, found and cancelled. */
 export function createJobs({ config, catalogue, servers, connection, logger }: JobsOptions) {
-  const { store, quota, waiter } = servers;
+  const { store, quota, waiter, redis } = servers;
   const { idempotencyTtlMs } = config;
   const clock = createJobClock();
   const now = (): number => clock.now();
@@ -93,6 +94,7 @@ export function createJobs({ config, catalogue, servers, connection, logger }: J
   const answers = createHoldingAnswers({ connection, logger });
 
   return {
+    clockNotices: createClockNotices({ redis, clock, publisher, intervalMs: config.clockIntervalMs, logger }),
     ...{ clock, publisher, member, fence, tenantLimits, prices, abandoned, loader, answers },
     authentication: createAuthentication({ ...principals, pepper: config.apiKeyPepper }),
     producers: createProducers(principals),

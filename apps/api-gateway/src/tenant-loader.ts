@@ -26,7 +26,7 @@ export interface TenantLoaderOptions {
   readonly quota: Pick<Quota, 'beginLoad' | 'keepLoad' | 'leaveLoad' | 'load'>;
   readonly store: Pick<Store, 'quotaFacts' | 'recentKeys' | 'findTenant' | 'listApiKeys'>;
   readonly fence: Pick<Fence, 'pass'>;
-  /** Unix milliseconds. */
+  /** By the clock of Redis, as of which it is told what buckets lack (Unix milliseconds). */
   readonly now: () => number;
   /** How long a caller waits at most. */
   readonly waitMs: number;
@@ -94,7 +94,7 @@ export function createTenantLoader(options: TenantLoaderOptions): TenantLoader {
     const { tenantId } = principal;
     await fence.pass();
     const [{ measures, cover, statesOf }, keys] = await Promise.all([planFor(principal), keysOf(tenantId)]);
-    const facts = await store.quotaFacts({ tenantId, measures });
+    const facts = await store.quotaFacts({ tenantId, measures, nowMs: now() });
     return quota.load({ ticket, cover, ...statesOf(facts), keys });
   }
 

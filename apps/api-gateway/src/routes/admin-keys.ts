@@ -25,6 +25,8 @@ export interface AdminKeyRoutesOptions {
   readonly adminKey: string | undefined;
   readonly pepper: string;
   readonly maxBodyBytes: number;
+  /** By the clock of the suite (Unix milliseconds). */
+  readonly now: () => number;
 }
 
 /** As RabbitMQ names users; 255 bytes is what the property of a message holds. */
@@ -36,24 +38,27 @@ const userPath = z.object({
     .refine(isStorable, UNSTORABLE),
 });
 const name = z.string().min(1).max(100).refine(isStorable, UNSTORABLE);
-const expiresAt = z.iso
-  .datetime({ offset: true })
-  .transform((text) => Date.parse(text))
-  .refine((timeMs) => timeMs > Date.now(), 'must be in the future');
-
-const newKeySchema = z.strictObject({
-  name: name.default('default'),
-  limits: limitChangesSchema.optional(),
-  expiresAt: expiresAt.optional(),
-});
-/** What is absent stays; null removes all limits, or the expiry. */
-const keyChangesSchema = z.strictObject({
-  name: name.optional(),
-  limits: limitChangesSchema.nullable().optional(),
-  expiresAt: expiresAt.nullable().optional(),
-});
 /** Limits replace what was stored; when they are absent, what was stored stays. */
 const producerSchema = z.strictObject({ tenantId: tenantIdSchema, limits: limitChangesSchema.optional() });
+
+function keySchemas(now: () => number) {
+  const expiresAt = z.iso
+    .datetime({ offset: true })
+    .transform((text) => Date.parse(text))
+    .refine((timeMs) => timeMs > now(), 'must be in the future');
+  const newKeySchema = z.strictObject({
+    name: name.default('default'),
+    limits: limitChangesSchema.optional(),
+    expiresAt: expiresAt.optional(),
+  });
+  /** What is absent stays; null removes all limits, or the expiry. */
+  const keyChangesSchema = z.strictObject({
+    name: name.optional(),
+    limits: limitChangesSchema.nullable().optional(),
+    expiresAt: expiresAt.nullable().optional(),
+  });
+  return { newKeySchema, keyChangesSchema };
+}
 
 /**
  * What an operator does with the admin key about who may submit: API keys and producers, with limits of their own. Gateways
@@ -62,6 +67,7 @@ const producerSchema = z.strictObject({ tenantId: tenantIdSchema, limits: limitC
 export function adminKeyRoutes(options: AdminKeyRoutesOptions): Router {
   const { store, pepper, maxBodyBytes } = options;
   const authorize = createAdminGuard(options.adminKey, pepper);
+  const { newKeySchema, keyChangesSchema } = keySchemas(options.now);
   const router = Router();
 
   router.post('/v1/admin/tenants/:tenantId/keys', async (request, response) => {
