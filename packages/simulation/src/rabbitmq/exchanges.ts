@@ -15,7 +15,7 @@ interface Binding {
 }
 
 interface Exchange extends ExchangeSettings {
-  readonly bindings: Binding[];
+  bindings: readonly Binding[];
 }
 
 /** The exchanges of the broker and what is bound to them. */
@@ -26,6 +26,8 @@ export interface Exchanges {
   find(name: string): ExchangeSettings;
   bind(name: string, binding: Binding): void;
   unbind(name: string, binding: Binding): void;
+  /** Deletes one, with its bindings; nothing when there is none. */
+  delete(name: string): void;
   /** The queue is gone, and its bindings with it. */
   forgetQueue(queue: string): void;
   /** Names of the queues that take a message; throws 404 when the exchange does not exist. */
@@ -62,6 +64,13 @@ export function createExchanges(queueExists: (name: string) => boolean): Exchang
     if (matching.length === 0 && exchange.alternate !== undefined) collect(exchange.alternate, key, found);
   }
 
+  /** What leads to something that does not exist is gone with it. */
+  function forget(kind: Binding['to'], name: string): void {
+    for (const exchange of exchanges.values())
+      exchange.bindings = exchange.bindings.filter(({ to, destination }) => to !== kind || destination !== name);
+    routes.clear();
+  }
+
   return {
     declare(name, settings) {
       const { type, durable, internal, alternate } = settings;
@@ -78,23 +87,21 @@ export function createExchanges(queueExists: (name: string) => boolean): Exchang
     },
     find: get,
     bind(name, binding) {
-      const { bindings } = get(name);
-      if (bindings.some((other) => isSame(other, binding))) return;
-      bindings.push(binding);
+      const exchange = get(name);
+      if (exchange.bindings.some((other) => isSame(other, binding))) return;
+      exchange.bindings = [...exchange.bindings, binding];
       routes.clear();
     },
     unbind(name, binding) {
-      const { bindings } = get(name);
-      const index = bindings.findIndex((other) => isSame(other, binding));
-      if (index >= 0) bindings.splice(index, 1);
+      const exchange = get(name);
+      exchange.bindings = exchange.bindings.filter((other) => !isSame(other, binding));
       routes.clear();
     },
-    forgetQueue(queue) {
-      for (const { bindings } of exchanges.values())
-        for (let index = bindings.length - 1; index >= 0; index--)
-          if (bindings[index]?.to === 'queue' && bindings[index]?.destination === queue) bindings.splice(index, 1);
-      routes.clear();
+    delete(name) {
+      exchanges.delete(name);
+      forget('exchange', name);
     },
+    forgetQueue: (queue) => forget('queue', queue),
     route(name, key) {
       if (name === '') return queueExists(key) ? [key] : [];
       get(name);
@@ -108,13 +115,11 @@ export function createExchanges(queueExists: (name: string) => boolean): Exchang
       return queues;
     },
     restart() {
-      for (const [name, { durable }] of exchanges) if (!durable) exchanges.delete(name);
-      for (const { bindings } of exchanges.values())
-        for (let index = bindings.length - 1; index >= 0; index--) {
-          const binding = bindings[index];
-          if (binding?.to === 'exchange' && !exchanges.has(binding.destination)) bindings.splice(index, 1);
-        }
-      routes.clear();
+      for (const [name, { durable }] of [...exchanges]) {
+        if (durable) continue;
+        exchanges.delete(name);
+        forget('exchange', name);
+      }
     },
   };
 }

@@ -34,6 +34,7 @@ export interface ClientMethods {
     readonly arguments: Table;
   };
   ExchangeBind: { readonly source: string; readonly destination: string; readonly routingKey: string };
+  ExchangeDelete: { readonly exchange: string; readonly ifUnused: boolean };
   QueueDeclare: {
     readonly queue: string;
     readonly passive: boolean;
@@ -68,6 +69,7 @@ type Answer =
   | 'ConfirmSelectOk'
   | 'ExchangeDeclareOk'
   | 'ExchangeBindOk'
+  | 'ExchangeDeleteOk'
   | 'QueueDeclareOk'
   | 'QueueBindOk'
   | 'QueueUnbindOk'

@@ -53,8 +53,6 @@ export interface Queue {
   settle(consumer: Consumer, entries: readonly Entry[], death?: DeathReason): void;
   /** Deliveries go back to the queue. */
   giveBack(consumer: Consumer, entries: readonly Entry[]): void;
-  /** A consumer has room again. */
-  dispatch(): void;
   /** Drops what is ready; returns how much that was. */
   purge(): number;
   /** Deletes it: consumers are told, messages are lost. */
@@ -67,7 +65,8 @@ export function createQueue({ name, owner, settings, nowMs, later, onDead, onUnu
   /** n.b. a quorum queue gives out what was returned first, in the order of the returns; a classic one by place. */
   let returned: Entry[] = [];
   let waiting: Entry[] = [];
-  /** Consumers by whose turn it is. */
+  const subscribed = new Set<Consumer>();
+  /** Those with room, by whose turn it is; one that was full goes to the end. */
   let turns: Consumer[] = [];
   const held = new Map<Consumer, Set<Entry>>();
   let places = 0;
@@ -97,18 +96,21 @@ export function createQueue({ name, owner, settings, nowMs, later, onDead, onUnu
     if (deleted) return;
     expire();
     while (ready() > 0) {
-      const index = turns.findIndex((consumer) => consumer.hasRoom());
-      const [consumer] = index < 0 ? [] : turns.splice(index, 1);
-      const entry = consumer && takeHead();
-      if (consumer === undefined || entry === undefined) break;
-      turns.push(consumer);
-      if (!consumer.noAck) {
-        held.get(consumer)?.add(entry);
-        consumer.held += 1;
-      }
-      consumer.deliver(entry);
+      const consumer = turns.shift();
+      if (consumer === undefined) break;
+      if (!consumer.hasRoom()) continue;
+      give(consumer, takeHead() as Entry); // there is one
+      if (consumer.hasRoom()) turns.push(consumer);
       expire();
     }
+  }
+
+  function give(consumer: Consumer, entry: Entry): void {
+    if (!consumer.noAck) {
+      held.get(consumer)?.add(entry);
+      consumer.held += 1;
+    }
+    consumer.deliver(entry);
   }
 
   /** Only the head can expire: whatever waits behind a message that lives longer waits with it. */
@@ -147,23 +149,23 @@ export function createQueue({ name, owner, settings, nowMs, later, onDead, onUnu
 
   /** Takes it off those who hold messages, when it has gone and holds none. */
   function forgetIfDone(consumer: Consumer): void {
-    if (turns.includes(consumer) || held.get(consumer)?.size !== 0) return;
-    held.delete(consumer);
+    if (!subscribed.has(consumer) && held.get(consumer)?.size === 0) held.delete(consumer);
   }
 
   function release(consumer: Consumer, entries: readonly Entry[]): readonly Entry[] {
     const own = held.get(consumer);
     const released = entries.filter((entry) => own?.delete(entry) === true);
     consumer.held -= released.length;
+    if (released.length > 0 && subscribed.has(consumer) && !turns.includes(consumer)) turns.push(consumer);
     forgetIfDone(consumer);
     return released;
   }
 
   function unsubscribe(consumer: Consumer): void {
-    if (!turns.includes(consumer)) return;
+    if (!subscribed.delete(consumer)) return;
     turns = turns.filter((other) => other !== consumer);
     forgetIfDone(consumer);
-    if (turns.length === 0 && !deleted) onUnused();
+    if (subscribed.size === 0 && !deleted) onUnused();
   }
 
   return {
@@ -183,14 +185,15 @@ export function createQueue({ name, owner, settings, nowMs, later, onDead, onUnu
     },
     enqueue,
     subscribe(consumer) {
+      subscribed.add(consumer);
       turns.push(consumer);
       held.set(consumer, new Set());
       dispatch();
     },
     unsubscribe,
     lose(consumer) {
-      putBack(release(consumer, [...(held.get(consumer) ?? [])]));
       unsubscribe(consumer);
+      putBack(release(consumer, [...(held.get(consumer) ?? [])]));
       dispatch();
     },
     settle(consumer, entries, death) {
@@ -202,7 +205,6 @@ export function createQueue({ name, owner, settings, nowMs, later, onDead, onUnu
       putBack(release(consumer, entries));
       dispatch();
     },
-    dispatch,
     purge() {
       const count = ready();
       returned = [];
@@ -211,12 +213,14 @@ export function createQueue({ name, owner, settings, nowMs, later, onDead, onUnu
     },
     delete() {
       deleted = true;
-      const gone = turns;
+      const gone = [...subscribed];
+      subscribed.clear();
       turns = [];
       held.clear();
       for (const consumer of gone) consumer.onCancel();
     },
     restart() {
+      subscribed.clear();
       turns = [];
       expiryAtMs = Infinity;
       for (const entries of held.values()) putBack([...entries]);

@@ -26,6 +26,12 @@ export const topologyMethods = {
     send('ExchangeBindOk', {});
   },
 
+  ExchangeDelete({ broker, send }: ChannelState, { exchange, ifUnused }: ClientMethods['ExchangeDelete']): void {
+    if (ifUnused) throw new NotSimulated('conditional deletion of exchanges');
+    broker.exchanges.delete(exchange);
+    send('ExchangeDeleteOk', {});
+  },
+
   QueueDeclare(channel: ChannelState, fields: ClientMethods['QueueDeclare']): void {
     const { ready, consumers, name } = fields.passive ? usableQueue(channel, fields.queue) : declare(channel, fields);
     channel.send('QueueDeclareOk', { queue: name, messageCount: ready, consumerCount: consumers });
