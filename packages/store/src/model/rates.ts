@@ -21,18 +21,30 @@ export interface Use {
 
 const DAY_MS = 86_400_000;
 
+/** What a bucket lacked at a time, times windowMs. */
+export interface Lack {
+  readonly atMs: number;
+  readonly lacks: number;
+}
+
 /**
  * What a bucket lacks at `nowMs`, times windowMs, one taking after the other: it refills in between and is never fuller
- * than full.
+ * than full. All numbers are whole. It was full at the epoch, or lacked what `since` says.
  */
-export function backlog(takings: readonly Taking[], { max, windowMs }: RateWindow, nowMs: number): number {
-  let [lacks, lastMs] = [0, 0];
+export function backlog(
+  takings: readonly Taking[],
+  { max, windowMs, since = FULL }: RateWindow & { readonly since?: Lack },
+  nowMs: number,
+): number {
+  let { lacks, atMs: lastMs } = since;
   for (const { atMs, units } of takings.toSorted((a, b) => a.atMs - b.atMs)) {
     lacks = Math.max(0, lacks - max * (atMs - lastMs)) + units * windowMs;
     lastMs = atMs;
   }
   return Math.max(0, lacks - max * (nowMs - lastMs));
 }
+
+const FULL: Lack = { atMs: 0, lacks: 0 };
 
 /** A taking, what of it is overage, and whether it is older than what is read to the millisecond. */
 type Dated = Taking & { readonly overage: number; readonly before: boolean };
@@ -70,7 +82,7 @@ export function rateOf(uses: readonly Use[], rate: RateWindow, nowMs: number): r
   const recent = takings.filter((taking) => !taking.before);
   const overBefore = backlog(overagesOf(before), rate, recentMs);
   const usedBefore = Math.min(backlog(before, rate, recentMs), rate.max * rate.windowMs + overBefore);
-  const lacking = (amount: number): Taking => ({ atMs: recentMs, units: amount / rate.windowMs });
-  const used = backlog([lacking(usedBefore), ...recent], rate, nowMs);
-  return [used, Math.min(used, backlog([lacking(overBefore), ...overagesOf(recent)], rate, nowMs))];
+  const since = (lacks: number) => ({ ...rate, since: { atMs: recentMs, lacks } });
+  const used = backlog(recent, since(usedBefore), nowMs);
+  return [used, Math.min(used, backlog(overagesOf(recent), since(overBefore), nowMs))];
 }

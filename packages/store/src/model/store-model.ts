@@ -1,3 +1,4 @@
+import type { Price } from '@sluice/contracts';
 import type { Fact, RecordOutcome } from '../facts.js';
 import type { ExpiredHold } from '../holds.js';
 import type { NewPriceVersion } from '../price-plan.js';
@@ -71,6 +72,12 @@ export interface StoreModel extends ModelledCalls {
   putProducer(producer: ModelProducer): void;
   /** @throws Error when another version of its model and meter is in force at the same time. */
   putPrice(price: NewPriceVersion): void;
+  /**
+   * As the function `syncPrices` of the package, with these configured prices.
+   *
+   * @throws ConfigError when they would change the past.
+   */
+  syncPrices(nowMs: number, prices: readonly Price[]): void;
   /** All entries, in the order in which they were recorded. */
   ledger(): readonly LedgerEntry[];
   /** All rows of `usage_15m`, as they were added up. */
@@ -98,6 +105,7 @@ export function createStoreModel({ withoutLedgerKey = false }: StoreModelOptions
     putApiKey: (key) => accounts.putApiKey(key),
     putProducer: (producer) => accounts.putProducer(producer),
     putPrice: (price) => prices.put(price),
+    syncPrices: (nowMs, configured) => prices.sync(nowMs, configured),
     ledger: () => tables.ledger,
     rollup: () => [...tables.usage.values()],
     reconcile: (nowMs) => reconcile(tables, nowMs),
