@@ -4,6 +4,7 @@ import { delay, withDeadline, type Logger, type Service } from '@sluice/runtime'
 import { createBackoff } from './backoff.js';
 import { unavailable } from './broker-errors.js';
 import { closeWithin, closing } from './closing.js';
+import { shareWrites } from './shared-writes.js';
 
 const CONNECT_TIMEOUT_MS = 10_000;
 const CLOSE_TIMEOUT_MS = 3_000;
@@ -106,6 +107,7 @@ export function createBrokerConnection(options: BrokerConnectionOptions): Broker
     };
     try {
       const fresh = await connect(url, socketOptions);
+      shareWrites(fresh);
       const closed = closing(fresh);
       lost = closed;
       fresh.on('blocked', (reason) => {

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import type { Socket } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { createBrokerConnection, createPublisher } from '../src/index.js';
 import { job, logger, openBench, openWire, outcome, take, until, type Bench } from './support.js';
@@ -24,6 +25,26 @@ describe('publishing', () => {
       headers: { traceparent: '00-1', 'x-attempt': 2 },
     });
     expect(fields.routingKey).toBe(`${pool}.standard`);
+  });
+
+  it('hands the messages of one turn to the socket together', async () => {
+    const pool = await bench.pool();
+    const publishing = bench.keep(createBrokerConnection({ url: bench.url, name: 'shared', logger }));
+    await publishing.start();
+    const publisher = bench.keep(createPublisher({ connection: publishing, logger, deadlineMs: 5_000 }));
+    await publisher.start();
+    const { connection } = (await publishing.open(AbortSignal.timeout(5_000))) as unknown as {
+      readonly connection: { readonly stream: Socket & { _writev(...args: unknown[]): void } };
+    };
+    const { stream } = connection;
+    const shared: number[] = [];
+    const writev = stream._writev.bind(stream);
+    stream._writev = (chunks: unknown[], ...rest: unknown[]) => {
+      shared.push(chunks.length);
+      writev(chunks, ...rest);
+    };
+    await Promise.all(Array.from({ length: 20 }, () => publisher.publish(job(pool))));
+    expect(shared).toEqual([20]);
   });
 
   it('carries the properties that a message asks for', async () => {
