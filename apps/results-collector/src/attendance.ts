@@ -13,8 +13,8 @@ export interface AttendanceOptions {
   readonly patienceMs: number;
   /** Between two looks, in milliseconds. */
   readonly intervalMs: number;
-  /** Unix milliseconds. */
-  readonly now: () => number;
+  /** Milliseconds of a clock that is never set. */
+  readonly monotonicMs: () => number;
   readonly logger: Logger;
 }
 
@@ -31,8 +31,8 @@ export interface AttendanceOptions {
  * are away for everybody, and are waited for.
  */
 export function createAttendance(options: AttendanceOptions): Consumer {
-  const { open, able, mayBegin, patienceMs, intervalMs, now, logger } = options;
-  const createdAtMs = now();
+  const { open, able, mayBegin, patienceMs, intervalMs, monotonicMs, logger } = options;
+  const createdAtMs = monotonicMs();
   let attending = false;
   let awaySinceMs: number | undefined;
   let leaving = new AbortController();
@@ -65,8 +65,8 @@ export function createAttendance(options: AttendanceOptions): Consumer {
       awaySinceMs = undefined;
       return begin();
     }
-    awaySinceMs = able() ? undefined : (awaySinceMs ?? now());
-    if (awaySinceMs !== undefined && now() - awaySinceMs >= patienceMs) await leave();
+    awaySinceMs = able() ? undefined : (awaySinceMs ?? monotonicMs());
+    if (awaySinceMs !== undefined && monotonicMs() - awaySinceMs >= patienceMs) await leave();
   }
 
   const watch = createPeriodic({ name: 'attendance', intervalMs, run: look, logger });

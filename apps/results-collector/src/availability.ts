@@ -12,18 +12,18 @@ export interface AvailabilityOptions {
   readonly ping: () => Promise<unknown>;
   /** Milliseconds. */
   readonly maxAgeMs: number;
-  /** Unix milliseconds. */
-  readonly now: () => number;
+  /** Milliseconds of a clock that is never set. */
+  readonly monotonicMs: () => number;
 }
 
 /** Remembers whether a server answered lately. */
-export function createAvailability({ ping, maxAgeMs, now }: AvailabilityOptions): Availability {
+export function createAvailability({ ping, maxAgeMs, monotonicMs }: AvailabilityOptions): Availability {
   let answeredAtMs: number | undefined;
   return {
     async check() {
       try {
         await ping();
-        answeredAtMs = now();
+        answeredAtMs = monotonicMs();
       } catch {
         answeredAtMs = undefined;
       }
@@ -32,7 +32,7 @@ export function createAvailability({ ping, maxAgeMs, now }: AvailabilityOptions)
       answeredAtMs = undefined;
     },
     get up() {
-      return answeredAtMs !== undefined && now() - answeredAtMs <= maxAgeMs;
+      return answeredAtMs !== undefined && monotonicMs() - answeredAtMs <= maxAgeMs;
     },
   };
 }

@@ -44,12 +44,13 @@ export function createCollector(
   logger: Logger,
   servers: CollectorServers = connectServers(config, logger),
 ): Collector {
-  const now = Date.now;
+  // n.b. spans of time go by this one. What is dated or due goes by the clock of Redis, for the machine's may be wrong.
+  const monotonicMs = (): number => performance.now();
   const patience = new AbortController();
   const { signal } = patience;
   const { store, quota, redis } = servers;
 
-  const availability = { maxAgeMs: config.healthIntervalMs * ANSWERS_COUNT_FOR, now };
+  const availability = { maxAgeMs: config.healthIntervalMs * ANSWERS_COUNT_FOR, monotonicMs };
   const postgresServer = createAvailability({ ping: () => store.ping(), ...availability });
   const redisServer = createAvailability({ ping: () => redis.ping(), ...availability });
   const serversUp = (): boolean => postgresServer.up && redisServer.up;
@@ -67,7 +68,8 @@ export function createCollector(
   const settling = { quota, onFailure: () => redisServer.failed(), onOutcome: metrics.settled, logger };
   const impatientSettler = createSettler({ ...settling, maxAttempts: 1 });
   const shared = {
-    ...{ config, servers, serversUp, announcer, metrics, now, logger },
+    ...{ config, servers, serversUp, announcer, metrics, monotonicMs, logger },
+    redisNowMs: async (): Promise<number> => Math.floor(await redis.nowMs()),
     passFence: (): Promise<void> => fence.pass(),
     report: (fact: CompletedFact): Promise<void> => publisher.publish(completedMessageOf(fact)),
   };
@@ -81,7 +83,7 @@ export function createCollector(
   const tasks = createTasks({ ...shared, settler: impatientSettler });
 
   const monitoring = createMonitoring({
-    ...{ postgres: postgresServer, redis: redisServer, consumers, member, now, logger },
+    ...{ postgres: postgresServer, redis: redisServer, consumers, member, monotonicMs, logger },
     intervalMs: config.healthIntervalMs,
   });
   const ops = createOpsServer({

@@ -24,8 +24,8 @@ export interface DeadLetterHandlerOptions {
   readonly onFailure: (error: unknown) => void;
   /** Hears of every letter that was kept, by the queue it was found in. */
   readonly onKept: (queue: string) => void;
-  /** Unix milliseconds. */
-  readonly now: () => number;
+  /** When a job is said to have ended, for people (Unix milliseconds). Must not depend on Redis. */
+  readonly now: () => Promise<number>;
   readonly logger: Logger;
 }
 
@@ -114,7 +114,7 @@ export function createDeadLetterHandler(options: DeadLetterHandlerOptions) {
       const tenantId = fact?.message.tenantId ?? (await senderOf(delivery));
       await keep({ ...letterOf(delivery, death), jobId, tenantId });
       if (fact) await book(fact);
-      const end = endOfJob(fact, death, { attempt: delivery.attempt, nowMs: now() });
+      const end = endOfJob(fact, death, { attempt: delivery.attempt, nowMs: await now() });
       if (end) await endJob(end, lost);
       const { source, reason } = death;
       logger.warn({ jobId, queue: delivery.queue, source, reason }, 'a message died');

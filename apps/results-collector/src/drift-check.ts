@@ -21,8 +21,8 @@ export interface DriftCheckOptions {
   /** Hears after every run how far Redis is from the books: the tenants with drift, and nobody else. */
   readonly onDrift: (drifts: ReadonlyMap<string, TenantDrift>) => void;
   readonly onRepair: (tenantId: string) => void;
-  /** Unix milliseconds. */
-  readonly now: () => number;
+  /** The clock of Redis (Unix milliseconds). */
+  readonly redisNowMs: () => Promise<number>;
   readonly logger: Logger;
 }
 
@@ -37,7 +37,7 @@ export interface DriftCheck {
 
 /** Looks for tenants whose state in Redis is not what the books say. Several collectors may look at the same time. */
 export function createDriftCheck(options: DriftCheckOptions): DriftCheck {
-  const { store, quota, onDrift, onRepair, passFence, now, logger } = options;
+  const { store, quota, onDrift, onRepair, passFence, redisNowMs, logger } = options;
   const strayHolds = createStrayHolds({ store, quota, passFence, logger });
   const drifts = new Map<string, TenantDrift>();
   /** By tenant, what the last look found. */
@@ -73,7 +73,7 @@ export function createDriftCheck(options: DriftCheckOptions): DriftCheck {
   }
 
   async function checkTenant(tenantId: string): Promise<void> {
-    const found = await lookForDrift({ store, quota, now }, tenantId);
+    const found = await lookForDrift({ store, quota, redisNowMs }, tenantId);
     const again = note(tenantId, found);
     strayHolds.note(tenantId, again ? [] : (found?.unknown ?? []));
     const drift = drifts.get(tenantId);

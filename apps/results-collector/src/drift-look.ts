@@ -2,14 +2,14 @@ import type { Quota } from '@sluice/quota';
 import type { Store } from '@sluice/store';
 import { driftOf, measuresOf, unknownHolds, type Observation, type TenantDrift } from './drift.js';
 
-/** Jobs accepted less than this before a look may not be held yet by the clocks involved, in milliseconds. */
+/** Jobs accepted less than this before a look may not be held yet, in milliseconds: their gateways' clocks are not exact. */
 const GRACE_MS = 30_000;
 
 export interface DriftLookOptions {
   readonly store: Pick<Store, 'quotaFacts' | 'terminalFacts'>;
   readonly quota: Pick<Quota, 'inspect'>;
-  /** Unix milliseconds. */
-  readonly now: () => number;
+  /** The clock of Redis, by which jobs are dated and periods end (Unix milliseconds). */
+  readonly redisNowMs: () => Promise<number>;
 }
 
 /** What a look at a tenant found. */
@@ -20,10 +20,10 @@ export interface TenantLook extends TenantDrift {
 
 /** Compares what Redis and the books say of a tenant now; undefined for a tenant that is not loaded. */
 export async function lookForDrift(
-  { store, quota, now }: DriftLookOptions,
+  { store, quota, redisNowMs }: DriftLookOptions,
   tenantId: string,
 ): Promise<TenantLook | undefined> {
-  const beganAtMs = now();
+  const beganAtMs = await redisNowMs();
   const before = await quota.inspect(tenantId);
   if (before === undefined) return undefined;
   const measures = measuresOf(before, beganAtMs + GRACE_MS);

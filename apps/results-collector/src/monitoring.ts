@@ -15,8 +15,8 @@ export interface MonitoringOptions {
   readonly member: Pick<FenceMember, 'ready'>;
   /** Between two looks, in milliseconds. */
   readonly intervalMs: number;
-  /** Unix milliseconds. */
-  readonly now: () => number;
+  /** Milliseconds of a clock that is never set. */
+  readonly monotonicMs: () => number;
   readonly logger: Logger;
 }
 
@@ -31,12 +31,12 @@ export interface Monitoring extends Service {
 
 /** Looks regularly at the servers the collector needs and at its consumers. */
 export function createMonitoring(options: MonitoringOptions): Monitoring {
-  const { postgres, redis, member, intervalMs, now, logger } = options;
+  const { postgres, redis, member, intervalMs, monotonicMs, logger } = options;
   const { results, dead, unrouted } = options.consumers;
   const consumers = [results, dead, unrouted];
   const attached = (): boolean => consumers.every((consumer) => consumer.attached);
   const serversUp = (): boolean => postgres.up && redis.up;
-  const progress = createProgressWatch({ consumers, expected: serversUp, patienceMs: STUCK_AFTER_MS, now });
+  const progress = createProgressWatch({ consumers, expected: serversUp, patienceMs: STUCK_AFTER_MS, monotonicMs });
 
   async function look(): Promise<void> {
     await Promise.all([postgres.check(), redis.check()]);

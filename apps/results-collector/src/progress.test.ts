@@ -8,7 +8,7 @@ function setUp() {
     consumers: [consumer],
     expected: () => state.expected,
     patienceMs: 1_000,
-    now: () => state.nowMs,
+    monotonicMs: () => state.nowMs,
   });
   function pass(ms: number): boolean {
     state.nowMs += ms;

@@ -6,8 +6,8 @@ export interface ProgressWatchOptions {
   readonly expected: () => boolean;
   /** Standing still for longer than this, with work in hand, is being stuck (milliseconds). */
   readonly patienceMs: number;
-  /** Unix milliseconds. */
-  readonly now: () => number;
+  /** Milliseconds of a clock that is never set. */
+  readonly monotonicMs: () => number;
 }
 
 export interface ProgressWatch {
@@ -18,19 +18,24 @@ export interface ProgressWatch {
 }
 
 /** Notices consumers that hold deliveries and settle none. Waiting is counted from when it was first observed. */
-export function createProgressWatch({ consumers, expected, patienceMs, now }: ProgressWatchOptions): ProgressWatch {
-  const still = consumers.map(({ lastProgressAtMs }) => ({ progressAtMs: lastProgressAtMs, sinceMs: now() }));
+export function createProgressWatch({
+  consumers,
+  expected,
+  patienceMs,
+  monotonicMs,
+}: ProgressWatchOptions): ProgressWatch {
+  const still = consumers.map(({ lastProgressAtMs }) => ({ progressAtMs: lastProgressAtMs, sinceMs: monotonicMs() }));
   return {
     observe() {
       consumers.forEach((consumer, index) => {
         const moved = still[index]?.progressAtMs !== consumer.lastProgressAtMs;
         if (moved || consumer.inFlight === 0 || !expected()) {
-          still[index] = { progressAtMs: consumer.lastProgressAtMs, sinceMs: now() };
+          still[index] = { progressAtMs: consumer.lastProgressAtMs, sinceMs: monotonicMs() };
         }
       });
     },
     get stuck() {
-      return still.some(({ sinceMs }) => now() - sinceMs > patienceMs);
+      return still.some(({ sinceMs }) => monotonicMs() - sinceMs > patienceMs);
     },
   };
 }

@@ -43,14 +43,16 @@ export interface QueuesOptions {
   readonly metrics: CollectorMetrics;
   /** Aborts when the collector stops. */
   readonly signal: AbortSignal;
-  /** Unix milliseconds. */
-  readonly now: () => number;
+  /** The clock of Redis (Unix milliseconds). */
+  readonly redisNowMs: () => Promise<number>;
+  /** Milliseconds of a clock that is never set. */
+  readonly monotonicMs: () => number;
   readonly logger: Logger;
 }
 
 /** Consumes the queue `results` while PostgreSQL and Redis answer. */
 export function createResults(options: QueuesOptions): Consumer {
-  const { config, servers, messaging, recorder, settler, announcer, serversUp, signal, now, logger } = options;
+  const { config, servers, messaging, recorder, settler, announcer, serversUp, signal, monotonicMs, logger } = options;
   const { consuming: connection, publisher, member } = messaging;
   const accounting = createAccounting({ recorder, settler, announcer });
   const handlerUntil = (leaving: AbortSignal): ReturnType<typeof createResultsHandler> =>
@@ -76,7 +78,7 @@ export function createResults(options: QueuesOptions): Consumer {
     mayBegin: () => member.ready,
     patienceMs: GIVE_BACK_AFTER_MS,
     intervalMs: config.healthIntervalMs,
-    ...{ now, logger },
+    ...{ monotonicMs, logger },
   });
 }
 
@@ -93,12 +95,13 @@ export function createDeadLetterQueues(options: QueuesOptions): Readonly<Record<
 }
 
 function deadLetterHandler(options: QueuesOptions): ReturnType<typeof createDeadLetterHandler> {
-  const { servers, recorder, announcer, passFence, report, metrics, signal, now, logger } = options;
+  const { servers, recorder, announcer, passFence, report, metrics, signal, redisNowMs, logger } = options;
   const { store } = servers;
   const settler = leaveToSweep(options.impatientSettler, logger);
   const accounting: Accounting = createAccounting({ recorder, settler, announcer });
   return createDeadLetterHandler({
-    ...{ accounting, store, signal, now, logger },
+    ...{ accounting, store, signal, logger },
+    now: () => redisNowMs().catch(() => Date.now()),
     endDeadJob: createDeadJobs({ store, passFence, report }),
     onFailure: options.onStoreFailure,
     onKept: metrics.deadLetter,

@@ -21,8 +21,8 @@ export interface RetentionOptions {
   readonly exportDirectory: string | undefined;
   /** Hears how many rows of a table were dropped. */
   readonly onDropped: (table: string, rows: number) => void;
-  /** Unix milliseconds. */
-  readonly now: () => number;
+  /** A clock that a machine which is set wrong cannot change: nothing is dropped by the local one (Unix milliseconds). */
+  readonly redisNowMs: () => Promise<number>;
   readonly logger: Logger;
 }
 
@@ -33,7 +33,7 @@ export interface RetentionOptions {
  * now, because it is read or written or has open jobs, is tried again in the next round, and the others are gone on with.
  */
 export function createRetention(options: RetentionOptions): { run(signal: AbortSignal): Promise<void> } {
-  const { store, policy, exportDirectory, onDropped, now, logger } = options;
+  const { store, policy, exportDirectory, onDropped, redisNowMs, logger } = options;
 
   /** Exports the partition and drops it, unless an earlier round exported it and could not drop it. */
   async function dropExported(name: string, directory: string): Promise<number> {
@@ -66,7 +66,8 @@ export function createRetention(options: RetentionOptions): { run(signal: AbortS
 
   async function dropOld(table: PartitionedTable, keepMs: number | undefined, signal: AbortSignal): Promise<void> {
     if (keepMs === undefined) return;
-    const beforeMs = Math.min(now() - keepMs, monthBeforeMs(now()));
+    const nowMs = await redisNowMs();
+    const beforeMs = Math.min(nowMs - keepMs, monthBeforeMs(nowMs));
     for (const partition of await store.listPartitions(table)) {
       if (partition.toMs === undefined || partition.toMs > beforeMs || signal.aborted) continue;
       await drop(partition);
@@ -75,10 +76,11 @@ export function createRetention(options: RetentionOptions): { run(signal: AbortS
 
   async function deleteLetters(keepMs: number | undefined, signal: AbortSignal): Promise<void> {
     if (keepMs === undefined) return;
+    const beforeMs = (await redisNowMs()) - keepMs;
     let deleted: number;
     let open = 0;
     do {
-      const removed = await store.deleteDeadLetters({ beforeMs: now() - keepMs, limit: LETTERS });
+      const removed = await store.deleteDeadLetters({ beforeMs, limit: LETTERS });
       deleted = removed.deleted;
       open += removed.open;
       onDropped('dead_letters', deleted);

@@ -20,12 +20,10 @@ export interface SweeperOptions {
   readonly passFence: () => Promise<void>;
   /** Asked before every round: false while a server is away. */
   readonly mayGoOn: () => boolean;
-  /** The clock of Redis, by which holds expire (Unix milliseconds). */
+  /** The clock of Redis, by which jobs and holds expire (Unix milliseconds). Nothing is swept while nobody knows it. */
   readonly redisNowMs: () => Promise<number>;
   /** How long a hold must have been expired before Redis is cleaned of it, in milliseconds. */
   readonly graceMs: number;
-  /** Unix milliseconds. */
-  readonly now: () => number;
   readonly logger: Logger;
 }
 
@@ -46,7 +44,7 @@ export interface Sweep {
  * one begins anew.
  */
 export function createSweeper(options: SweeperOptions): { sweep(signal: AbortSignal): Promise<Sweep> } {
-  const { store, quota, settler, report, passFence, mayGoOn, redisNowMs, graceMs, now, logger } = options;
+  const { store, quota, settler, report, passFence, mayGoOn, redisNowMs, graceMs, logger } = options;
 
   /** What `look` finds on both sides of a fence; without a fence when it finds nothing. */
   async function afterFence<T>(look: () => Promise<readonly T[]>): Promise<readonly T[]> {
@@ -56,9 +54,10 @@ export function createSweeper(options: SweeperOptions): { sweep(signal: AbortSig
   }
 
   async function expireOpenJobs(): Promise<number> {
+    const nowMs = await redisNowMs();
     // n.b. those reported by the last round are recorded by now, because this round's fence has passed.
-    const jobs = await afterFence(() => store.expiredOpenHolds(PAGE));
-    await Promise.all(jobs.map((job) => report(expiryOf(job, now()))));
+    const jobs = await afterFence(() => store.expiredOpenHolds(PAGE, nowMs));
+    await Promise.all(jobs.map((job) => report(expiryOf(job, nowMs))));
     return jobs.length;
   }
 

@@ -25,8 +25,8 @@ export interface TasksOptions {
   readonly announcer: Announcer;
   readonly metrics: CollectorMetrics;
   readonly logger: Logger;
-  /** Unix milliseconds. */
-  readonly now: () => number;
+  /** The clock of Redis (Unix milliseconds). Rejects while it is away. */
+  readonly redisNowMs: () => Promise<number>;
 }
 
 /** What a collector does again and again. */
@@ -55,20 +55,19 @@ export function createTasks(options: TasksOptions): Tasks {
 type Run = (halted: AbortSignal) => Promise<void>;
 
 function sweepOf(options: TasksOptions): Run {
-  const { config, servers, metrics, serversUp: mayGoOn, settler, report, passFence, now, logger } = options;
-  const { store, quota, redis } = servers;
+  const { config, servers, metrics, serversUp: mayGoOn, settler, report, passFence, redisNowMs, logger } = options;
+  const { store, quota } = servers;
   const sweeper = createSweeper({
-    ...{ store, quota, settler, report, passFence, mayGoOn, now, logger },
-    redisNowMs: async () => Math.floor(await redis.nowMs()),
+    ...{ store, quota, settler, report, passFence, mayGoOn, redisNowMs, logger },
     graceMs: config.sweepGraceMs,
   });
   return async (halted) => metrics.swept(await sweeper.sweep(halted));
 }
 
-function driftOf({ servers, metrics, serversUp, passFence, now, logger }: TasksOptions): Run {
+function driftOf({ servers, metrics, serversUp, passFence, redisNowMs, logger }: TasksOptions): Run {
   const { store, quota } = servers;
   const driftCheck = createDriftCheck({
-    ...{ store, quota, passFence, now, logger },
+    ...{ store, quota, passFence, redisNowMs, logger },
     onDrift: metrics.drift,
     onRepair: metrics.repaired,
   });
@@ -80,9 +79,9 @@ function alertsOf({ servers, announcer, metrics, logger }: TasksOptions): Run {
   return (halted) => alerts.run(halted);
 }
 
-function retentionOf({ config, servers, metrics, now, logger }: TasksOptions): Run {
+function retentionOf({ config, servers, metrics, redisNowMs, logger }: TasksOptions): Run {
   const retention = createRetention({
-    ...{ store: servers.store, now, logger },
+    ...{ store: servers.store, redisNowMs, logger },
     policy: config.retention,
     exportDirectory: config.exportDirectory,
     onDropped: metrics.dropped,

@@ -39,7 +39,7 @@ async function attend(server: { answers: boolean; known?: boolean }, patienceMs:
       }),
     able: () => server.answers,
     mayBegin: () => server.known ?? true,
-    ...{ patienceMs, intervalMs: 10, now: Date.now, logger },
+    ...{ patienceMs, intervalMs: 10, monotonicMs: () => performance.now(), logger },
   });
   consumers.push(consumer);
   await consumer.start();

@@ -11,11 +11,11 @@ let bench: Bench;
 eachWithBench((fresh) => (bench = fresh));
 
 /** A check that notes what it tells. */
-function createCheck(now = Date.now) {
+function createCheck(nowMs = Date.now) {
   const seen: TenantDrift[] = [];
   const repaired: string[] = [];
   const driftCheck = createDriftCheck({
-    ...{ store: bench.store, quota: bench.quota, now, logger },
+    ...{ store: bench.store, quota: bench.quota, redisNowMs: async () => nowMs(), logger },
     passFence: () => bench.passFence(),
     onDrift: (drifts) => seen.push(...drifts.values()),
     onRepair: (tenantId) => repaired.push(tenantId),

@@ -15,7 +15,7 @@ let bench: Bench;
 eachWithBench((fresh) => (bench = fresh));
 
 interface SweepOptions {
-  /** As if so much time had passed in Redis, in milliseconds. */
+  /** How far the clock of Redis is ahead of PostgreSQL's, or as if so much time had passed there, in milliseconds. */
   readonly laterMs?: number;
   readonly mayGoOn?: () => boolean;
   /** What arrives in the books while the fence passes. */
@@ -40,7 +40,6 @@ async function sweep({ laterMs = 0, mayGoOn = () => true, arrives }: SweepOption
     mayGoOn,
     redisNowMs: async () => Date.now() + laterMs,
     graceMs: GRACE_MS,
-    now: Date.now,
     logger,
   });
   return { ...(await sweeper.sweep(new AbortController().signal)), fences };
@@ -80,6 +79,17 @@ describe('the sweep', () => {
     expect(await bench.quota.snapshot(bench.tenantId, job.jobId)).toMatchObject({ state: 'expired' });
     expect(await sweep()).toEqual({ ...NOTHING, fences: 0 });
     expect(await bench.discrepancies()).toEqual([]);
+  });
+
+  it('tells deadlines by the clock of Redis, whatever that of PostgreSQL shows', async () => {
+    const [late, later] = [overdueJob(), bench.job({ expiresAtMs: Date.now() - 1_000 })];
+    await recordAccepted(late);
+    await recordAccepted(later);
+    expect(await sweep({ laterMs: -2 * LONG_AGO_MS })).toEqual({ ...NOTHING, fences: 0 });
+    expect(await sweep()).toEqual({ ...NOTHING, expired: 1, fences: 1 });
+    expect(await sweep({ laterMs: LONG_AGO_MS })).toEqual({ ...NOTHING, expired: 2, fences: 1 });
+    // The books are those of all tests here.
+    for (const job of [late, later]) await recordCompleted(job);
   });
 
   it('leaves a job alone whose end arrives while it waits for the fence', async () => {

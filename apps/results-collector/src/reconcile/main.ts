@@ -1,6 +1,6 @@
 // Prints as one line of JSON which tenants differ between Redis and the books (`Reconciled`); `npm run reconcile` shows
 // it. Ends with 1 when it could not be found out.
-import { closeRedis, connectRedis, createQuota, redisReady } from '@sluice/quota';
+import { connectRedis, createQuota, redisServer } from '@sluice/quota';
 import { ConfigError, createLogger, exitOnConfigError } from '@sluice/runtime';
 import { createStore } from '@sluice/store';
 import { readReconcileConfig } from './config.js';
@@ -14,15 +14,17 @@ async function main(): Promise<void> {
   const { postgresUrl, redisUrl, keyPrefix } = readReconcileConfig(process.env);
   const logger = createLogger({ app: NAME, level: 'silent' });
   const redis = connectRedis({ url: redisUrl, name: NAME, logger });
+  const server = redisServer(redis);
   const store = createStore({
     ...{ url: postgresUrl, applicationName: NAME, poolSize: 1, statementTimeoutMs: STATEMENT_TIMEOUT_MS, logger },
   });
   try {
-    await Promise.all([store.start(), redisReady(redis, REDIS_TIMEOUT_MS)]);
+    await Promise.all([store.start(), server.ready(REDIS_TIMEOUT_MS)]);
     const quota = createQuota({ redis, keyPrefix, logger });
-    process.stdout.write(`${JSON.stringify(await reconcileTenants({ store, quota, now: Date.now }))}\n`);
+    const reconciled = await reconcileTenants({ store, quota, redisNowMs: () => server.nowMs() });
+    process.stdout.write(`${JSON.stringify(reconciled)}\n`);
   } finally {
-    await Promise.allSettled([store.stop(), closeRedis(redis)]);
+    await Promise.allSettled([store.stop(), server.close()]);
   }
 }
 
