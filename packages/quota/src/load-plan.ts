@@ -41,8 +41,9 @@ export function planLoad({ scopes, posted, openHolds, keys }: Load): LoadPlan {
     for (const field of fieldsOf(hold)) addHold(byField.get(field) ?? EMPTY, hold);
   }
   const scopeRows = [...byField].map(([field, scope]) => [field, packed(scope), namesText(scope.limits)]);
-  const holdRows = [...holds.values()].map((hold) => [hold.jobId, holdText(hold), hold.expiresAtMs]);
   const periods = scopes.flatMap(({ limits }) => limits.flatMap(({ period }) => period ?? []));
+  const endsAtMs = Math.min(FAR_FUTURE_MS, ...periods.map((period) => period.endsAtMs));
+  const holdRows = [...holds.values()].map((hold) => [hold.jobId, holdText(hold, endsAtMs), hold.expiresAtMs]);
   return {
     parts: [
       ...chunks(scopeRows, SCOPES_PER_PART).map((rows) => ({ scopes: rows.length, rows: rows.flat() })),
@@ -51,7 +52,7 @@ export function planLoad({ scopes, posted, openHolds, keys }: Load): LoadPlan {
     fields: 2 * scopeRows.length + holdRows.length,
     holds: holdRows.length,
     startsAtMs: Math.max(0, ...periods.map(({ startsAtMs }) => startsAtMs)),
-    endsAtMs: Math.min(FAR_FUTURE_MS, ...periods.map(({ endsAtMs }) => endsAtMs)),
+    endsAtMs,
   };
 }
 
@@ -131,9 +132,14 @@ function packedLimit({ limit, used, held, overage }: Counter): PackedLimit {
   return { ceiling: ceilingOf(limit), record: records[kind] };
 }
 
-/** A hold as `lua/scope-state.lua` describes it; nobody owns it until its job is reserved again. */
-function holdText({ apiKeyId, model, amounts, acceptedAtMs }: OpenHold): string {
-  return `\n\n${apiKeyId}\n${model}\n${amounts.tokens} ${amounts.nanoUsd} 0 ${acceptedAtMs}`;
+/**
+ * A hold as `lua/scope-state.lua` describes it; nobody owns it until its job is reserved again. It is held in the periods
+ * of the load and in no later one: where Redis' clock was set back, a job may be of a period that has not begun, whose
+ * counters will begin without it, and its end must not take from them what they never held.
+ */
+function holdText({ apiKeyId, model, amounts, acceptedAtMs }: OpenHold, endsAtMs: number): string {
+  const madeAtMs = Math.min(acceptedAtMs, endsAtMs - 1);
+  return `\n\n${apiKeyId}\n${model}\n${amounts.tokens} ${amounts.nanoUsd} 0 ${madeAtMs}`;
 }
 
 function checkHold({ jobId, apiKeyId, model, amounts, acceptedAtMs, expiresAtMs }: OpenHold): void {

@@ -134,12 +134,14 @@ function heldOf({ kind, unit, period }: Limit, holds: readonly OpenHold[]): bigi
   }, 0n);
 }
 
-/** Nobody owns a loaded hold until its job is reserved again. */
-function holdsOf({ openHolds }: Load): ReadonlyMap<string, ModelHold> {
+/** Nobody owns a loaded hold until its job is reserved again, and it is held in no period after those of the load. */
+function holdsOf({ scopes, openHolds }: Load): ReadonlyMap<string, ModelHold> {
+  const ends = scopes.flatMap(({ limits }) => limits.flatMap(({ period }) => period?.endsAtMs ?? []));
+  const lastMs = Math.min(Infinity, ...ends) - 1;
   return new Map(
     openHolds.map(({ jobId, acceptedAtMs, ...hold }) => [
       jobId,
-      { ...hold, owner: '', keyHash: '', learns: false, madeAtMs: acceptedAtMs },
+      { ...hold, owner: '', keyHash: '', learns: false, madeAtMs: Math.min(acceptedAtMs, lastMs) },
     ]),
   );
 }
