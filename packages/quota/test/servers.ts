@@ -28,7 +28,11 @@ export async function ownRedis(extra: readonly string[] = []): Promise<OwnRedis 
   let server: ChildProcess | undefined;
 
   async function run(command: string, ...args: (string | number)[]): Promise<unknown> {
-    const client = new Redis({ port, host: '127.0.0.1', lazyConnect: true, retryStrategy: () => null });
+    const client = new Redis({
+      ...{ port, host: '127.0.0.1', lazyConnect: true, retryStrategy: () => null },
+      // n.b. ioredis waits this long even for a socket that is closed already, which keeps the process alive.
+      disconnectTimeout: 0,
+    });
     client.on('error', () => undefined);
     try {
       await client.connect();

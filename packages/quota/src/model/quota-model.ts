@@ -19,7 +19,7 @@ import { statusesOf } from './limit-statuses.js';
 import { beginAt, loadSteps, ownLoad } from './load-model.js';
 import { reserveSteps } from './reserve-steps.js';
 import type { Steps } from './steps.js';
-import { alive, copyOf, emptyTenant, type TenantModel } from './tenant-model.js';
+import { alive, copyOf, emptyTenant, forgetExpired, type TenantModel } from './tenant-model.js';
 import { createFindExpiredHolds, pageOf, type FindExpiredHolds } from './tenant-pages.js';
 import { tenantView } from './tenant-view.js';
 
@@ -69,6 +69,8 @@ export interface QuotaModel {
   snapshot(nowMs: number, tenantId: string, jobId: string): JobSnapshot | undefined;
   /** Makes `expiredHolds` of one instance of the package: 'time', and 'sscan' and 'zrangebyscore' for each page. */
   expiredHolds(): FindExpiredHolds;
+  /** Forgets what has expired, which Redis does when it finds the time. */
+  expire(nowMs: number): void;
   /** FLUSHALL. */
   flush(): void;
   /** Another process on the same data, or on those of an image. */
@@ -163,6 +165,9 @@ export function createQuotaModel({ newId, snapshotTtlMs = SNAPSHOT_TTL_MS }: Quo
     snapshot: (nowMs, tenantId, jobId) => alive(tenantOf(tenantId).jobs.get(jobId), nowMs),
     expiredHolds: () => createFindExpiredHolds({ tenants: () => known, tenant: tenantOf }),
 
+    expire(nowMs) {
+      for (const tenant of tenants.values()) forgetExpired(tenant, nowMs);
+    },
     flush() {
       tenants = new Map();
       known = new Set();

@@ -87,6 +87,15 @@ export function alive<T>(kept: Expiring<T> | undefined, nowMs: number): T | unde
   return kept && nowMs <= kept.expiresAtMs ? kept.value : undefined;
 }
 
+/** Forgets what has expired. */
+export function forgetExpired(tenant: TenantModel, nowMs: number): void {
+  for (const kept of [tenant.jobs, tenant.keys]) {
+    for (const [name, one] of kept) if (nowMs > one.expiresAtMs) kept.delete(name);
+  }
+  if (alive(tenant.load, nowMs) === undefined) tenant.load = undefined;
+  if (alive(tenant.staged, nowMs) === undefined) tenant.staged = undefined;
+}
+
 /** The field that keeps a scope of the job's three. */
 export function fieldsOf({
   apiKeyId,
