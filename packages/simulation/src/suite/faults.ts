@@ -1,0 +1,65 @@
+import type { Fleet } from './apps/fleet.js';
+import type { FaultAction } from './scenario/faults.js';
+import type { World } from './world.js';
+
+/** Lets the faults of the scenario happen, until they are healed; returns their counts by kind. */
+export function injectFaults(world: World, fleet: Fleet): Readonly<Record<string, number>> {
+  const { kernel, scenario } = world;
+  const counts: Record<string, number> = {};
+  for (const { atMs, action } of scenario.faults) {
+    kernel.schedule(atMs, undefined, `fault: ${action.kind}`, () => {
+      counts[action.kind] = (counts[action.kind] ?? 0) + 1;
+      perform(world, fleet, action);
+    });
+  }
+  kernel.schedule(scenario.healAtMs, undefined, 'all is healed', () => heal(world));
+  return counts;
+}
+
+/** Nothing goes wrong from now on; what is away comes back. */
+function heal({ kernel, outages, rabbit }: World): void {
+  kernel.crashPoints.close();
+  outages.heal();
+  rabbit.unblock();
+  rabbit.start();
+}
+
+function perform(world: World, fleet: Fleet, action: FaultAction): void {
+  const { quota, rabbit, outages, kernel } = world;
+  switch (action.kind) {
+    case 'outage':
+      return outages.begin(action.outage);
+    case 'losses':
+      return outages.loseSome(action.server, action.forMs, action.chance);
+    case 'redis-flush':
+      return quota.flush();
+    case 'redis-restart':
+      quota.restart(action.dataAgeMs === 0 ? undefined : world.imageOf(action.dataAgeMs));
+      return outages.begin({ server: 'redis', forMs: action.forMs, how: 'refuse' });
+    case 'redis-clock':
+      return world.stepRedisClock(action.byMs);
+    case 'rabbitmq-restart':
+      return rabbit.restart(action.forMs, action.how);
+    case 'rabbitmq-reset': {
+      const process = fleet.members.find(({ name }) => name === action.of)?.process;
+      return action.of !== undefined && !process ? undefined : rabbit.dropConnections(process, action.chance);
+    }
+    case 'rabbitmq-alarm':
+      rabbit.block();
+      return void kernel.schedule(action.forMs, undefined, 'rabbitmq: the alarm ends', () => rabbit.unblock());
+    case 'rabbitmq-black-hole': {
+      const process = fleet.members.find(({ name }) => name === action.of)?.process;
+      return process && rabbit.blackHole(process, action.forMs);
+    }
+    case 'pause':
+      return fleet.pause(action.of, action.forMs);
+    case 'kill':
+      return fleet.kill(action.of);
+    case 'terminate':
+      return fleet.terminate(action.of);
+    case 'inference-lost':
+      return fleet.loseInference(action.of);
+    default:
+      return action satisfies never;
+  }
+}

@@ -1,0 +1,104 @@
+import { attach, createKernel, detach, type Kernel } from '../kernel/index.js';
+import { createRandom } from '../kernel/index.js';
+import type { SeedFailure, SeedOutcome, SeedRequest } from '../program/seed-outcome.js';
+import { kindOf } from './apps/app.js';
+import { createFleet } from './apps/fleet.js';
+import { createClients } from './clients/clients.js';
+import { SABOTAGES } from './defects.js';
+import { injectFaults } from './faults.js';
+import { InvariantError } from './oracle/invariant.js';
+import { createOracle } from './oracle/oracle.js';
+import { drawScenario, drawStart } from './scenario/scenario.js';
+import { createWorld } from './world.js';
+
+/** How long the suite may take to come to rest once all is healed, in milliseconds. */
+const REST_WITHIN_MS = 1_800_000;
+const LOOK_EVERY_MS = 1_000;
+/** A run with more events goes round in circles. */
+const MOST_EVENTS = 200_000;
+
+/** Runs the suite as a seed decides, until it is at rest, and judges it. */
+export async function runSeed(request: SeedRequest): Promise<SeedOutcome> {
+  const drawn = createRandom(request.seed).fork('scenario');
+  const startMs = drawStart(drawn);
+  const scenario = drawScenario(drawn, startMs);
+  const kernel = createKernel({
+    ...{ seed: request.seed, startMs },
+    crashAt: [...scenario.crashPoints, ...(request.crashAt ?? [])],
+    ...(request.onEvent && { onEvent: (entry) => request.onEvent?.(lineOf(entry)) }),
+  });
+  const sabotage = request.defect === undefined ? {} : sabotageOf(request.defect);
+  attach(kernel);
+  try {
+    const world = createWorld({ kernel, scenario, withoutLedgerKey: sabotage.withoutLedgerKey ?? false });
+    const oracle = createOracle(world);
+    const fleet = createFleet({ world, oracle, sabotage });
+    const clients = createClients(world, fleet, oracle);
+    const crashes: Record<string, number> = {};
+    kernel.onCrash(({ name }) => void (crashes[kindOf(name)] = (crashes[kindOf(name)] ?? 0) + 1));
+    fleet.start();
+    clients.start();
+    const faults = injectFaults(world, fleet);
+    const atRest = restOf(
+      kernel,
+      scenario.healAtMs,
+      () => clients.done && fleet.complete && oracle.unrest().length === 0,
+    );
+    const failure = await judge(async () => {
+      await kernel.run({ until: atRest, maxMs: scenario.healAtMs + REST_WITHIN_MS, maxEvents: MOST_EVENTS });
+      if (atRest()) oracle.checkFinally();
+      else
+        oracle.stuck([...clients.waiting, ...oracle.unrest(), ...(fleet.complete ? [] : ['a program does not run'])]);
+    });
+    for (const [name, count] of Object.entries(oracle.counts)) kernel.trace.note(`${name} ${count}`);
+    return {
+      seed: request.seed,
+      ...(failure && { failure, lastEvents: kernel.trace.last().map(lineOf) }),
+      ...{ hash: kernel.trace.hash, events: kernel.trace.events, crashPoints: kernel.crashPoints.passed },
+      ...{ virtualMs: kernel.elapsedMs, jobs: oracle.jobs.size, crashes, faults, checks: oracle.counts },
+    };
+  } finally {
+    detach();
+  }
+}
+
+function sabotageOf(defect: string) {
+  const sabotage = SABOTAGES[defect];
+  if (!sabotage) throw new RangeError(`there is no defect "${defect}"`);
+  return sabotage;
+}
+
+/** Asks `isAtRest` every second once all is healed, and remembers. */
+function restOf(kernel: Kernel, healAtMs: number, isAtRest: () => boolean): () => boolean {
+  let rests = false;
+  const look = (): void => {
+    rests = isAtRest();
+    if (!rests) kernel.schedule(LOOK_EVERY_MS, undefined, 'is all at rest?', look);
+  };
+  kernel.schedule(healAtMs + LOOK_EVERY_MS, undefined, 'is all at rest?', look);
+  return () => rests;
+}
+
+async function judge(run: () => Promise<void>): Promise<SeedFailure | undefined> {
+  try {
+    await run();
+    return undefined;
+  } catch (error) {
+    if (error instanceof InvariantError) return { invariant: error.invariant, detail: error.message };
+    return { invariant: 'error', detail: error instanceof Error ? (error.stack ?? error.message) : String(error) };
+  }
+}
+
+function lineOf({
+  index,
+  timeUs,
+  owner,
+  label,
+}: {
+  index: number;
+  timeUs: number;
+  owner: string;
+  label: string;
+}): string {
+  return `${String(index).padStart(6)} ${(timeUs / 1000).toFixed(3).padStart(12)} ms  ${owner.padEnd(14)} ${label}`;
+}

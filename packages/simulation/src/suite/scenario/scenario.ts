@@ -1,0 +1,82 @@
+import type { PlansFile } from '@sluice/contracts';
+import type { Random } from '../../kernel/index.js';
+import { drawFaults, type Fault } from './faults.js';
+import { drawPrices, type SimPrice } from './prices.js';
+import { drawRequests, type SimRequest } from './requests.js';
+import { drawTenants, type SimTenant } from './tenants.js';
+
+/** All that a seed decides before anything happens. */
+export interface Scenario {
+  readonly tenants: readonly SimTenant[];
+  readonly plans: PlansFile;
+  readonly prices: readonly SimPrice[];
+  /** Names of the apps: `gateway-1`, … */
+  readonly apps: readonly string[];
+  /** By how much the clock of each app is wrong, in milliseconds. */
+  readonly clockOffsetMs: Readonly<Record<string, number>>;
+  /** By how much the clocks of the servers are ahead of the true time, in milliseconds. */
+  readonly serverOffsetMs: { readonly redis: number; readonly postgres: number };
+  readonly requests: readonly SimRequest[];
+  readonly faults: readonly Fault[];
+  /** Crash points at which to kill. */
+  readonly crashPoints: readonly number[];
+  /** Parts of the runs of inference that go wrong. */
+  readonly inference: { readonly failChance: number; readonly crashChance: number; readonly longChance: number };
+  /** When faults end and the suite is left alone, in milliseconds. */
+  readonly healAtMs: number;
+}
+
+const HEAL_AT_MS = 30_000;
+/** About how many crash points there are until then. */
+const CRASH_POINTS = 2_500;
+const SERVER_SKEW_MS = 5_000;
+const APP_SKEW_MS = 4_000_000;
+
+/** When a run begins: at noon, or so that a day, or a month, ends in its midst, in one zone or the other. */
+export function drawStart(random: Random): number {
+  const beforeMs = Math.floor(random.between(1_000, 26_000));
+  return random.pick([
+    Date.UTC(2026, 4, 13, 12),
+    Date.UTC(2026, 4, 14) - beforeMs,
+    Date.UTC(2026, 5, 1) - beforeMs,
+    Date.UTC(2026, 4, 14) - 19_800_000 - beforeMs,
+  ]);
+}
+
+/** The world of a seed. */
+export function drawScenario(random: Random, startMs: number): Scenario {
+  const { tenants, plans } = drawTenants(random.fork('tenants'));
+  const apps = appNames(random);
+  const violence = random.pick(['calm', 'usual', 'usual', 'violent'] as const);
+  const faults = { calm: random.int(2), usual: 1 + random.int(4), violent: 4 + random.int(5) }[violence];
+  const crashes = { calm: 0, usual: random.int(3), violent: 1 + random.int(4) }[violence];
+  const skewed = random.chance(0.3);
+  const inferenceTrouble = random.chance(0.4) ? 1 : 0;
+  return {
+    ...{ tenants, plans, apps, healAtMs: HEAL_AT_MS },
+    prices: drawPrices(random.fork('prices'), startMs),
+    clockOffsetMs: Object.fromEntries(
+      apps.map((app) => [app, skewed ? Math.floor(random.between(-APP_SKEW_MS, APP_SKEW_MS)) : 0]),
+    ),
+    serverOffsetMs: {
+      redis: skewed ? Math.floor(random.between(-SERVER_SKEW_MS, SERVER_SKEW_MS)) : 0,
+      postgres: skewed ? Math.floor(random.between(-SERVER_SKEW_MS, SERVER_SKEW_MS)) : 0,
+    },
+    requests: drawRequests(random.fork('requests'), tenants, 6 + random.int(10)),
+    faults: drawFaults(random.fork('faults'), apps, faults),
+    crashPoints: Array.from({ length: crashes }, () => 1 + random.int(CRASH_POINTS)),
+    inference: {
+      failChance: 0.03 * inferenceTrouble,
+      crashChance: 0.04 * inferenceTrouble,
+      longChance: 0.1 * inferenceTrouble,
+    },
+  };
+}
+
+function appNames(random: Random): readonly string[] {
+  const workers = random.pick([1, 2]);
+  return [
+    ...['gateway-1', 'gateway-2', 'collector-1', 'collector-2'],
+    ...Array.from({ length: workers }, (_, index) => `worker-${index + 1}`),
+  ];
+}
