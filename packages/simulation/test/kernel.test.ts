@@ -98,8 +98,10 @@ describe('processes', () => {
     kernel.schedule(9, app, 'timer', () => note('timer'), true);
     kernel.schedule(7, undefined, 'world', () => note('world'));
     kernel.schedule(5, undefined, 'pause', () => app.pause(100));
+    kernel.schedule(6, undefined, 'look', () => seen.push(app.paused ? 'paused' : 'not paused'));
     await kernel.run();
-    expect(seen).toEqual(['world at 7', 'timer at 105', 'first message at 105', 'second message at 105']);
+    expect(app.paused).toBe(false);
+    expect(seen).toEqual(['paused', 'world at 7', 'timer at 105', 'first message at 105', 'second message at 105']);
   });
 
   it('ends the run with what an event threw', async () => {
@@ -240,6 +242,14 @@ describe('the network', () => {
     });
     await kernel.run();
     expect(seen).toEqual(['app', 'client']);
+  });
+
+  it('says nothing of a death after the answer', async () => {
+    const kernel = kernelOf();
+    const app = kernel.process('app');
+    void kernel.ask(undefined, app, 'hello', () => 'answer').then(() => app.kill());
+    await kernel.run();
+    expect(kernel.trace.last().map(({ label }) => label)).toEqual(['request: hello', 'answer of app: hello']);
   });
 
   it.each([

@@ -33,6 +33,9 @@ export function createProcess({ name, epoch, killable, nowUs, inWorld }: Process
     get alive() {
       return alive;
     },
+    get paused() {
+      return pausedUntilUs > nowUs();
+    },
     get pausedUntilUs() {
       return pausedUntilUs;
     },

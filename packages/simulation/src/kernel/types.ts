@@ -20,6 +20,8 @@ export interface SimProcess {
   /** Counts the starts under this name, from 1. */
   readonly epoch: number;
   readonly alive: boolean;
+  /** Whether it is stopped by `pause`. */
+  readonly paused: boolean;
   /** Milliseconds that `Date.now()` in this process is ahead of the true time; may be negative. */
   clockOffsetMs: number;
   /** Ends it as `kill -9` does: nothing of it runs any more. What it has sent is still under way. */
