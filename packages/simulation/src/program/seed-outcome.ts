@@ -37,6 +37,8 @@ export interface SeedOutcome {
   readonly crashes: Counts;
   /** Faults injected, by kind; crashes are not among them. */
   readonly faults: Counts;
+  /** What submissions were answered: `accepted`, an error's code, or `lost`. */
+  readonly answers?: Counts;
   /** How often each invariant was checked. */
   readonly checks: Counts;
   /** The last events, as lines of text; may be left out when nothing failed. */

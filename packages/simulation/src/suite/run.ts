@@ -55,7 +55,14 @@ export async function runSeed(request: SeedRequest): Promise<SeedOutcome> {
       seed: request.seed,
       ...(failure && { failure, lastEvents: kernel.trace.last().map(lineOf) }),
       ...{ hash: kernel.trace.hash, events: kernel.trace.events, crashPoints: kernel.crashPoints.passed },
-      ...{ virtualMs: kernel.elapsedMs, jobs: oracle.jobs.size, crashes, faults, checks: oracle.counts },
+      ...{
+        virtualMs: kernel.elapsedMs,
+        jobs: oracle.jobs.size,
+        crashes,
+        faults,
+        answers: oracle.kinds,
+        checks: oracle.counts,
+      },
     };
   } finally {
     detach();

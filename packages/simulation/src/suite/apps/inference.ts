@@ -94,7 +94,7 @@ export function createSimInference(options: SimInferenceOptions): SimInference {
       }, ms);
       child.lose = (reason) => {
         end();
-        reject(reason as Error);
+        reject(reason);
       };
       stop?.addEventListener('abort', abort, { once: true });
     });

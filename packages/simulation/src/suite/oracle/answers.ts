@@ -26,6 +26,8 @@ export interface Answers {
   sawState(jobId: string, state: string): void;
   /** By request and input, so that a misuse of a key is a request of its own. */
   readonly byInput: ReadonlyMap<string, Asked>;
+  /** How many submissions were answered in which way. */
+  readonly kinds: Readonly<Record<string, number>>;
   /** Jobs that were accepted for certain. */
   readonly jobs: ReadonlySet<string>;
   /** Terminal states that somebody was shown. */
@@ -56,6 +58,12 @@ export function createAnswers({ check }: Checker, nowMs: () => number): Answers 
   const jobs = new Set<string>();
   const ends = new Map<string, SeenEnd>();
 
+  const kinds: Record<string, number> = {};
+
+  function tally(kind: string): void {
+    kinds[kind] = (kinds[kind] ?? 0) + 1;
+  }
+
   function of(request: SimRequest, body: Body): Asked {
     const name = inputName(request, body);
     let asked = byInput.get(name);
@@ -82,11 +90,10 @@ export function createAnswers({ check }: Checker, nowMs: () => number): Answers 
   }
 
   return {
-    byInput,
-    jobs,
-    ends,
+    ...{ byInput, jobs, ends, kinds },
     asked: (request, body) => void (of(request, body).attempts += 1),
     accepted(request, body, job) {
+      tally('accepted');
       const { accepted } = of(request, body);
       const isNew = !jobs.has(job.id);
       accepted.add(job.id);
@@ -99,9 +106,13 @@ export function createAnswers({ check }: Checker, nowMs: () => number): Answers 
       bind(request, body, job.id);
     },
     refused(request, body, code) {
+      tally(code);
       if (MAYBE.has(code)) of(request, body).unknown += 1;
     },
-    leftUnknown: (request, body) => void (of(request, body).unknown += 1),
+    leftUnknown(request, body) {
+      tally('lost');
+      of(request, body).unknown += 1;
+    },
     saw(job, askedAtMs) {
       if (isTerminal(job.state)) return sawState(job.id, job.state, job.amountNanoUsd);
       const end = ends.get(job.id);

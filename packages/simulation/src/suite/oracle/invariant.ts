@@ -37,7 +37,7 @@ export class InvariantError extends Error {
 /** Checks invariants, and counts how often. */
 export interface Checker {
   /** @throws InvariantError with what `detail` says, unless `holds`. */
-  check(invariant: InvariantName, holds: boolean, detail: () => string): void;
+  readonly check: (invariant: InvariantName, holds: boolean, detail: () => string) => void;
   readonly counts: Readonly<Record<string, number>>;
 }
 

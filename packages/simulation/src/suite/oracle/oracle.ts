@@ -13,7 +13,7 @@ import { rulesIn } from './rules.js';
  */
 export interface Oracle extends Pick<
   Answers,
-  'asked' | 'accepted' | 'refused' | 'leftUnknown' | 'saw' | 'sawState' | 'jobs'
+  'asked' | 'accepted' | 'refused' | 'leftUnknown' | 'saw' | 'sawState' | 'jobs' | 'kinds'
 > {
   /** At Redis, after each command. */
   afterCommand(command: string): void;

@@ -24,8 +24,6 @@ export interface Fault {
 
 export type FaultKind = FaultAction['kind'];
 
-const ALL_WITHIN_MS = 28_000;
-
 type Draw = (random: Random, apps: readonly string[]) => FaultAction;
 
 function spell(random: Random): number {
@@ -95,11 +93,22 @@ function drawAction(random: Random, apps: readonly string[]): FaultAction {
   return { kind: 'redis-flush' };
 }
 
-/** Faults at any time, some of them in quick succession. */
-export function drawFaults(random: Random, apps: readonly string[], count: number): readonly Fault[] {
+export interface FaultOptions {
+  readonly apps: readonly string[];
+  /** Most faults come at about these moments, when there is something to be lost (milliseconds). */
+  readonly burstsAtMs: readonly number[];
+  /** All come before this (milliseconds). */
+  readonly untilMs: number;
+  readonly count: number;
+}
+
+/** Faults at any time, most of them in the midst of requests, some in quick succession. */
+export function drawFaults(random: Random, { apps, burstsAtMs, untilMs, count }: FaultOptions): readonly Fault[] {
   let atMs = 0;
   return Array.from({ length: count }, () => {
-    atMs = random.chance(0.35) ? atMs + random.between(0, 30) : random.between(0, ALL_WITHIN_MS);
-    return { atMs, action: drawAction(random, apps) };
+    if (random.chance(0.3)) atMs += random.between(0, 30);
+    else if (random.chance(0.2)) atMs = random.between(0, untilMs);
+    else atMs = random.pick(burstsAtMs) + random.between(0, random.pick([100, 1_500]));
+    return { atMs: Math.min(atMs, untilMs), action: drawAction(random, apps) };
   });
 }

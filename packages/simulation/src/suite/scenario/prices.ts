@@ -13,7 +13,7 @@ const PER_REQUEST = 1_500_000_000n;
 
 /** What tokens and requests cost; in some runs prices change in their midst. */
 export function drawPrices(random: Random, startMs: number): readonly SimPrice[] {
-  const changesAtMs = random.chance(0.4) ? startMs + Math.floor(random.between(2_000, 20_000)) : undefined;
+  const changesAtMs = random.chance(0.4) ? startMs + Math.floor(random.between(1_000, 10_000)) : undefined;
   return MODEL_NAMES.flatMap((model): SimPrice[] => [
     { model, meter: 'input', nanoUsdPerMillion: FIRST_PRICE, fromMs: 0, toMs: changesAtMs },
     ...(changesAtMs === undefined

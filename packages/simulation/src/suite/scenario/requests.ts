@@ -25,15 +25,22 @@ export interface SimRequest {
   readonly cancelsAfterMs: number | undefined;
 }
 
-/** Requests come within this time, in milliseconds. */
-const ALL_WITHIN_MS = 25_000;
 const SHORT_TTL_S = 3;
 
-export function drawRequests(random: Random, tenants: readonly SimTenant[], count: number): readonly SimRequest[] {
-  return Array.from({ length: count }, (_, index) => drawRequest(random, tenants, `r${index}`));
+export interface RequestOptions {
+  readonly tenants: readonly SimTenant[];
+  /** Most requests come in bursts, shortly after one of these moments (milliseconds). */
+  readonly burstsAtMs: readonly number[];
+  readonly count: number;
 }
 
-function drawRequest(random: Random, tenants: readonly SimTenant[], tag: string): SimRequest {
+const BURST_MS = 400;
+
+export function drawRequests(random: Random, options: RequestOptions): readonly SimRequest[] {
+  return Array.from({ length: options.count }, (_, index) => drawRequest(random, options, `r${index}`));
+}
+
+function drawRequest(random: Random, { tenants, burstsAtMs }: RequestOptions, tag: string): SimRequest {
   const tenant = random.pick(tenants);
   const model = random.pick(MODEL_NAMES);
   const text = `${random.chance(0.03) ? POISON : ''}${tag} ${'x'.repeat(random.int(MAX_INPUT_TOKENS / 2))}`;
@@ -43,7 +50,7 @@ function drawRequest(random: Random, tenants: readonly SimTenant[], tag: string)
   const twins = key === undefined ? 0 : random.pick([0, 0, 0, 1, 2]);
   return {
     ...{ tag, tenant, model, text, key },
-    atMs: random.between(0, ALL_WITHIN_MS),
+    atMs: random.pick(burstsAtMs) + random.between(0, random.pick([5, BURST_MS, 4 * BURST_MS])),
     apiKey: random.pick(tenant.apiKeys),
     body: {
       ...{ model, input: text, metadata: { request: tag } },

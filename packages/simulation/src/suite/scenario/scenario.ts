@@ -26,7 +26,8 @@ export interface Scenario {
   readonly healAtMs: number;
 }
 
-const HEAL_AT_MS = 30_000;
+const HEAL_AT_MS = 14_000;
+const LAST_BURST_MS = 9_000;
 /** About how many crash points there are until then. */
 const CRASH_POINTS = 2_500;
 const SERVER_SKEW_MS = 5_000;
@@ -34,7 +35,7 @@ const APP_SKEW_MS = 4_000_000;
 
 /** When a run begins: at noon, or so that a day, or a month, ends in its midst, in one zone or the other. */
 export function drawStart(random: Random): number {
-  const beforeMs = Math.floor(random.between(1_000, 26_000));
+  const beforeMs = Math.floor(random.between(1_000, 12_000));
   return random.pick([
     Date.UTC(2026, 4, 13, 12),
     Date.UTC(2026, 4, 14) - beforeMs,
@@ -47,6 +48,8 @@ export function drawStart(random: Random): number {
 export function drawScenario(random: Random, startMs: number): Scenario {
   const { tenants, plans } = drawTenants(random.fork('tenants'));
   const apps = appNames(random);
+  // The suite has started after some 100 ms.
+  const burstsAtMs = Array.from({ length: 1 + random.int(4) }, () => random.between(20, LAST_BURST_MS));
   const violence = random.pick(['calm', 'usual', 'usual', 'violent'] as const);
   const faults = { calm: random.int(2), usual: 1 + random.int(4), violent: 4 + random.int(5) }[violence];
   const crashes = { calm: 0, usual: random.int(3), violent: 1 + random.int(4) }[violence];
@@ -62,8 +65,8 @@ export function drawScenario(random: Random, startMs: number): Scenario {
       redis: skewed ? Math.floor(random.between(-SERVER_SKEW_MS, SERVER_SKEW_MS)) : 0,
       postgres: skewed ? Math.floor(random.between(-SERVER_SKEW_MS, SERVER_SKEW_MS)) : 0,
     },
-    requests: drawRequests(random.fork('requests'), tenants, 6 + random.int(10)),
-    faults: drawFaults(random.fork('faults'), apps, faults),
+    requests: drawRequests(random.fork('requests'), { tenants, burstsAtMs, count: 6 + random.int(10) }),
+    faults: drawFaults(random.fork('faults'), { apps, burstsAtMs, untilMs: HEAL_AT_MS - 200, count: faults }),
     crashPoints: Array.from({ length: crashes }, () => 1 + random.int(CRASH_POINTS)),
     inference: {
       failChance: 0.03 * inferenceTrouble,

@@ -42,7 +42,7 @@ const API_KEYS: readonly (readonly SimApiKey[])[] = Array.from({ length: TENANTS
 /** Money that a token costs at first, in nano-USD; see `prices.ts`. */
 const NANO_USD_PER_TOKEN = 2_000;
 /** What all jobs of a tenant ask for in about one run. */
-const TYPICAL_TOKENS = 160;
+const TYPICAL_TOKENS = 110;
 
 /** Limits so tight that some of the requests of a run are refused by each. */
 function limitsOf(random: Random, chance: number): LimitSet {
