@@ -226,6 +226,7 @@ export function createQueue({ name, owner, settings, nowMs, later, onDead, onUnu
       for (const entries of held.values()) putBack([...entries]);
       held.clear();
       if (!settings.quorum) waiting = waiting.filter(({ message }) => message.content.properties.deliveryMode === 2);
+      dispatch(); // sets the alarm for what expires next
       return settings.durable && !settings.exclusive;
     },
   };
