@@ -1,5 +1,5 @@
 // Runs on Node alone, before anything is installed: installs what the lock file names, builds, and hands over to the
-// compiled program. Usage: node scripts/bootstrap.mjs <start|test|bench|reconcile> [arguments]
+// compiled program. Usage: node scripts/bootstrap.mjs <start|test|bench|chaos|reconcile|simulate> [arguments]
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
@@ -11,7 +11,9 @@ const PROGRAMS = {
   start: 'scripts/dist/start.js',
   test: 'scripts/dist/test.js',
   bench: 'benchmarks/dist/main.js',
+  chaos: 'scripts/dist/chaos/main.js',
   reconcile: 'scripts/dist/reconcile.js',
+  simulate: 'packages/simulation/dist/main.js',
 };
 /** What the build cannot do without, as files of packages. */
 const TOOLS = ['turbo/bin/turbo', 'typescript/bin/tsc'];

@@ -1,8 +1,7 @@
 import type { FaultRecord } from './conductor.js';
 import type { Conditions } from './conditions.js';
 import type { UnexpectedExit } from './keeper.js';
-import type { Counts } from './outsider/journal.js';
-import type { Check, Verdict } from './outsider/verdict.js';
+import type { Check, Counts, Verdict } from './outsider/index.js';
 
 /** Everything that is to be said about a run. */
 export interface ChaosReport {

@@ -66,7 +66,8 @@ export async function createTcpProxy(port: number, target: { host: string; port:
   async function pump(pair: Pair, direction: Direction): Promise<void> {
     const [from, to] = direction === 'toServer' ? [pair.client, pair.upstream] : [pair.upstream, pair.client];
     try {
-      for await (const chunk of from as AsyncIterable<Buffer>) {
+      // n.b. the usual iterator destroys a socket at the end of what it reads, and with it the way back.
+      for await (const chunk of from.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
         await valves[direction].pass();
         const left = pair.budget[direction];
         if (left !== undefined && chunk.length >= left) return cut(from, to, chunk.subarray(0, left));
