@@ -73,7 +73,7 @@ async function worker(
   await channel.consume(
     queue,
     (message) => {
-      if (!message) return;
+      if (message?.properties.type !== MESSAGE_TYPES.cancel) return;
       const { jobId } = cancelMessageSchema.parse(JSON.parse(message.content.toString()));
       const answer: HoldingMessage | undefined = holding && { jobId, holding };
       const { replyTo } = message.properties as { readonly replyTo: string };
