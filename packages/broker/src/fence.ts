@@ -130,9 +130,11 @@ export function createFence(options: FenceOptions): Fence {
     return recent.length > 0 ? `${recent.length} gateways have gone just now` : undefined;
   }
 
+  /** n.b. by the registry's own clock, as its freshest row shows it: this machine's may be a day ahead. */
   function forgetEnded(members: readonly RegisteredMember[], replies: Replies): void {
+    const latestMs = Math.max(...members.map(({ seenAtMs }) => seenAtMs));
     for (const { memberId, seenAtMs } of members) {
-      if (replies.get(memberId) !== 'gone' || Date.now() - seenAtMs < FORGET_AFTER_MS) continue;
+      if (replies.get(memberId) !== 'gone' || latestMs - seenAtMs < FORGET_AFTER_MS) continue;
       registry.forget(memberId).catch((error: unknown) => logger.warn({ err: error }, 'a member is not forgotten'));
     }
   }

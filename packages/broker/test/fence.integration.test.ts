@@ -300,8 +300,12 @@ describe('a fence', () => {
     gone(old, 25);
     gone(recent, 23);
     await fence.pass();
+    // By the registry's own clock they were there within two hours; what this machine shows does not count.
+    expect([...fixture.registry.rows.keys()]).toEqual([old, recent]);
+    await fixture.collector();
+    await fence.pass();
     await until(() => !fixture.registry.rows.has(old));
-    expect([...fixture.registry.rows.keys()]).toEqual([recent]);
+    expect(fixture.registry.rows.has(recent)).toBe(true);
   });
 
   it('ignores what is no question and no answer', async () => {
