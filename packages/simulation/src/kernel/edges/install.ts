@@ -1,7 +1,7 @@
 import { syncBuiltinESMExports } from 'node:module';
 import { installChance } from './chance.js';
 import { installClocks } from './clocks.js';
-import { installDeadlines } from './deadlines.js';
+import { installSignals } from './signals.js';
 import { takeRejection } from './host.js';
 import { installTimers } from './timers.js';
 
@@ -17,7 +17,7 @@ export function installEdges(): void {
   installed = true;
   installClocks();
   installTimers();
-  installDeadlines();
+  installSignals();
   installChance();
   syncBuiltinESMExports(); // for `import { randomUUID } from 'node:crypto'`
   process.on('unhandledRejection', (error) => {
