@@ -78,7 +78,7 @@ export function createCancellation(options: CancellationOptions): Cancellation {
   async function findAfter(request: CancelRequest, timeoutMs: number, earlier: FoundJob): Promise<FoundJob> {
     const { tenantId, jobId, signal } = request;
     const check = async (): Promise<boolean> => {
-      const found = await lookup(tenantId, jobId);
+      const found = await lookup(tenantId, jobId, { quick: true });
       return found !== undefined && isTerminal(found.view.state);
     };
     // n.b. without Redis nobody tells of the end; what is recorded by then answers.
@@ -128,10 +128,11 @@ function cancelMessage(tenantId: string, { jobId, expiresAtMs }: JobAccount, rep
 }
 
 function canceledFact(tenantId: string, account: JobAccount, finishedAtMs: number): OutgoingMessage {
-  const { jobId, apiKeyId, model, reservedTokens, reservedNanoUsd } = account;
+  const { jobId, apiKeyId, model, reservedTokens, reservedNanoUsd, accepted } = account;
   const fact: CompletedMessage = {
     ...{ jobId, tenantId, apiKeyId, model, class: account.class, reservedTokens },
     ...(reservedNanoUsd !== undefined && { reservedNanoUsd }),
+    ...(accepted && { accepted }),
     state: 'canceled',
     usage: NO_USAGE,
     attempt: 1,

@@ -17,4 +17,10 @@ describe('the end of a job', () => {
   it('tells no price of the hold where the gateway knew none, so that nothing is overage', () => {
     expect(expired({ ...attempt, message })).not.toHaveProperty('reservedNanoUsd');
   });
+
+  it('brings along what the job asked for, in case that its accepted fact was lost', () => {
+    const metadata = { team: 'search' };
+    const { accepted } = expired({ ...attempt, message: { ...message, metadata } });
+    expect(accepted).toEqual({ inputTokens: 1, maxOutputTokens: 0, expiresAtMs: 1, metadata });
+  });
 });

@@ -1,4 +1,5 @@
 import {
+  askedOf,
   EXCHANGES,
   MESSAGE_TYPES,
   NO_USAGE,
@@ -53,6 +54,7 @@ function terminal({ message, attempt, modelVersion, startedAtMs, finishedAtMs }:
   return {
     ...{ jobId, tenantId, apiKeyId, model, class: message.class },
     reservedTokens,
+    accepted: askedOf(message),
     // n.b. 0 is what the gateway knew the job to cost. Where it did not know, what the job costs is no overage.
     ...(reservedNanoUsd !== undefined && { reservedNanoUsd }),
     ...(modelVersion !== undefined && startedAtMs !== undefined && { modelVersion }),

@@ -1,5 +1,5 @@
 import { ack, USER_ID_HEADER, type Delivery, type Settlement } from '@sluice/broker';
-import { isJobId, isServiceError, QUEUES, type ErrorCode } from '@sluice/contracts';
+import { askedOf, isJobId, isServiceError, QUEUES, type ErrorCode } from '@sluice/contracts';
 import type { Logger } from '@sluice/runtime';
 import type { CompletedFact, Fact, Store } from '@sluice/store';
 import type { Accounting } from './accounting.js';
@@ -153,7 +153,13 @@ export function endOfJob(
   at: { readonly attempt: number; readonly nowMs: number },
 ): CompletedFact | undefined {
   if (fact === undefined || fact.type === 'completed' || death.source === QUEUES.results) return undefined;
-  return unusedCompletion(fact.message, { ...endOf(death), attempt: at.attempt, finishedAtMs: at.nowMs });
+  const { reservedTokens, reservedNanoUsd } = fact.message;
+  return {
+    ...unusedCompletion(fact.message, { ...endOf(death), attempt: at.attempt, finishedAtMs: at.nowMs }),
+    reservedTokens,
+    ...(reservedNanoUsd !== undefined && { reservedNanoUsd }),
+    accepted: askedOf(fact.message),
+  };
 }
 
 function letterOf(delivery: Delivery, death: Death): Omit<Letter, 'tenantId' | 'jobId'> {

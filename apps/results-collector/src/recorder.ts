@@ -1,3 +1,4 @@
+import { acceptedBy } from '@sluice/contracts';
 import type { Logger } from '@sluice/runtime';
 import { RecordError, type AcceptedFact, type CompletedFact, type Fact, type Store } from '@sluice/store';
 import { factKey } from './facts.js';
@@ -90,7 +91,7 @@ export function createRecorder({ store, onFailure, onRecorded, logger }: Recorde
     async record(facts, signal) {
       const unique = firstOfEach(facts);
       if (unique.length === 0) return { accepted: [], ended: [], refused: new Map() };
-      const { newlyAccepted, newlyCompleted, error } = await insert(unique, signal);
+      const { newlyAccepted, newlyCompleted, error } = await insert([...unique, ...broughtAlong(unique)], signal);
       onRecorded('accepted', newlyAccepted.size);
       onRecorded('completed', newlyCompleted.size);
       const refused = refusals(error);
@@ -100,6 +101,19 @@ export function createRecorder({ store, onFailure, onRecorded, logger }: Recorde
       return { accepted, ended: await winners(completed, newlyCompleted, signal), refused };
     },
   };
+}
+
+/**
+ * Accepted facts that came with the ends of their jobs. Nearly all are recorded already and change nothing; one that a broker
+ * lost when it died is recorded by this.
+ */
+function broughtAlong(facts: readonly Fact[]): readonly Fact[] {
+  const known = new Set(facts.flatMap(({ type, message }) => (type === 'accepted' ? [message.jobId] : [])));
+  return facts.flatMap((fact): readonly Fact[] => {
+    if (fact.type === 'accepted' || known.has(fact.message.jobId)) return [];
+    const message = acceptedBy(fact.message);
+    return message ? [{ type: 'accepted', message }] : [];
+  });
 }
 
 function endOf({ state, usage }: CompletedFact): Omit<TerminalRecord, 'amountNanoUsd'> {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { MESSAGE_TYPES, QUEUES, type AcceptedMessage } from '@sluice/contracts';
+import { askedOf, MESSAGE_TYPES, QUEUES, type AcceptedMessage } from '@sluice/contracts';
 import { eachWithBench } from './fixture.js';
 import { completedMessage } from './messages.js';
 import { eventually, inputTokensOf, shuffled, type Bench } from './workbench.js';
@@ -50,6 +50,23 @@ describe('the collector', () => {
     expect(await bench.settled()).toEqual({ held: 0, used: sum, overage: 0 });
     await lifecycle.stop();
     await expectLedgerOf(jobs, sum);
+  });
+
+  it('books a job whose accepted fact a broker lost when it died, from what the end of the job brings along', async () => {
+    const { lifecycle } = bench.collector();
+    await lifecycle.start();
+    const job = bench.job({ metadata: { team: 'search' }, idempotency: { keyHash: 'k', fingerprint: 'f' } });
+    await bench.hold(job);
+    const { reservedTokens } = job;
+    await bench.publish(completedMessage(job, { reservedTokens, accepted: askedOf(job) }));
+
+    expect(await bench.settled()).toEqual({ held: 0, used: 10, overage: 0 });
+    expect(await bench.store.findJob(bench.tenantId, job.jobId)).toMatchObject({
+      ...{ state: 'succeeded', inputTokens: 10, expiresAtMs: job.expiresAtMs, metadata: { team: 'search' } },
+    });
+    await bench.publish(job);
+    await lifecycle.stop();
+    await expectLedgerOf([job], 10);
   });
 
   it('shares a queue with another collector', async () => {

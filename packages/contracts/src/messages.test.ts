@@ -1,6 +1,13 @@
 import { describe, expect, it } from '@jest/globals';
 import { newJobId } from './ids.js';
-import { acceptedMessageSchema, completedMessageSchema, type AcceptedMessage } from './messages.js';
+import {
+  acceptedBy,
+  acceptedMessageSchema,
+  askedOf,
+  completedMessageSchema,
+  type AcceptedMessage,
+  type CompletedMessage,
+} from './messages.js';
 
 const accepted: AcceptedMessage = {
   jobId: newJobId(),
@@ -54,5 +61,21 @@ describe('messages', () => {
     };
     expect(completedMessageSchema.safeParse(completed).success).toBe(true);
     expect(completedMessageSchema.safeParse({ ...completed, state: 'running' }).success).toBe(false);
+  });
+
+  it.each([
+    ['everything', { idempotency: { keyHash: 'k', fingerprint: 'f' }, replay: { of: accepted.jobId, epoch: 2 } }],
+    ['nothing that is optional', { metadata: undefined, reservedNanoUsd: undefined }],
+  ])('bring the accepted one along with the completed one, when it has %s', (_what, changes) => {
+    const job = JSON.parse(JSON.stringify({ ...accepted, ...changes })) as AcceptedMessage;
+    const { jobId, tenantId, apiKeyId, model, reservedTokens, reservedNanoUsd } = job;
+    const completed: CompletedMessage = {
+      ...{ jobId, tenantId, apiKeyId, model, class: job.class, reservedTokens, accepted: askedOf(job) },
+      ...(reservedNanoUsd !== undefined && { reservedNanoUsd }),
+      ...{ state: 'expired', usage: { inputTokens: 0, outputTokens: 0, cachedTokens: 0 }, attempt: 1, finishedAtMs: 1 },
+    };
+    const { input: _input, ...withoutInput } = job;
+    expect(acceptedBy(completedMessageSchema.parse(JSON.parse(JSON.stringify(completed))))).toEqual(withoutInput);
+    expect(acceptedBy({ ...completed, accepted: undefined })).toBeUndefined();
   });
 });

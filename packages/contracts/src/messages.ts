@@ -52,20 +52,11 @@ const accounting = {
   class: z.enum(JOB_CLASSES),
 };
 
-/**
- * `job.accepted.v1`: one message that is both the work for a pool and, routed to `results` as well, the fact that
- * the tenant's tokens are held. One publish with one confirm: once it is confirmed both exist.
- */
-export const acceptedMessageSchema = z.strictObject({
-  ...accounting,
-  input: jobInputSchema,
+/** What a job asked for, beside its input. */
+const asked = {
   /** Exact number of tokens of the input by the model's own tokenizer. */
   inputTokens: z.int().min(0).max(MAX_TOKENS_PER_JOB),
   maxOutputTokens: z.int().min(0).max(MAX_TOKENS_PER_JOB),
-  /** The hold: inputTokens + maxOutputTokens, or less where the tenant's estimates are learned. */
-  reservedTokens: z.int().min(0).max(MAX_TOKENS_PER_JOB),
-  /** What the held tokens cost at the prices in force, rounded up; absent when the gateway did not know the prices yet. */
-  reservedNanoUsd: nanoUsdCount.optional(),
   /** After this a worker no longer starts the job (Unix milliseconds). */
   expiresAtMs: epochMs,
   metadata: metadataSchema.optional(),
@@ -75,6 +66,22 @@ export const acceptedMessageSchema = z.strictObject({
     .optional(),
   /** The dead job that this one runs again, and how often that was done: 1 for the first replay. */
   replay: z.strictObject({ of: jobId, epoch: z.int().min(1).max(1000) }).optional(),
+};
+const askedSchema = z.strictObject(asked);
+export type AskedFacts = z.infer<typeof askedSchema>;
+
+/**
+ * `job.accepted.v1`: one message that is both the work for a pool and, routed to `results` as well, the fact that
+ * the tenant's tokens are held. One publish with one confirm: once it is confirmed both exist.
+ */
+export const acceptedMessageSchema = z.strictObject({
+  ...accounting,
+  input: jobInputSchema,
+  ...asked,
+  /** The hold: inputTokens + maxOutputTokens, or less where the tenant's estimates are learned. */
+  reservedTokens: z.int().min(0).max(MAX_TOKENS_PER_JOB),
+  /** What the held tokens cost at the prices in force, rounded up; absent when the gateway did not know the prices yet. */
+  reservedNanoUsd: nanoUsdCount.optional(),
 });
 export type AcceptedMessage = z.infer<typeof acceptedMessageSchema>;
 
@@ -86,6 +93,11 @@ export const completedMessageSchema = z.strictObject({
   /** What was held for the job, where that is known: what it used beyond is its overage. */
   reservedTokens: z.int().min(0).max(MAX_TOKENS_PER_JOB).optional(),
   reservedNanoUsd: nanoUsdCount.optional(),
+  /**
+   * The rest of the job's `job.accepted.v1`, but for the input. A broker that dies while it takes a publish without having
+   * confirmed it may keep the work and lose the fact; the end of that work then brings it along. Absent where the sender does not know it.
+   */
+  accepted: askedSchema.optional(),
   /** Version of the model that ran; absent when none ran. */
   modelVersion: z.string().min(1).max(63).optional(),
   output: jobOutputSchema.optional(),
@@ -146,6 +158,27 @@ export const markerMessageSchema = z.strictObject({
   replyTo: z.string().min(1).max(255),
 });
 export type MarkerMessage = z.infer<typeof markerMessageSchema>;
+
+/** What a completed message brings along of its job's accepted one; see there. */
+export function askedOf(message: AskedFacts): AskedFacts {
+  const { inputTokens, maxOutputTokens, expiresAtMs, metadata, idempotency, replay } = message;
+  return {
+    ...{ inputTokens, maxOutputTokens, expiresAtMs },
+    ...(metadata && { metadata }),
+    ...(idempotency && { idempotency }),
+    ...(replay && { replay }),
+  };
+}
+
+/** The accepted message that a completed one brings along, without the input; undefined when it does not. */
+export function acceptedBy(message: CompletedMessage): Omit<AcceptedMessage, 'input'> | undefined {
+  const { accepted, jobId: id, tenantId, apiKeyId, model, reservedTokens, reservedNanoUsd } = message;
+  if (!accepted || reservedTokens === undefined) return undefined;
+  return {
+    ...{ jobId: id, tenantId, apiKeyId, model, class: message.class, ...accepted, reservedTokens },
+    ...(reservedNanoUsd !== undefined && { reservedNanoUsd }),
+  };
+}
 
 /** When a job was accepted, in Unix milliseconds: a function of its id. */
 export function acceptedAtMs(message: { readonly jobId: string }): number {

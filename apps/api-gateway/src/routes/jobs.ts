@@ -6,7 +6,7 @@ import type { Admission } from '../admission.js';
 import type { Authentication } from '../authentication.js';
 import { noSuchJob, type Cancellation } from '../cancellation.js';
 import { validate } from '../field-errors.js';
-import type { JobLookup } from '../job-lookup.js';
+import type { JobLookup, LookupOptions } from '../job-lookup.js';
 import type { JobView } from '../job-view.js';
 import { readJsonBody } from '../middleware/json-body.js';
 import { sendJson } from '../middleware/respond.js';
@@ -58,18 +58,19 @@ export function jobRoutes(options: JobRoutesOptions): Router {
       .optional(),
   });
 
-  async function find(tenantId: string, jobId: string): Promise<JobView | undefined> {
-    return (await lookup(tenantId, jobId))?.view;
+  async function find(tenantId: string, jobId: string, options?: LookupOptions): Promise<JobView | undefined> {
+    return (await lookup(tenantId, jobId, options))?.view;
   }
 
   async function findWaiting(request: Request, tenantId: string, jobId: string, waitMs: number) {
-    let job = await find(tenantId, jobId);
-    if (waitMs === 0 || !job || isTerminal(job.state) || waiter.channels >= options.maxWaitingPolls) return job;
+    const mayWait = waitMs > 0 && waiter.channels < options.maxWaitingPolls;
+    let job = await find(tenantId, jobId, { quick: mayWait });
+    if (!mayWait || !job || isTerminal(job.state)) return job;
     await waiter.wait(tenantId, jobId, {
       timeoutMs: waitMs,
       signal: AbortSignal.any([options.draining, closed(request)]),
       check: async () => {
-        job = await find(tenantId, jobId);
+        job = await find(tenantId, jobId, { quick: true });
         return job !== undefined && isTerminal(job.state);
       },
     });
