@@ -19,13 +19,13 @@ import { CAST, openStage, type Stage } from './stage.js';
 
 export interface RunOptions extends Omit<ChaosOptions, 'directory' | 'report'> {
   readonly directory: string;
+  /** From one fault to the next on average; what makes them fit into the minutes when absent. */
+  readonly spacingMs?: number;
   /** What repeats the run, for the report. */
   readonly command: string;
   /** Told what happens, for people. */
   readonly report: (line: string) => void;
   readonly signal: AbortSignal;
-  /** Called when all is healed and at rest, before the verdict: tests falsify the books here. */
-  readonly beforeVerdict?: (postgresUrl: string) => Promise<void>;
 }
 
 /** Faults that overlap at most. */
@@ -75,7 +75,6 @@ async function play(stage: Stage, options: RunOptions): Promise<ChaosReport> {
   const observations = await load.stop({ timeoutMs: DRAIN_MS });
   await writeObservations(observations, join(directory, 'observations.ndjson'));
   const postgresUrl = stage.services.servers.postgres.url;
-  await options.beforeVerdict?.(postgresUrl);
   const verdict = await judge({
     ...{ observations, tenants, postgresUrl },
     urls: () => stage.suite.urls,
@@ -102,14 +101,14 @@ interface UnderLoad {
 
 /** The load's seed is the faults'; each draws from a stream of its own. */
 async function putUnderLoad({ suite, services }: Stage, options: RunOptions): Promise<UnderLoad> {
-  const { rate, seed, minutes } = options;
+  const { rate, seed, faults } = options;
   const amqpUrl = services.servers.rabbitmq.url;
   const tenants = await createTenants({
     url: suite.url,
     adminKey: suite.adminKey,
     brokerUser: new URL(amqpUrl).username,
     perSecond: rate,
-    seconds: minutes * 60,
+    seconds: Math.max(10, (spacingOf(options) * faults) / 1_000),
   });
   const load = await startLoad({ urls: () => suite.urls, tenants, amqpUrl, seed, perSecond: rate });
   return { load, tenants };
@@ -123,13 +122,17 @@ function breakThings({ world }: Stage, options: RunOptions): Promise<readonly Fa
     faults: schedule({
       ...{ seed, cast: CAST },
       kinds: kinds ?? FAULT_KINDS,
-      spacingMs: (limitMs * PLANNED_SHARE) / Math.max(1, wanted),
+      spacingMs: spacingOf(options),
       eachKindFirst: kinds !== undefined,
     }),
     ...{ wanted, limitMs, signal },
     atOnce: AT_ONCE,
     onFault: (record) => report(lineOf(record)),
   });
+}
+
+function spacingOf({ minutes, faults, spacingMs }: RunOptions): number {
+  return spacingMs ?? (minutes * MINUTE_MS * PLANNED_SHARE) / Math.max(1, faults);
 }
 
 function lineOf({ atMs, healedAtMs, number, kind, target, outcome, reason }: FaultRecord): string {

@@ -8,6 +8,7 @@ import { startSuite, type Suite } from '../suite.js';
 import type { Cast } from './fault.js';
 import { restarting } from './faults/servers.js';
 import { createKeeper, type Keeper } from './keeper.js';
+import { createSmallDisk, type SmallDisk } from './small-disk.js';
 import { createLinks, type Links } from './links.js';
 import { createWorld, type World } from './world.js';
 
@@ -53,7 +54,7 @@ export async function openStage({ directory, report, signal, extra }: StageOptio
     keepData: true,
     report: ({ server, message }) => report(`${server}: ${message}`),
   });
-  const opened: { links?: Links; suite?: Suite; keeper?: Keeper } = {};
+  const opened: { links?: Links; suite?: Suite; keeper?: Keeper; smallDisk?: SmallDisk } = {};
 
   async function close({ keepData }: { readonly keepData: boolean }): Promise<void> {
     opened.keeper?.stop();
@@ -61,18 +62,21 @@ export async function openStage({ directory, report, signal, extra }: StageOptio
     await opened.links?.close();
     const folders = Object.values(services.servers).flatMap(({ dataDirectory }) => dataDirectory ?? []);
     await services.stop();
+    await opened.smallDisk?.close({ keepData });
     if (!keepData) await Promise.all(folders.map((folder) => rm(folder, { recursive: true, force: true })));
     if (!keepData) await removeOutside(folders, directory);
   }
 
   try {
+    const smallDisk = await createSmallDisk(services.servers.postgres);
+    if (smallDisk) opened.smallDisk = smallDisk;
     await models;
     signal.throwIfAborted();
     const links = (opened.links = await createLinks(APP_NAMES, services.environment));
     const suite = (opened.suite = await startApps({ services, links, directory, extra }));
     signal.throwIfAborted();
     const keeper = (opened.keeper = createKeeper(suite.apps, report));
-    const world = createWorld({ apps: suite.apps, services, keeper, links, directory });
+    const world = createWorld({ apps: suite.apps, services, keeper, links, directory, smallDisk });
     return { services, suite, world, healAll: () => healAll(world, suite), close };
   } catch (error) {
     await close({ keepData: false });

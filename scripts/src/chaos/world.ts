@@ -5,6 +5,7 @@ import type { AppProcess } from '../app-process.js';
 import { CannotInject } from './fault.js';
 import type { Keeper } from './keeper.js';
 import type { Links } from './links.js';
+import type { SmallDisk } from './small-disk.js';
 
 /** Everything that faults can reach. */
 export interface World {
@@ -15,6 +16,8 @@ export interface World {
   readonly links: Links;
   /** For files that faults need, such as copies of data. */
   readonly directory: string;
+  /** What PostgreSQL keeps its data on; undefined where that cannot be had. */
+  readonly smallDisk: SmallDisk | undefined;
   /** When RabbitMQ last began to answer, as `performance.now()` tells it. */
   rabbitmqStartedAtMs: number;
   /** Asks PostgreSQL directly, as a superuser. @throws CannotInject when it does not answer. */
@@ -25,7 +28,7 @@ export interface World {
   readonly management: (method: 'GET' | 'DELETE', path: string) => Promise<unknown>;
 }
 
-export interface WorldOptions extends Pick<World, 'keeper' | 'links' | 'directory'> {
+export interface WorldOptions extends Pick<World, 'keeper' | 'links' | 'directory' | 'smallDisk'> {
   readonly apps: readonly AppProcess[];
   readonly services: LocalServices;
 }

@@ -1,7 +1,7 @@
 import type { FaultKind } from '../fault.js';
 import { killCollector, killGateway, killWorker, restartApp } from './kill-apps.js';
 import { blackHole, cutFrame, delay, halfOpen, refuse, resetLink } from './network.js';
-import { lockTable, readOnly, terminateBackends } from './postgres.js';
+import { diskFull, lockTable, readOnly, terminateBackends } from './postgres.js';
 import { killInference, pauseApp, pauseInference } from './processes.js';
 import { closeConnections, diskAlarm, memoryAlarm } from './rabbitmq.js';
 import { clientPause, flush, flushScripts, oldData, outOfMemory } from './redis.js';
@@ -14,7 +14,7 @@ export const FAULT_KINDS: readonly FaultKind[] = [
   ...[resetLink, blackHole, halfOpen, refuse, delay, cutFrame],
   ...[flush, flushScripts, outOfMemory, clientPause, oldData],
   ...[memoryAlarm, diskAlarm, closeConnections],
-  ...[terminateBackends, lockTable, readOnly],
+  ...[terminateBackends, lockTable, readOnly, diskFull],
 ];
 
 /** The kinds of these names, in this order. @throws Error naming those that do not exist. */

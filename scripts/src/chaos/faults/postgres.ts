@@ -1,6 +1,6 @@
 import pg from 'pg';
 import { CannotInject, type FaultKind, NOTHING_TO_HEAL } from '../fault.js';
-import { running } from './servers.js';
+import { restarting, running } from './servers.js';
 
 const TARGET = ['postgres'];
 const LOCKED = ['ledger', 'jobs', 'tenants'] as const;
@@ -59,5 +59,23 @@ export const readOnly: FaultKind = {
       });
     await set('SET default_transaction_read_only = on');
     return () => set('RESET default_transaction_read_only');
+  },
+};
+
+/** Whatever needs room fails (ENOSPC); the server may end over it. Then the room is there again. */
+export const diskFull: FaultKind = {
+  name: 'PostgreSQL disk full',
+  weight: 4,
+  targets: () => TARGET,
+  durationMs: [500, 5_000],
+  async inject(world) {
+    const { smallDisk } = world;
+    if (!smallDisk) throw new CannotInject('a small disk takes Linux and root');
+    running(world.server('postgres'));
+    await smallDisk.fill();
+    return async () => {
+      await smallDisk.empty();
+      await restarting(world, 'postgres')();
+    };
   },
 };
