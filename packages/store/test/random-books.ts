@@ -42,8 +42,8 @@ export const job = fc.record({
   class: fc.constantFrom('interactive' as const, 'batch' as const),
   reservedTokens: tokens,
   reservedNanoUsd: fc.option(nanoUsd, { nil: undefined, freq: 5 }),
-  /** Few different ones, so that deadlines tie. */
-  ttlMs: fc.constantFrom(0, MINUTE, 10 * MINUTE, HOUR),
+  /** From the quarter of an hour on, so that deadlines tie. */
+  ttlMs: fc.constantFrom(MINUTE, 10 * MINUTE, 25 * MINUTE, HOUR),
   keyHash: fc.option(fc.constantFrom(...KEY_HASHES), { nil: undefined }),
   replays: fc.option(fc.nat(9), { nil: undefined, freq: 3 }),
   ends: fc.tuple(end, end),
@@ -64,7 +64,7 @@ export function factsOf(jobs: readonly RandomJob[]): readonly JobFacts[] {
       ...base,
       reservedTokens,
       ...(reservedNanoUsd !== undefined && { reservedNanoUsd }),
-      expiresAtMs: Math.floor((BEGIN_MS + one.offset) / MINUTE) * MINUTE + one.ttlMs,
+      expiresAtMs: Math.floor((BEGIN_MS + one.offset) / BUCKET) * BUCKET + one.ttlMs,
       ...(keyHash !== undefined && { idempotency: { keyHash, fingerprint: `request-${index}` } }),
       ...(replayed !== undefined && replayed !== jobId && { replay: { of: replayed, epoch: 1 } }),
     });
