@@ -1,4 +1,4 @@
-import { SABOTAGES } from './defects.js';
+import { SABOTAGES } from './defects/index.js';
 
 export { runSeed } from './run.js';
 /** Names of the built-in defects. */

@@ -1,10 +1,9 @@
-import { attach, createKernel, detach, type Kernel } from '../kernel/index.js';
-import { createRandom } from '../kernel/index.js';
+import { attach, createKernel, createRandom, detach, type Kernel } from '../kernel/index.js';
 import type { SeedFailure, SeedOutcome, SeedRequest } from '../program/seed-outcome.js';
 import { kindOf } from './apps/app.js';
 import { createFleet } from './apps/fleet.js';
 import { createClients } from './clients/clients.js';
-import { SABOTAGES } from './defects.js';
+import { SABOTAGES, type Sabotage } from './defects/index.js';
 import { injectFaults } from './faults.js';
 import { InvariantError } from './oracle/invariant.js';
 import { createOracle } from './oracle/oracle.js';
@@ -27,10 +26,10 @@ export async function runSeed(request: SeedRequest): Promise<SeedOutcome> {
     crashAt: [...scenario.crashPoints, ...(request.crashAt ?? [])],
     ...(request.onEvent && { onEvent: (entry) => request.onEvent?.(lineOf(entry)) }),
   });
-  const sabotage = request.defect === undefined ? {} : sabotageOf(request.defect);
+  const sabotage = sabotageOf(request.defect);
   attach(kernel);
   try {
-    const world = createWorld({ kernel, scenario, withoutLedgerKey: sabotage.withoutLedgerKey ?? false });
+    const world = createWorld({ kernel, scenario, sabotage });
     const oracle = createOracle(world);
     const fleet = createFleet({ world, oracle, sabotage });
     const clients = createClients(world, fleet, oracle);
@@ -69,7 +68,8 @@ export async function runSeed(request: SeedRequest): Promise<SeedOutcome> {
   }
 }
 
-function sabotageOf(defect: string) {
+function sabotageOf(defect: string | undefined): Sabotage {
+  if (defect === undefined) return {};
   const sabotage = SABOTAGES[defect];
   if (!sabotage) throw new RangeError(`there is no defect "${defect}"`);
   return sabotage;

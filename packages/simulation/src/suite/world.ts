@@ -3,6 +3,7 @@ import { createQuotaModel, type QuotaImage, type QuotaModel } from '@sluice/quot
 import { createStoreModel, type StoreModel } from '@sluice/store/model';
 import type { Kernel, Random } from '../kernel/index.js';
 import { createSimRabbit, type SimRabbit } from '../rabbitmq/index.js';
+import type { Sabotage } from './defects/index.js';
 import type { Scenario } from './scenario/scenario.js';
 import { createOutages, type Outages } from './servers/outages.js';
 import { createSimPublisher, type SimPublisher } from './servers/waiter.js';
@@ -35,25 +36,25 @@ const silent = createLogger({ app: 'simulation', level: 'silent' });
 export interface WorldOptions {
   readonly kernel: Kernel;
   readonly scenario: Scenario;
-  /** Every fact is new to the books: a defect. */
-  readonly withoutLedgerKey?: boolean;
+  readonly sabotage: Sabotage;
   /** Where the apps log to; nowhere when absent. */
   readonly logger?: Logger;
 }
 
-export function createWorld({ kernel, scenario, withoutLedgerKey = false, logger = silent }: WorldOptions): World {
+export function createWorld({ kernel, scenario, sabotage, logger = silent }: WorldOptions): World {
   const random = kernel.random.fork('world');
   let redisOffsetMs = scenario.serverOffsetMs.redis;
   let tickets = 0;
-  const quota = createQuotaModel({ newId: () => `ticket ${++tickets}` });
-  const store = createStoreModel({ withoutLedgerKey });
+  const redis = createQuotaModel({ newId: () => `ticket ${++tickets}` });
+  const quota = sabotage.quota?.(redis) ?? redis;
+  const store = createStoreModel({ withoutLedgerKey: sabotage.withoutLedgerKey ?? false });
   const rabbit = createSimRabbit(kernel);
   const outages = createOutages(kernel, random.fork('outages'));
   const publisher = createSimPublisher(kernel, random.fork('publisher'));
   kernel.server('redis', { ordered: true });
   quota.onSettled(({ jobId }) => publisher.publish(jobId));
   outages.onAway(({ server, only }) => void (server === 'redis' && publisher.drop(only)));
-  fillStore(store, scenario);
+  fillStore(store, scenario, sabotage);
 
   const images: { readonly atMs: number; readonly image: QuotaImage }[] = [];
   const takesImages = scenario.faults.some(({ action }) => action.kind === 'redis-restart' && action.dataAgeMs > 0);
@@ -72,10 +73,13 @@ export function createWorld({ kernel, scenario, withoutLedgerKey = false, logger
   };
 }
 
-function fillStore(store: StoreModel, { tenants, prices }: Scenario): void {
+function fillStore(store: StoreModel, { tenants, prices }: Scenario, { withoutPriceChanges }: Sabotage): void {
   for (const { tenantId, plan, timeZone, apiKeys } of tenants) {
     store.putTenant({ tenantId, plan, timeZone });
     for (const { apiKeyId, keyHash } of apiKeys) store.putApiKey({ apiKeyId, tenantId, keyHash });
   }
-  for (const price of prices) store.putPrice(price);
+  for (const price of prices) {
+    if (!withoutPriceChanges) store.putPrice(price);
+    else if (price.fromMs === 0) store.putPrice({ ...price, toMs: undefined });
+  }
 }

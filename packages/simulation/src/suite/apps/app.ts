@@ -2,6 +2,7 @@ import { createBrokerConnection, type BrokerConnection } from '@sluice/broker';
 import type { Lifecycle } from '@sluice/runtime';
 import type { Gateway } from '@sluice/api-gateway/composition';
 import type { SimProcess } from '../../kernel/index.js';
+import type { Sabotage } from '../defects/index.js';
 import type { World } from '../world.js';
 import type { SimInference } from './inference.js';
 
@@ -18,8 +19,13 @@ export interface RunningApp {
 export type StartApp = (process: SimProcess) => Promise<RunningApp>;
 
 /** How a process connects to the simulated RabbitMQ. */
-export function connector({ rabbit, logger }: World, process: SimProcess): (purpose: string) => BrokerConnection {
-  const connect = rabbit.connect(process);
+export function connector(
+  { rabbit, logger }: World,
+  process: SimProcess,
+  sabotage: Sabotage['connect'],
+): (purpose: string) => BrokerConnection {
+  const real = rabbit.connect(process);
+  const connect = sabotage?.(real, kindOf(process.name)) ?? real;
   return (name) => createBrokerConnection({ url: 'amqp://sim', name, logger, connect });
 }
 

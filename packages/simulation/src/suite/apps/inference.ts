@@ -31,7 +31,7 @@ export interface SimInference extends InferenceHost {
 interface Child {
   state: 'warming' | 'idle' | 'busy';
   /** Ends the run under way. */
-  lose: (error: unknown) => void;
+  lose: (error: Error) => void;
 }
 
 /**
@@ -52,7 +52,7 @@ export function createSimInference(options: SimInferenceOptions): SimInference {
     idleListener();
   }
 
-  function lose(child: Child, error: unknown): void {
+  function lose(child: Child, error: Error): void {
     children.delete(child);
     child.lose(error);
     if (!stopped) void wait(REPLACE_AFTER_MS).then(startChild);
@@ -78,7 +78,7 @@ export function createSimInference(options: SimInferenceOptions): SimInference {
   function run(child: Child, sequences: readonly Int32Array[], stop?: AbortSignal): Promise<Float32Array> {
     const { ms, error } = fate(sequences);
     return new Promise((resolve, reject) => {
-      const abort = (): void => lose(child, stop?.reason);
+      const abort = (): void => lose(child, stop?.reason as Error);
       const end = (): void => {
         clearTimeout(timer);
         stop?.removeEventListener('abort', abort);

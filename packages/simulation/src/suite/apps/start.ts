@@ -2,7 +2,7 @@ import { createGateway } from '@sluice/api-gateway/composition';
 import { createWorker } from '@sluice/ml-worker/composition';
 import { createCollector } from '@sluice/results-collector/composition';
 import type { SimProcess } from '../../kernel/index.js';
-import type { Sabotage } from '../defects.js';
+import type { Sabotage } from '../defects/index.js';
 import type { Oracle } from '../oracle/oracle.js';
 import { createSimQuota, createSimRedis, type SimRedisOptions } from '../servers/redis.js';
 import { createSimStore } from '../servers/store.js';
@@ -34,9 +34,9 @@ function serversOf({ world, oracle, sabotage }: StartOptions, process: SimProces
     quota: createSimQuota(redisOptions),
     redis: createSimRedis(redisOptions),
     waiter: createSimWaiter(kernel, process, world.publisher),
-    connect: connector(world, process),
+    connect: connector(world, process, sabotage.connect),
   };
-  return sabotage.servers?.(servers, kind, world) ?? servers;
+  return sabotage.servers?.(servers, kind) ?? servers;
 }
 
 /** Starts a program, by the kind that its name says, within its process. */
