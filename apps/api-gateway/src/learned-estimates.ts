@@ -33,15 +33,17 @@ const MAX_ENTRIES = 10_000;
  * Redis has learned, which saves a round trip and makes no difference to a quantile.
  */
 export function createLearnedEstimates(): LearnedEstimates {
-  const entries = new LRUCache<string, LearnedOutput>({ max: MAX_ENTRIES });
+  /** n.b. made when it is first needed: its room is taken at once, and most plans learn nothing. */
+  let entries: LRUCache<string, LearnedOutput> | undefined;
   return {
     outputTokens({ tenantId, model, estimate, maxOutputTokens }) {
       if (estimate === 'exact' || maxOutputTokens === 0) return maxOutputTokens;
-      const learned = entries.get(`${tenantId} ${model}`);
+      const learned = entries?.get(`${tenantId} ${model}`);
       if (!learned || learned.samples < MIN_SAMPLES) return maxOutputTokens;
       return Math.min(maxOutputTokens, Math.max(estimate.floorTokens, Math.ceil(learned.outputTokens)));
     },
     observe(tenantId, model, learned) {
+      entries ??= new LRUCache({ max: MAX_ENTRIES });
       entries.set(`${tenantId} ${model}`, learned);
     },
   };
