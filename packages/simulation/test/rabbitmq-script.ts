@@ -1,8 +1,19 @@
 import type { ChannelModel, ConfirmChannel, ConsumeMessage } from 'amqplib';
 
+export interface Publish {
+  do: 'publish';
+  channel: number;
+  exchange: string;
+  key: string;
+  mandatory: boolean;
+  expirationMs?: number;
+  /** How many, one after the other; 1 when absent. */
+  times?: number;
+}
+
 /** One call of a client, or a few that belong together. Channels and connections are opened when first needed. */
 export type Step =
-  | { do: 'publish'; channel: number; exchange: string; key: string; mandatory: boolean; expirationMs?: number }
+  | Publish
   | { do: 'consume'; channel: number; queue: string; prefetch: number; noAck: boolean }
   | { do: 'cancel'; channel: number }
   | { do: 'ack'; channel: number; nth: number; multiple: boolean }
@@ -54,7 +65,8 @@ async function declareAll(channel: ConfirmChannel, prefix: string): Promise<void
   await channel.assertQueue(named('again'), {
     arguments: { ...QUORUM, ...SAFELY, 'x-message-ttl': TTL_MS, 'x-dead-letter-exchange': named('main') },
   });
-  await channel.assertQueue(named('graves'), { arguments: QUORUM });
+  // What is refused here comes back to where it died.
+  await channel.assertQueue(named('graves'), { arguments: { ...QUORUM, 'x-dead-letter-exchange': named('main') } });
   await channel.assertQueue(named('lost'), {});
   for (const [queue, exchange, key] of [
     ['limited', 'main', 'work.*'],
@@ -91,9 +103,9 @@ export async function perform(
 
   const note = (where: string, what: string): void => void (seen[where] ??= []).push(what);
 
-  /** Two channels to a connection. */
+  /** The first two channels share a connection. */
   async function connectionOf(number: number): Promise<ChannelModel> {
-    const index = Math.floor(number / 2);
+    const index = Math.max(0, number - 1);
     const open = connections[index];
     if (open !== undefined) return open;
     const model = await stage.connect();
@@ -125,9 +137,10 @@ export async function perform(
 
   function onMessage(number: number, open: OpenChannel, { queue, noAck }: Extract<Step, { do: 'consume' }>) {
     return (message: ConsumeMessage | null): void => {
-      if (message === null) return note(`deliveries of ${queue}`, `to ${number}: null`);
+      const where = `deliveries of ${queue} to ${number}`;
+      if (message === null) return note(where, 'cancelled');
       if (!noAck) open.unacked.push(message);
-      note(`deliveries of ${queue}`, `to ${number}: ${describe(message, prefix)}`);
+      note(where, describe(message, prefix));
     };
   }
 
@@ -137,14 +150,15 @@ export async function perform(
     const answer = (text: string): void => note(`channel ${step.channel}`, text);
     switch (step.do) {
       case 'publish': {
-        const body = `m${bodies++}`;
-        const exchange = step.exchange === '' ? '' : prefix + step.exchange;
-        const key = step.exchange === '' ? prefix + step.key : step.key;
-        const { mandatory, expirationMs } = step;
+        const [exchange, key] = step.exchange === '' ? ['', prefix + step.key] : [prefix + step.exchange, step.key];
+        const { mandatory, expirationMs, times = 1 } = step;
         const expiration = expirationMs === undefined ? {} : { expiration: expirationMs };
-        channel.publish(exchange, key, Buffer.from(body), { mandatory, persistent: true, ...expiration }, (error) =>
-          note('publishes', `${body} ${error ? String(error) : 'confirmed'}`),
-        );
+        for (let count = 0; count < times; count++) {
+          const body = `m${bodies++}`;
+          channel.publish(exchange, key, Buffer.from(body), { mandatory, persistent: true, ...expiration }, (error) =>
+            note('publishes', `${body} ${error ? String(error) : 'confirmed'}`),
+          );
+        }
         return;
       }
       case 'consume':
@@ -211,6 +225,7 @@ export async function perform(
     await stage.quiet(
       async () => wanted !== undefined && isAsSeen(wanted.seen, seen) && isSame(wanted.ready, await readyNow()),
     );
+    seen['publishes']?.sort(); // confirms of several publishes come in any order
     observed.push({ seen, ready: await readyNow() });
     seen = {};
   }

@@ -11,7 +11,7 @@ const PATIENCE_MS = 4_000;
 /** Runs a script on the simulated broker, in virtual time. */
 export async function performSimulated(steps: readonly Step[], seed = 1): Promise<Observed[]> {
   const kernel = createKernel({ seed, startMs: Date.UTC(2026, 0, 1) });
-  const rabbit = createSimRabbit(kernel);
+  const rabbit = createSimRabbit(kernel, { stallChance: 0 }); // a stall would let a message expire before others arrive
   const client = kernel.process('client');
   let result: Observed[] | undefined;
   const stage = {

@@ -11,7 +11,7 @@ import type { QueueSettings } from './queue-settings.js';
  * How long a quorum queue takes to accept a message: mostly nothing worth an event, sometimes a round of its replicas, rarely
  * a stall. n.b. shorter than the afterlife of a connection that decision 7 relies on.
  */
-const COMMIT = { atOnce: 0.5, stalls: 0.03, roundMs: [0.1, 3], stallMs: [3, 300] } as const;
+const COMMIT = { atOnce: 0.5, roundMs: [0.1, 3], stallMs: [3, 300] } as const;
 
 /** What the broker keeps, apart from connections. */
 export interface Broker {
@@ -39,7 +39,8 @@ export interface Broker {
   start(): void;
 }
 
-export function createBroker(kernel: Kernel): Broker {
+/** `stallChance`: the part of messages to quorum queues that meet a stall, 0 … 1. */
+export function createBroker(kernel: Kernel, stallChance: number): Broker {
   const random = kernel.random.fork('rabbitmq');
   const queues = new Map<string, Queue>();
   const exchanges = createExchanges((name) => queues.has(name));
@@ -72,7 +73,7 @@ export function createBroker(kernel: Kernel): Broker {
   function commitDelayMs(): number {
     const draw = random.next();
     if (draw < COMMIT.atOnce) return 0;
-    const [shortest, longest] = draw < 1 - COMMIT.stalls ? COMMIT.roundMs : COMMIT.stallMs;
+    const [shortest, longest] = draw < 1 - stallChance ? COMMIT.roundMs : COMMIT.stallMs;
     return random.between(shortest, longest);
   }
 

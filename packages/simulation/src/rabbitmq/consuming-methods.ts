@@ -59,8 +59,10 @@ function consumerOf(channel: ChannelState, queue: Queue, { tag, noAck }: { tag: 
     tag,
     noAck,
     held: 0,
-    hasRoom: () => !channel.closed && (noAck || prefetch === 0 || consumer.held < prefetch),
+    hasRoom: () => noAck || prefetch === 0 || consumer.held < prefetch,
     deliver(entry) {
+      // The queue has not noticed yet; what it gives is lost, or comes back when it does.
+      if (channel.closed) return;
       const deliveryTag = ++channel.deliveries;
       if (!noAck) channel.unacked.set(deliveryTag, { consumer, queue, entry });
       const { exchange, routingKey } = entry.message;

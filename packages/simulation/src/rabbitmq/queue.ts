@@ -51,7 +51,7 @@ export interface Queue {
   lose(consumer: Consumer): void;
   /** Deliveries are dealt with, or dead. */
   settle(consumer: Consumer, entries: readonly Entry[], death?: DeathReason): void;
-  /** Deliveries go back to the queue. */
+  /** A client gives deliveries back. */
   giveBack(consumer: Consumer, entries: readonly Entry[]): void;
   /** Drops what is ready; returns how much that was. */
   purge(): number;
@@ -66,7 +66,10 @@ export function createQueue({ name, owner, settings, nowMs, later, onDead, onUnu
   let returned: Entry[] = [];
   let waiting: Entry[] = [];
   const subscribed = new Set<Consumer>();
-  /** Those with room, by whose turn it is; one that was full goes to the end. */
+  /**
+   * By whose turn it is. A consumer that is full leaves, at once in a quorum queue and when its turn comes in a classic
+   * one, and comes back at the end.
+   */
   let turns: Consumer[] = [];
   const held = new Map<Consumer, Set<Entry>>();
   let places = 0;
@@ -74,10 +77,9 @@ export function createQueue({ name, owner, settings, nowMs, later, onDead, onUnu
   let deleted = false;
 
   function enqueue(message: Message): boolean {
-    const full = settings.maxLength !== undefined && ready() >= settings.maxLength;
-    if (full && settings.rejectsPublishes) return false;
+    if (settings.rejectsPublishes && ready() >= (settings.maxLength ?? Infinity)) return false;
     waiting.push({ message, place: places++, returns: 0, expiresAtMs: expiryOf(message) });
-    if (full) onDead(takeHead() as Entry, 'maxlen'); // it holds at least the message just put in
+    dropOverflow();
     dispatch();
     return true;
   }
@@ -100,7 +102,7 @@ export function createQueue({ name, owner, settings, nowMs, later, onDead, onUnu
       if (consumer === undefined) break;
       if (!consumer.hasRoom()) continue;
       give(consumer, takeHead() as Entry); // there is one
-      if (consumer.hasRoom()) turns.push(consumer);
+      if (!settings.quorum || consumer.hasRoom()) turns.push(consumer);
       expire();
     }
   }
@@ -132,13 +134,37 @@ export function createQueue({ name, owner, settings, nowMs, later, onDead, onUnu
     });
   }
 
-  function putBack(entries: readonly Entry[]): void {
+  /** Returns how many have died of it. */
+  function putBack(entries: readonly Entry[]): number {
+    let deaths = 0;
     for (const entry of entries) {
       entry.returns += 1;
-      if (settings.deliveryLimit !== undefined && entry.returns > settings.deliveryLimit)
+      if (settings.deliveryLimit !== undefined && entry.returns > settings.deliveryLimit) {
+        deaths += 1;
         onDead(entry, 'delivery_limit');
-      else if (settings.quorum) returned.push(entry);
+      } else if (settings.quorum) returned.push(entry);
       else waiting.splice(placeFor(entry), 0, entry);
+    }
+    dropOverflow();
+    return deaths;
+  }
+
+  function takeBack(consumer: Consumer, entries: readonly Entry[]): void {
+    if (!settings.quorum || settings.deliveryLimit !== undefined) {
+      // n.b. a message that dies of the delivery limit gives its consumer credit twice, so it may hold one more than its
+      // prefetch from then on (seen with 3.10.8).
+      consumer.held -= putBack(entries);
+      return;
+    }
+    // n.b. a quorum queue without a delivery limit puts what a client gives back behind all others, to shorten its log.
+    for (const entry of entries) waiting.push({ ...entry, place: places++, returns: entry.returns + 1 });
+  }
+
+  function dropOverflow(): void {
+    if (settings.rejectsPublishes) return;
+    for (let over = ready() - (settings.maxLength ?? Infinity); over > 0; over--) {
+      const first = takeHead();
+      if (first !== undefined) onDead(first, 'maxlen');
     }
   }
 
@@ -202,7 +228,7 @@ export function createQueue({ name, owner, settings, nowMs, later, onDead, onUnu
       dispatch();
     },
     giveBack(consumer, entries) {
-      putBack(release(consumer, entries));
+      takeBack(consumer, release(consumer, entries));
       dispatch();
     },
     purge() {

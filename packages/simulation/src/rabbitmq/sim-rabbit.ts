@@ -13,6 +13,11 @@ export interface QueueDepth {
   readonly consumers: number;
 }
 
+export interface SimRabbitOptions {
+  /** Part of the messages to quorum queues that the queue takes only after up to 300 ms, 0 … 1; 0.03 when absent. */
+  readonly stallChance?: number;
+}
+
 /** A RabbitMQ in memory, for amqplib. */
 export interface SimRabbit {
   /** amqplib's `connect`, for this process. Only URLs as texts; the host is not looked at. */
@@ -55,8 +60,8 @@ export interface SimRabbit {
  * What it does not have throws NotSimulated, which ends the run. n.b. a nack counts towards the delivery limit, which
  * 4.3 has changed.
  */
-export function createSimRabbit(kernel: Kernel): SimRabbit {
-  const broker = createBroker(kernel);
+export function createSimRabbit(kernel: Kernel, options: SimRabbitOptions = {}): SimRabbit {
+  const broker = createBroker(kernel, options.stallChance ?? 0.03);
   const links = new Set<Link>();
   const holes = new Map<SimProcess, number>();
   const heartbeats = createHeartbeats(kernel, links);
