@@ -45,7 +45,6 @@ export async function openClockedRedis() {
       if (texts.length !== 2) throw new Error(`the script ${name} should ask for the time in one place`);
       const text = texts.join(READ_CLOCK);
       redis.defineCommand(`quota_${name}`, { numberOfKeys: SCRIPTS[name].keys, lua: text });
-      await redis.script('LOAD', text);
     }
     const client = { redis, quota: createQuota({ redis, keyPrefix: PREFIX, logger, snapshotTtlMs: SNAPSHOT_TTL_MS }) };
     await client.quota.inspect('nobody');

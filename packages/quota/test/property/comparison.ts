@@ -4,7 +4,7 @@ import { alive, type Expiring } from '../../src/model/tenant-model.js';
 import { periodId } from '../../src/periods.js';
 import { readNames, readScope, type StoredRecord } from '../../src/scope-state.js';
 import { fieldsOf, PREFIX, type Dump } from './clocked-redis.js';
-import type { World } from './world.js';
+import type { QuotaModel } from '../../src/model/index.js';
 
 function expectedRecord(state: LimitState): Record<string, unknown> {
   const { limit, lack, periodId: period, sinceMs, endsAtMs, held, used, overage } = state;
@@ -45,8 +45,10 @@ function expectedTexts<T>(kept: ReadonlyMap<string, Expiring<T>>, nowMs: number,
 }
 
 /** Redis keeps exactly what the model has of a tenant. */
-export function expectSame({ dump, model, redis }: World, tenantId: string): void {
-  const nowMs = redis.nowMs();
+export function expectSame(
+  { dump, model, nowMs }: { readonly dump: Dump; readonly model: QuotaModel; readonly nowMs: number },
+  tenantId: string,
+): void {
   const key = (name: string) => `${PREFIX}:{${tenantId}}:${name}`;
   const fields = fieldsOf(dump, key('quota'));
   const tenant = model.kept(tenantId);

@@ -1,9 +1,9 @@
 import { expect } from '@jest/globals';
-import { isServiceError } from '@sluice/contracts';
 import { createQuotaModel, finish, type QuotaImage, type QuotaModel, type Steps } from '../../src/model/index.js';
 import type { Quota } from '../../src/index.js';
 import { BEGIN_MS, type ClockedRedis, type Dump } from './clocked-redis.js';
 import { expectSame } from './comparison.js';
+import { endOf } from './ending.js';
 import { checkInvariants, type Event } from './invariants.js';
 import { SNAPSHOT_TTL_MS, type LedgerJob } from './ledger.js';
 
@@ -42,23 +42,6 @@ export function ledgerOf({ ledgers }: World, tenantId: string): Map<string, Ledg
   return ledger;
 }
 
-/** How a call ended. */
-type Ended<T> = { readonly value: T } | { readonly error: string };
-
-async function endOf<T>(call: () => T | Promise<T>): Promise<Ended<T>> {
-  try {
-    return { value: await call() };
-  } catch (error) {
-    if (error instanceof RangeError) return { error: error.message };
-    if (!isServiceError(error)) throw error;
-    // What Redis says of a script has the script's name and line around it.
-    const [cause = ''] = /periods of the caller are over|turned while it was loaded|cannot be freed/.exec(
-      String(error.cause),
-    ) ?? [String(error.cause)];
-    return { error: `${error.code}: ${cause}` };
-  }
-}
-
 /** Calls the package and the model; both must end alike. Undefined when both fail. */
 export async function both<T>(
   world: World,
@@ -84,6 +67,6 @@ function isSteps<T>(made: Steps<T> | T): made is Steps<T> {
 export async function check(world: World, event: Event): Promise<void> {
   const before = world.dump;
   world.dump = await world.redis.dump();
-  for (const tenantId of TENANTS) expectSame(world, tenantId);
+  for (const tenantId of TENANTS) expectSame({ ...world, nowMs: world.redis.nowMs() }, tenantId);
   checkInvariants({ before, after: world.dump, event, nowMs: world.redis.nowMs(), tenants: TENANTS });
 }
