@@ -191,25 +191,27 @@ describe('a broker that is restarted', () => {
     expect([reasons, one.heard]).toEqual([[320], ['close']]);
   });
 
-  it('goes on moving dead messages, and loses none', async () => {
-    for (let seed = 1; seed <= 20; seed++) {
+  it('goes on moving dead messages, loses none, and may leave two of one', async () => {
+    const dead = { 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': 'graves' };
+    const safely = { 'x-dead-letter-strategy': 'at-least-once', 'x-overflow': 'reject-publish', 'x-message-ttl': 20 };
+    const buried = new Set<number>();
+    for (let seed = 1; seed <= 60; seed++) {
       const bench = openBench(seed);
       const one = await bench.client('one');
-      const dead = { 'x-dead-letter-exchange': '', 'x-dead-letter-routing-key': 'graves' };
-      const safely = { 'x-dead-letter-strategy': 'at-least-once', 'x-overflow': 'reject-publish', 'x-message-ttl': 20 };
       await bench.does(one, async () => {
         await one.channel.assertQueue('graves', QUORUM);
         await one.channel.assertQueue('tier', { arguments: { ...QUORUM.arguments, ...dead, ...safely } });
         send(one.channel, 'tier', 'a', 'b', 'c');
         await one.channel.waitForConfirms();
       });
-      bench.rabbit.restart(bench.kernel.random.between(0, 40));
-      await bench.pass(200);
+      await bench.pass(bench.kernel.random.between(15, 25));
       bench.rabbit.restart(5);
       await bench.pass(1_000);
       expect(bench.rabbit.depth('tier')).toBe(0);
-      expect(bench.rabbit.depth('graves')).toBeGreaterThanOrEqual(3);
+      buried.add(bench.rabbit.depth('graves'));
     }
+    expect(Math.min(...buried)).toBe(3);
+    expect(Math.max(...buried)).toBeGreaterThan(3);
   });
 });
 
