@@ -109,18 +109,25 @@ export async function createTcpProxy(port: number, target: { host: string; port:
     },
     async close() {
       server.close();
-      for (const pair of pairs) destroy(pair);
+      for (const { client, upstream } of pairs) for (const socket of [client, upstream]) socket.destroy();
       for (const direction of DIRECTIONS) valves[direction].release();
     },
   };
 }
 
 function destroy({ client, upstream }: Pair): void {
-  for (const socket of [client, upstream]) if (!socket.destroyed) socket.resetAndDestroy();
+  for (const socket of [client, upstream]) end(socket);
+}
+
+/** n.b. a reset fails without a word where an RST comes in meanwhile; the descriptor left over must not keep us running. */
+function end(socket: Socket): void {
+  socket.unref();
+  if (socket.readyState === 'open' || socket.connecting) socket.resetAndDestroy();
+  else socket.destroy();
 }
 
 /** n.b. an RST to the receiver could overtake what it has not read yet, and the frame would not be seen as cut. */
 function cut(from: Socket, to: Socket, last: Buffer): void {
   to.end(last, () => to.destroy());
-  from.resetAndDestroy();
+  end(from);
 }

@@ -1,3 +1,4 @@
+import type { LocalServer } from '@sluice/local-services';
 import { z } from 'zod';
 import { CannotInject, type FaultKind, NOTHING_TO_HEAL } from '../fault.js';
 import { running } from './servers.js';
@@ -16,12 +17,18 @@ function alarm(name: string, raise: readonly string[], lower: readonly string[])
     async inject({ server }) {
       const broker = running(server('rabbitmq'));
       const lowerAgain = async (): Promise<void> => void (await broker.administer(lower));
-      await broker.administer(raise);
-      if ((await broker.administer(ALARMS)).trim() !== '[]') return lowerAgain;
+      const raised = await raiseAlarm(broker, raise).catch((error: unknown) => String(error));
+      if (raised === true) return lowerAgain;
       await lowerAgain();
-      throw new CannotInject('the broker raises no alarm');
+      throw new CannotInject(raised === false ? 'the broker raises no alarm' : raised);
     },
   };
+}
+
+/** Whether an alarm is there afterwards. */
+async function raiseAlarm(broker: LocalServer, how: readonly string[]): Promise<boolean> {
+  await broker.administer(how);
+  return (await broker.administer(ALARMS)).trim() !== '[]';
 }
 
 /** The broker takes no publishes as long as it believes to use too much memory. */
