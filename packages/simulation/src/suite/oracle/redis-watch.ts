@@ -1,15 +1,16 @@
-import type { StoredLimit, TenantState } from '@sluice/quota';
+import type { LimitScope } from '@sluice/contracts';
 import type { QuotaModel } from '@sluice/quota/model';
 import type { Scenario } from '../scenario/scenario.js';
 import type { Checker } from './invariant.js';
 import type { Rule } from './rules.js';
 
+type Kept = ReturnType<QuotaModel['kept']>;
+type Scope = Kept['scopes'] extends ReadonlyMap<string, infer State> ? State : never;
+
 /** When a job was first held, in virtual time and by Redis' clock (milliseconds). */
 export interface FirstHeld {
-  readonly tenantId: string;
   readonly atMs: number;
   readonly redisMs: number;
-  readonly tokens: number;
 }
 
 export interface RedisWatch {
@@ -30,31 +31,34 @@ export interface RedisWatchOptions {
 
 /** Commands that change what is held or used. */
 const CHANGING: ReadonlySet<string> = new Set(['reserve', 'settle', 'commit', 'release']);
+/** How a scope's field begins. */
+const SCOPES: Readonly<Record<string, LimitScope>> = { t: 'tenant', k: 'apiKey', m: 'model' };
 
 /** Looks into Redis after each command that changes a tenant: no limit is passed, not for a moment. */
 export function createRedisWatch(options: RedisWatchOptions): RedisWatch {
   const { quota, scenario, checker, elapsedMs, redisNowMs } = options;
   const firstHeld = new Map<string, FirstHeld>();
   const maxima = new Map(options.rules.map((rule) => [`${rule.tenant.tenantId} ${rule.scope} ${rule.name}`, rule.max]));
+  /** What was looked at; a scope is never changed, only replaced. */
+  const seen = new Set<Scope>();
 
-  function noteHolds(tenantId: string, { holds }: TenantState): void {
-    for (const [jobId, { amounts }] of holds) {
-      if (firstHeld.has(jobId)) continue;
-      firstHeld.set(jobId, { tenantId, atMs: elapsedMs(), redisMs: redisNowMs(), tokens: amounts.tokens });
+  function noteHolds({ holds }: Kept): void {
+    for (const jobId of holds.keys()) {
+      if (!firstHeld.has(jobId)) firstHeld.set(jobId, { atMs: elapsedMs(), redisMs: redisNowMs() });
     }
   }
 
-  function checkLimit(tenantId: string, limit: StoredLimit): void {
-    if (limit.kind === 'rate') return;
-    const max = maxima.get(`${tenantId} ${limit.scope} ${limit.name}`);
-    const { held, used, overage } = limit;
-    if (max === undefined) return;
-    const holds = held >= 0 && used >= 0 && held + used <= max + overage;
-    checker.check(
-      'redis-within-limits',
-      holds,
-      () => `${tenantId} ${limit.scope} ${limit.subject} ${limit.name}: ${held} held, ${used} used of ${max}`,
-    );
+  function checkScope(tenantId: string, field: string, { limits }: Scope): void {
+    for (const [name, { limit, held, used, overage }] of limits) {
+      const max = maxima.get(`${tenantId} ${SCOPES[field.charAt(0)]} ${name}`);
+      if (max === undefined || limit.kind === 'rate') continue;
+      const holds = held >= 0n && used >= 0n && held + used <= BigInt(max) + overage;
+      checker.check(
+        'redis-within-limits',
+        holds,
+        () => `${tenantId} ${field} ${name}: ${held} held, ${used} used of ${max}`,
+      );
+    }
   }
 
   return {
@@ -62,10 +66,13 @@ export function createRedisWatch(options: RedisWatchOptions): RedisWatch {
     afterCommand(command) {
       if (!CHANGING.has(command)) return;
       for (const { tenantId } of scenario.tenants) {
-        const state = quota.inspect(tenantId);
-        if (!state) continue;
-        noteHolds(tenantId, state);
-        for (const limit of state.limits) checkLimit(tenantId, limit);
+        const kept = quota.kept(tenantId);
+        noteHolds(kept);
+        for (const [field, scope] of kept.scopes) {
+          if (seen.has(scope)) continue;
+          seen.add(scope);
+          checkScope(tenantId, field, scope);
+        }
       }
     },
   };
