@@ -119,6 +119,18 @@ describe('a client that dies', () => {
     expect([...lengths].sort()).toEqual([0, 1, 2, 3]);
   });
 
+  it('is noticed even when its connection is reset at the same moment', async () => {
+    for (let seed = 1; seed <= 20; seed++) {
+      const bench = openBench(seed);
+      const one = await bench.client('one');
+      await bench.does(one, () => one.channel.assertQueue('own', { exclusive: true }));
+      one.process.kill();
+      bench.rabbit.dropConnections();
+      await bench.pass(1_000);
+      expect(bench.rabbit.queues()).toEqual([]);
+    }
+  });
+
   it('is found dead by its heartbeats when nothing tells of it', async () => {
     const bench = openBench();
     const one = await bench.client('one');

@@ -96,14 +96,13 @@ export function createQueue({ name, owner, settings, nowMs, later, onDead, onUnu
 
   function dispatch(): void {
     if (deleted) return;
-    expire();
-    while (ready() > 0) {
+    for (let first = livingHead(); first !== undefined; first = livingHead()) {
       const consumer = turns.shift();
-      if (consumer === undefined) break;
+      if (consumer === undefined) return wakeAt(first.expiresAtMs);
       if (!consumer.hasRoom()) continue;
-      give(consumer, takeHead() as Entry); // there is one
+      takeHead();
+      give(consumer, first);
       if (!settings.quorum || consumer.hasRoom()) turns.push(consumer);
-      expire();
     }
   }
 
@@ -116,15 +115,16 @@ export function createQueue({ name, owner, settings, nowMs, later, onDead, onUnu
   }
 
   /** Only the head can expire: whatever waits behind a message that lives longer waits with it. */
-  function expire(): void {
-    for (let first = head(); first?.expiresAtMs !== undefined; first = head()) {
-      if (first.expiresAtMs > nowMs()) return wakeAt(first.expiresAtMs);
+  function livingHead(): Entry | undefined {
+    for (let first = head(); first !== undefined; first = head()) {
+      if (first.expiresAtMs === undefined || first.expiresAtMs > nowMs()) return first;
       takeHead();
       onDead(first, 'expired');
     }
+    return undefined;
   }
 
-  function wakeAt(atMs: number): void {
+  function wakeAt(atMs = Infinity): void {
     if (atMs >= expiryAtMs) return;
     expiryAtMs = atMs;
     // A microsecond more, because the time of an event is rounded to one.

@@ -41,25 +41,28 @@ export function createWire(options: WireOptions): Wire {
   /** Nothing new is taken up by this direction. */
   let upEnded = false;
   let downEnded = false;
-  const forgetKill = process.onKilled(() => {
-    cutToPrefix(up);
-    hangUp();
-  });
+  const forgetKill = process.onKilled(() => hangUp(someOf(up)));
 
-  function cutToPrefix(stream: typeof up): void {
-    stream.cut(random.int(stream.underWay + 1));
+  /** How many of the messages under way arrive when something breaks. */
+  function someOf(stream: typeof up): number {
+    return random.int(stream.underWay + 1);
   }
 
-  /** Tells the broker, once, that the client is gone. */
-  function hangUp(): void {
+  /** Tells the broker, once, that the client is gone; so many of the messages under way arrive before. */
+  function hangUp(arriving: number): void {
     forgetKill();
-    if (!upEnded) up.send(options.onServerLost);
+    if (upEnded) return; // n.b. what is under way may be the news that the client is gone
     upEnded = true;
+    up.cut(arriving);
+    up.send(options.onServerLost);
   }
 
-  function tellClient(error: Error): void {
-    if (!downEnded) down.send(() => options.onClientLost(error));
+  /** Likewise. */
+  function tellClient(error: Error, arriving: number): void {
+    if (downEnded) return;
     downEnded = true;
+    down.cut(arriving);
+    down.send(() => options.onClientLost(error));
   }
 
   /** The broker's end is closed: it hears nothing more. */
@@ -83,22 +86,19 @@ export function createWire(options: WireOptions): Wire {
     closeByClient() {
       downEnded = true;
       down.cut();
-      hangUp();
+      hangUp(up.underWay);
     },
     closeByServer() {
       deafen();
-      tellClient(new Error('Unexpected close'));
+      tellClient(new Error('Unexpected close'), down.underWay);
     },
     crashOfServer() {
       deafen();
-      cutToPrefix(down);
-      tellClient(connectionReset());
+      tellClient(connectionReset(), someOf(down));
     },
     reset() {
-      cutToPrefix(up);
-      cutToPrefix(down);
-      hangUp();
-      tellClient(connectionReset());
+      hangUp(someOf(up));
+      tellClient(connectionReset(), someOf(down));
     },
     freeze() {
       deafen();
