@@ -14,17 +14,27 @@ function source(what: string): Random | undefined {
   return random;
 }
 
+/** Four bytes a draw. */
 function fill<T extends ArrayBufferView>(random: Random, view: T, offset = 0, size = view.byteLength - offset): T {
   const bytes = new Uint8Array(view.buffer, view.byteOffset + offset, size);
-  for (let index = 0; index < bytes.length; index += 1) bytes[index] = random.int(256);
+  let word = 0;
+  for (let index = 0; index < bytes.length; index += 1) {
+    word = index % 4 === 0 ? random.int(0x100000000) : word >>> 8;
+    bytes[index] = word;
+  }
   return view;
 }
 
+function hexOf(word: number): string {
+  return `${HEX[word >>> 24]}${HEX[(word >>> 16) & 0xff]}${HEX[(word >>> 8) & 0xff]}${HEX[word & 0xff]}`;
+}
+
 function uuid(random: Random): string {
-  const byte = (and = 0xff, or = 0): string => HEX[(random.int(256) & and) | or] ?? '';
-  const bytes = (count: number): string => Array.from({ length: count }, () => byte()).join('');
+  const draw = (): number => random.int(0x100000000);
   // RFC 9562, version 4: the version and the variant are fixed.
-  return `${bytes(4)}-${bytes(2)}-${byte(0x0f, 0x40)}${byte()}-${byte(0x3f, 0x80)}${byte()}-${bytes(6)}`;
+  const middle = hexOf((draw() & 0xffff0fff) | 0x4000);
+  const rest = hexOf((draw() & 0x3fffffff) | 0x80000000);
+  return `${hexOf(draw())}-${middle.slice(0, 4)}-${middle.slice(4)}-${rest.slice(0, 4)}-${rest.slice(4)}${hexOf(draw())}`;
 }
 
 type Done<T> = (error: null, value: T) => void;

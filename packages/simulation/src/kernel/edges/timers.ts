@@ -68,6 +68,18 @@ function wholeDelay(delayMs: unknown): number {
   return asked >= 1 && asked <= 0x7fffffff ? Math.trunc(asked) : 1;
 }
 
+const MAX_LABELS = 5_000;
+const labels = { setTimeout: new Map<number, string>(), setInterval: new Map<number, string>() };
+
+/** Put together once for each delay: the trace looks labels up. */
+function labelOf(what: keyof typeof labels, delayMs: number): string {
+  const known = labels[what].get(delayMs);
+  if (known !== undefined) return known;
+  const label = `${what} ${delayMs}`;
+  if (labels[what].size < MAX_LABELS) labels[what].set(delayMs, label);
+  return label;
+}
+
 function setter(what: 'setTimeout' | 'setInterval', real: Callback): Callback {
   return (callback: unknown, delayMs: unknown, ...args: unknown[]) => {
     const kernel = kernelNow(what);
@@ -76,7 +88,7 @@ function setter(what: 'setTimeout' | 'setInterval', real: Callback): Callback {
     const delay = wholeDelay(delayMs);
     return new SimTimer({
       kernel,
-      label: `${what} ${delay}`,
+      label: labelOf(what, delay),
       delayMs: delay,
       repeats: what === 'setInterval',
       callback: call,
