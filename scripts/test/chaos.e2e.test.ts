@@ -14,7 +14,7 @@ const KINDS = [
   ...['kill Redis', 'kill PostgreSQL', 'pause app', 'reset connections', 'black hole', 'FLUSHALL'],
   ...['RabbitMQ memory alarm', 'PostgreSQL ends all sessions'],
 ];
-const LONG_MS = 300_000;
+const LONG_MS = 420_000;
 
 let directory: string;
 let report: ChaosReport;
