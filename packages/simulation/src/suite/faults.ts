@@ -1,19 +1,50 @@
 import type { Fleet } from './apps/fleet.js';
-import type { FaultAction } from './scenario/faults.js';
+import type { Fault, FaultAction } from './scenario/faults.js';
 import type { World } from './world.js';
 
-/** Lets the faults of the scenario happen, until they are healed; returns their counts by kind. */
-export function injectFaults(world: World, fleet: Fleet): Readonly<Record<string, number>> {
+/** The faults of a run. */
+export interface Faults {
+  /** How many there were, by kind. */
+  readonly counts: Readonly<Record<string, number>>;
+  /** To be told of every event: some faults wait for one. */
+  onEvent(label: string): void;
+}
+
+/** Lets the faults of the scenario happen, until they are healed. */
+export function injectFaults(world: World, fleet: Fleet): Faults {
   const { kernel, scenario } = world;
   const counts: Record<string, number> = {};
-  for (const { atMs, action } of scenario.faults) {
-    kernel.schedule(atMs, undefined, `fault: ${action.kind}`, () => {
-      counts[action.kind] = (counts[action.kind] ?? 0) + 1;
-      perform(world, fleet, action);
-    });
+  const aimed = new Map<string, { fault: Fault; afterMs: number; left: number }[]>();
+
+  function strike({ actions }: Fault, inMs: number): void {
+    for (const [afterMs, action] of actions) {
+      kernel.schedule(inMs + afterMs, undefined, `fault: ${action.kind}`, () => {
+        if (kernel.elapsedMs >= scenario.healAtMs) return;
+        counts[action.kind] = (counts[action.kind] ?? 0) + 1;
+        perform(world, fleet, action);
+      });
+    }
+  }
+
+  for (const fault of scenario.faults) {
+    const { when } = fault;
+    if ('atMs' in when) strike(fault, when.atMs);
+    else {
+      const { aim, afterMs, count: left } = when;
+      aimed.set(aim, [...(aimed.get(aim) ?? []), { fault, afterMs, left }]);
+    }
   }
   kernel.schedule(scenario.healAtMs, undefined, 'all is healed', () => heal(world));
-  return counts;
+
+  return {
+    counts,
+    onEvent(label) {
+      for (const one of aimed.get(label) ?? []) {
+        one.left -= 1;
+        if (one.left === 0) strike(one.fault, one.afterMs);
+      }
+    },
+  };
 }
 
 /** Nothing goes wrong from now on; what is away comes back. */
@@ -31,6 +62,8 @@ function perform(world: World, fleet: Fleet, action: FaultAction): void {
       return outages.begin(action.outage);
     case 'losses':
       return outages.loseSome(action.server, action.forMs, action.chance);
+    case 'slowness':
+      return outages.slow(action.server, action.forMs, action.upToMs);
     case 'redis-flush':
       return quota.flush();
     case 'redis-restart':

@@ -4,7 +4,7 @@ import { kindOf } from './apps/app.js';
 import { createFleet } from './apps/fleet.js';
 import { createClients } from './clients/clients.js';
 import { SABOTAGES, type Sabotage } from './defects/index.js';
-import { injectFaults } from './faults.js';
+import { injectFaults, type Faults } from './faults.js';
 import { InvariantError } from './oracle/invariant.js';
 import { createOracle } from './oracle/oracle.js';
 import { drawScenario, drawStart } from './scenario/scenario.js';
@@ -24,8 +24,12 @@ export async function runSeed(request: SeedRequest): Promise<SeedOutcome> {
   const kernel = createKernel({
     ...{ seed: request.seed, startMs },
     crashAt: [...scenario.crashPoints, ...(request.crashAt ?? [])],
-    ...(request.onEvent && { onEvent: (entry) => request.onEvent?.(lineOf(entry)) }),
+    onEvent(entry) {
+      request.onEvent?.(lineOf(entry));
+      faults?.onEvent(entry.label);
+    },
   });
+  let faults: Faults | undefined;
   const sabotage = sabotageOf(request.defect);
   attach(kernel);
   try {
@@ -37,7 +41,7 @@ export async function runSeed(request: SeedRequest): Promise<SeedOutcome> {
     kernel.onCrash(({ name }) => void (crashes[kindOf(name)] = (crashes[kindOf(name)] ?? 0) + 1));
     fleet.start();
     clients.start();
-    const faults = injectFaults(world, fleet);
+    faults = injectFaults(world, fleet);
     const atRest = restOf(
       kernel,
       scenario.healAtMs,
@@ -58,7 +62,7 @@ export async function runSeed(request: SeedRequest): Promise<SeedOutcome> {
         virtualMs: kernel.elapsedMs,
         jobs: oracle.jobs.size,
         crashes,
-        faults,
+        faults: faults.counts,
         answers: oracle.kinds,
         checks: oracle.counts,
       },

@@ -4,7 +4,7 @@ import { createStoreModel, type StoreModel } from '@sluice/store/model';
 import type { Kernel, Random } from '../kernel/index.js';
 import { createSimRabbit, type SimRabbit } from '../rabbitmq/index.js';
 import type { Sabotage } from './defects/index.js';
-import type { Scenario } from './scenario/scenario.js';
+import { actionsOf, type Scenario } from './scenario/scenario.js';
 import { createOutages, type Outages } from './servers/outages.js';
 import { createSimPublisher, type SimPublisher } from './servers/waiter.js';
 
@@ -30,7 +30,7 @@ export interface World {
 }
 
 /** How often an image of Redis is taken, as its append-only file would be flushed. */
-const IMAGE_EVERY_MS = 1_000;
+const IMAGE_EVERY_MS = 400;
 const silent = createLogger({ app: 'simulation', level: 'silent' });
 
 export interface WorldOptions {
@@ -57,7 +57,7 @@ export function createWorld({ kernel, scenario, sabotage, logger = silent }: Wor
   fillStore(store, scenario, sabotage);
 
   const images: { readonly atMs: number; readonly image: QuotaImage }[] = [];
-  const takesImages = scenario.faults.some(({ action }) => action.kind === 'redis-restart' && action.dataAgeMs > 0);
+  const takesImages = actionsOf(scenario).some((action) => action.kind === 'redis-restart' && action.dataAgeMs > 0);
   function takeImage(): void {
     images.push({ atMs: kernel.elapsedMs, image: quota.image() });
     if (kernel.elapsedMs < scenario.healAtMs) kernel.schedule(IMAGE_EVERY_MS, undefined, 'redis: saves', takeImage);

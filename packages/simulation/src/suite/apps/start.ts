@@ -25,11 +25,13 @@ function serversOf({ world, oracle, sabotage }: StartOptions, process: SimProces
   const redisOptions: SimRedisOptions = {
     ...{ kernel, process, model: world.quota, nowMs: () => world.redisNowMs() },
     afterCommand: (command) => oracle.afterCommand(command),
+    latenessMs: () => world.outages.latenessMs('redis'),
   };
   const servers = {
     store: createSimStore({
       ...{ kernel, process, model: world.store, nowMs: () => world.postgresNowMs() },
       afterStatement: (method) => oracle.afterStatement(method),
+      latenessMs: () => world.outages.latenessMs('postgres'),
     }),
     quota: createSimQuota(redisOptions),
     redis: createSimRedis(redisOptions),

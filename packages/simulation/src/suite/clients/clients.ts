@@ -15,7 +15,8 @@ export interface Clients {
   start(): void;
 }
 
-const RETRY_MS = { from: 20, to: 3_000 } as const;
+const QUICK_RETRY_MS = { from: 1, to: 100 } as const;
+const RETRY_MS = { from: 100, to: 3_000 } as const;
 const POLL_MS = { from: 50, to: 4_000 } as const;
 const MOST_POLLS = 8;
 /** Each tenant asks for one more job when all is healed, so that whoever was lost is loaded and compared in the end. */
@@ -52,7 +53,8 @@ export function createClients(world: World, fleet: Fleet, oracle: Oracle): Clien
       // Without a key another attempt may be another job; a careless client takes that chance.
       const hopeless = answer.kind === 'error' && !ERRORS[answer.code].retryable;
       if (attempt >= retries || hopeless) return;
-      await sleep(RETRY_MS.from, RETRY_MS.to);
+      const pause = random.chance(0.4) ? QUICK_RETRY_MS : RETRY_MS;
+      await sleep(pause.from, pause.to);
     }
   }
 

@@ -1,3 +1,4 @@
+import { actionsOf } from '../scenario/scenario.js';
 import type { World } from '../world.js';
 import { createAnswers, type Answers } from './answers.js';
 import { checkFinally } from './final-check.js';
@@ -44,7 +45,7 @@ export function createOracle(world: World): Oracle {
     redisNowMs: () => world.redisNowMs(),
   });
   const ran = new Set<string>();
-  const steadyClock = !scenario.faults.some(({ action }) => action.kind === 'redis-clock');
+  const steadyClock = !actionsOf(scenario).some(({ kind }) => kind === 'redis-clock');
 
   /** n.b. thrown at a server it would be the answer to a request. */
   function atOnce(look: () => void): void {

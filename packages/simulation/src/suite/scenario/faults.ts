@@ -1,10 +1,11 @@
 import type { Random } from '../../kernel/index.js';
-import type { Outage } from '../servers/outages.js';
+import type { Outage, ServerName } from '../servers/outages.js';
 
 /** What goes wrong, besides crashes at crash points. Times in milliseconds. */
 export type FaultAction =
   | { readonly kind: 'outage'; readonly outage: Outage }
-  | { readonly kind: 'losses'; readonly server: 'redis' | 'postgres'; readonly forMs: number; readonly chance: number }
+  | { readonly kind: 'losses'; readonly server: ServerName; readonly forMs: number; readonly chance: number }
+  | { readonly kind: 'slowness'; readonly server: ServerName; readonly forMs: number; readonly upToMs: number }
   | { readonly kind: 'redis-flush' }
   | { readonly kind: 'redis-restart'; readonly forMs: number; readonly dataAgeMs: number }
   | { readonly kind: 'redis-clock'; readonly byMs: number }
@@ -17,12 +18,23 @@ export type FaultAction =
   | { readonly kind: 'terminate'; readonly of: string }
   | { readonly kind: 'inference-lost'; readonly of: string };
 
+/** When a fault strikes: at a time, or shortly after the `count`th event whose label is `aim`. */
+export type FaultMoment =
+  { readonly atMs: number } | { readonly aim: string; readonly count: number; readonly afterMs: number };
+
 export interface Fault {
-  readonly atMs: number;
-  readonly action: FaultAction;
+  readonly when: FaultMoment;
+  /** What happens, each so long after the moment (milliseconds). */
+  readonly actions: readonly (readonly [afterMs: number, action: FaultAction])[];
 }
 
-export type FaultKind = FaultAction['kind'];
+/** Events at which much is at stake. */
+const AIMS = [
+  ...['redis: reserve', 'answer of redis: reserve', 'redis: settle', 'answer of redis: settle', 'redis: commit'],
+  ...['redis: begin', 'answer of postgres: quotaFacts', 'postgres: recordFacts', 'answer of postgres: recordFacts'],
+  ...['rabbitmq: confirms', 'rabbitmq: commit in results', 'answer of redis: begin'],
+] as const;
+const MOST_EVENTS_AIMED_AT = 12;
 
 type Draw = (random: Random, apps: readonly string[]) => FaultAction;
 
@@ -30,51 +42,60 @@ function spell(random: Random): number {
   return random.pick([random.between(1, 50), random.between(50, 1_500), random.between(1_000, 12_000)]);
 }
 
+function serverIn(random: Random): ServerName {
+  return random.pick(['redis', 'postgres'] as const);
+}
+
 function outage(random: Random, apps: readonly string[]): FaultAction {
   const only = random.chance(0.25) ? random.pick(apps) : undefined;
-  const server = random.pick(['redis', 'postgres'] as const);
   const how = random.pick(['refuse', 'hang'] as const);
-  return { kind: 'outage', outage: { server, how, forMs: spell(random), ...(only !== undefined && { only }) } };
+  const outage: Outage = { server: serverIn(random), how, forMs: spell(random), ...(only !== undefined && { only }) };
+  return { kind: 'outage', outage };
 }
+
+const losses: Draw = (random) => {
+  return {
+    kind: 'losses',
+    server: serverIn(random),
+    forMs: random.between(50, 2_000),
+    chance: random.between(0.05, 0.6),
+  };
+};
+
+const slowness: Draw = (random) => {
+  const forMs = random.between(100, 3_000);
+  return { kind: 'slowness', server: serverIn(random), forMs, upToMs: random.between(50, 1_900) };
+};
+
+const redisRestart: Draw = (random) => {
+  const dataAgeMs = random.chance(0.3) ? 0 : random.between(1, 6_000);
+  return { kind: 'redis-restart', forMs: random.between(1, 2_000), dataAgeMs };
+};
+
+const redisClock: Draw = (random) => {
+  const byMs = random.pick([-1, 1]) * random.pick([random.between(1, 900), random.between(1_000, 90_000)]);
+  return { kind: 'redis-clock', byMs: Math.round(byMs) };
+};
+
+const rabbitRestart: Draw = (random) => {
+  const how = random.pick(['kill', 'kill', 'shutdown'] as const);
+  return { kind: 'rabbitmq-restart', forMs: random.between(1, 4_000), how };
+};
+
+const rabbitReset: Draw = (random, apps) => {
+  const of = random.chance(0.6) ? random.pick(apps) : undefined;
+  return { kind: 'rabbitmq-reset', of, chance: random.pick([0.5, 1, 1]) };
+};
 
 const DRAWS: readonly (readonly [weight: number, draw: Draw])[] = [
   [3, outage],
-  [
-    2,
-    (random) => ({
-      ...{ kind: 'losses', server: random.pick(['redis', 'postgres'] as const) },
-      ...{ forMs: random.between(100, 3_000), chance: random.between(0.05, 0.5) },
-    }),
-  ],
+  [4, losses],
+  [3, slowness],
   [4, () => ({ kind: 'redis-flush' })],
-  [
-    3,
-    (random) => ({
-      ...{ kind: 'redis-restart', forMs: random.between(1, 2_000) },
-      dataAgeMs: random.chance(0.5) ? 0 : random.between(1, 10_000),
-    }),
-  ],
-  [
-    1,
-    (random) => ({
-      kind: 'redis-clock',
-      byMs: Math.round(random.pick([-1, 1]) * random.pick([random.between(1, 900), random.between(1_000, 90_000)])),
-    }),
-  ],
-  [
-    2,
-    (random) => ({
-      ...{ kind: 'rabbitmq-restart', forMs: random.between(1, 4_000) },
-      how: random.pick(['kill', 'shutdown'] as const),
-    }),
-  ],
-  [
-    4,
-    (random, apps) => ({
-      ...{ kind: 'rabbitmq-reset', of: random.chance(0.6) ? random.pick(apps) : undefined },
-      chance: random.pick([0.5, 1]),
-    }),
-  ],
+  [3, redisRestart],
+  [1, redisClock],
+  [3, rabbitRestart],
+  [5, rabbitReset],
   [1, (random) => ({ kind: 'rabbitmq-alarm', forMs: random.between(10, 8_000) })],
   [1, (random, apps) => ({ kind: 'rabbitmq-black-hole', of: random.pick(apps), forMs: random.between(100, 20_000) })],
   [3, (random, apps) => ({ kind: 'pause', of: random.pick(apps), forMs: spell(random) })],
@@ -93,22 +114,60 @@ function drawAction(random: Random, apps: readonly string[]): FaultAction {
   return { kind: 'redis-flush' };
 }
 
+/** A Redis that is slow and loses its memory, while a gateway that waits for it is cut off from the broker. */
+function lostInFlight(random: Random): Fault['actions'] {
+  const of = random.pick(['gateway-1', 'gateway-2']);
+  return [
+    [0, { kind: 'slowness', server: 'redis', forMs: 600, upToMs: 1_900 }],
+    [random.between(0, 300), { kind: 'rabbitmq-reset', of, chance: 1 }],
+    [random.between(0, 400), { kind: 'redis-flush' }],
+  ];
+}
+
 export interface FaultOptions {
   readonly apps: readonly string[];
   /** Most faults come at about these moments, when there is something to be lost (milliseconds). */
   readonly burstsAtMs: readonly number[];
-  /** All come before this (milliseconds). */
+  /** All that come at a time come before this (milliseconds). */
   readonly untilMs: number;
   readonly count: number;
 }
 
+function drawMoment(random: Random, { burstsAtMs, untilMs }: FaultOptions): FaultMoment {
+  if (random.chance(0.5)) {
+    return {
+      aim: random.pick(AIMS),
+      count: 1 + random.int(MOST_EVENTS_AIMED_AT),
+      afterMs: random.pick([0, random.between(0, 3)]),
+    };
+  }
+  const atMs = random.chance(0.2)
+    ? random.between(0, untilMs)
+    : random.pick(burstsAtMs) + random.between(0, random.pick([100, 1_500]));
+  return { atMs: Math.min(atMs, untilMs) };
+}
+
 /** Faults at any time, most of them in the midst of requests, some in quick succession. */
-export function drawFaults(random: Random, { apps, burstsAtMs, untilMs, count }: FaultOptions): readonly Fault[] {
-  let atMs = 0;
-  return Array.from({ length: count }, () => {
-    if (random.chance(0.3)) atMs += random.between(0, 30);
-    else if (random.chance(0.2)) atMs = random.between(0, untilMs);
-    else atMs = random.pick(burstsAtMs) + random.between(0, random.pick([100, 1_500]));
-    return { atMs: Math.min(atMs, untilMs), action: drawAction(random, apps) };
+export function drawFaults(random: Random, options: FaultOptions): readonly Fault[] {
+  return Array.from({ length: options.count }, () => {
+    const when = drawMoment(random, options);
+    if (random.chance(0.06)) return { when, actions: lostInFlight(random) };
+    const count = random.pick([1, 1, 1, 2, 3]);
+    const actions = Array.from(
+      { length: count },
+      (_, index) => [index === 0 ? 0 : random.between(0, 40), drawAction(random, options.apps)] as const,
+    );
+    return { when, actions };
   });
+}
+
+/** PostgreSQL is away for longer than holds live: what was accepted meanwhile is known to the broker alone. */
+export function longOutage(random: Random, burstsAtMs: readonly number[]): Fault {
+  const outage: Outage = {
+    server: 'postgres',
+    how: random.pick(['refuse', 'hang'] as const),
+    forMs: random.between(200_000, 600_000),
+  };
+  const when = { atMs: random.pick(burstsAtMs) + random.between(0, 300) };
+  return { when, actions: [[0, { kind: 'outage', outage }]] };
 }

@@ -1,6 +1,6 @@
 import type { PlansFile } from '@sluice/contracts';
 import type { Random } from '../../kernel/index.js';
-import { drawFaults, type Fault } from './faults.js';
+import { drawFaults, longOutage, type Fault, type FaultAction } from './faults.js';
 import { drawPrices, type SimPrice } from './prices.js';
 import { drawRequests, type SimRequest } from './requests.js';
 import { drawTenants, type SimTenant } from './tenants.js';
@@ -27,11 +27,21 @@ export interface Scenario {
 }
 
 const HEAL_AT_MS = 14_000;
+/** Of the runs in which PostgreSQL is away for minutes. */
+const LONG_HEAL_AT_MS = 620_000;
+const LONG_CHANCE = 0.03;
 const LAST_BURST_MS = 9_000;
-/** About how many crash points there are until then. */
-const CRASH_POINTS = 2_500;
+/** About how many crash points there are from one moment to another in the midst of a run. */
+const CRASH_POINTS = 2_000;
+/** About how many of them there are until everything has started. */
+const STARTED = 500;
 const SERVER_SKEW_MS = 5_000;
 const APP_SKEW_MS = 4_000_000;
+
+/** All that is to go wrong. */
+export function actionsOf({ faults }: Scenario): readonly FaultAction[] {
+  return faults.flatMap(({ actions }) => actions.map(([, action]) => action));
+}
 
 /** When a run begins: at noon, or so that a day, or a month, ends in its midst, in one zone or the other. */
 export function drawStart(random: Random): number {
@@ -49,14 +59,16 @@ export function drawScenario(random: Random, startMs: number): Scenario {
   const { tenants, plans } = drawTenants(random.fork('tenants'));
   const apps = appNames(random);
   // The suite has started after some 100 ms.
-  const burstsAtMs = Array.from({ length: 1 + random.int(4) }, () => random.between(20, LAST_BURST_MS));
+  const burstsAtMs = Array.from({ length: 1 + random.int(4) }, () => random.between(150, LAST_BURST_MS));
   const violence = random.pick(['calm', 'usual', 'usual', 'violent'] as const);
   const faults = { calm: random.int(2), usual: 1 + random.int(4), violent: 4 + random.int(5) }[violence];
   const crashes = { calm: 0, usual: random.int(3), violent: 1 + random.int(4) }[violence];
+  const isLong = random.chance(LONG_CHANCE);
   const skewed = random.chance(0.3);
   const inferenceTrouble = random.chance(0.4) ? 1 : 0;
   return {
-    ...{ tenants, plans, apps, healAtMs: HEAL_AT_MS },
+    ...{ tenants, plans, apps },
+    healAtMs: isLong ? LONG_HEAL_AT_MS : HEAL_AT_MS,
     prices: drawPrices(random.fork('prices'), startMs),
     clockOffsetMs: Object.fromEntries(
       apps.map((app) => [app, skewed ? Math.floor(random.between(-APP_SKEW_MS, APP_SKEW_MS)) : 0]),
@@ -66,8 +78,11 @@ export function drawScenario(random: Random, startMs: number): Scenario {
       postgres: skewed ? Math.floor(random.between(-SERVER_SKEW_MS, SERVER_SKEW_MS)) : 0,
     },
     requests: drawRequests(random.fork('requests'), { tenants, burstsAtMs, count: 6 + random.int(10) }),
-    faults: drawFaults(random.fork('faults'), { apps, burstsAtMs, untilMs: HEAL_AT_MS - 200, count: faults }),
-    crashPoints: Array.from({ length: crashes }, () => 1 + random.int(CRASH_POINTS)),
+    faults: [
+      ...drawFaults(random.fork('faults'), { apps, burstsAtMs, untilMs: HEAL_AT_MS - 200, count: faults }),
+      ...(isLong ? [longOutage(random.fork('long outage'), burstsAtMs)] : []),
+    ],
+    crashPoints: Array.from({ length: crashes }, () => (random.chance(0.2) ? 0 : STARTED) + random.int(CRASH_POINTS)),
     inference: {
       failChance: 0.03 * inferenceTrouble,
       crashChance: 0.04 * inferenceTrouble,

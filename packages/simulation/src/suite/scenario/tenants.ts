@@ -58,7 +58,9 @@ function limitsOf(random: Random, chance: number): LimitSet {
     concurrentJobs: 1 + random.int(4),
     tokensInFlight: Math.floor(random.between(0.15, 0.6) * TYPICAL_TOKENS),
   };
-  return Object.fromEntries(Object.entries(limits).filter(() => random.chance(chance)));
+  return Object.fromEntries(
+    Object.entries(limits).filter(([key]) => random.chance(key === 'tokensPerDay' ? 2 * chance : chance)),
+  );
 }
 
 function planOf(random: Random): Plan {

@@ -28,6 +28,10 @@ export interface Outages {
   begin(outage: Outage): void;
   /** For so long (milliseconds) a part of the requests, or of their answers, is lost. */
   loseSome(server: ServerName, forMs: number, chance: number): void;
+  /** For so long (milliseconds) answers take up to so much longer. */
+  slow(server: ServerName, forMs: number, upToMs: number): void;
+  /** How much later than usual an answer arrives now, in milliseconds. */
+  latenessMs(server: ServerName): number;
   /** Ends all of it. */
   heal(): void;
   /** Hears of outages that begin: connections are lost. */
@@ -37,6 +41,7 @@ export interface Outages {
 export function createOutages(kernel: Kernel, random: Random): Outages {
   const outages = new Set<Outage & { readonly untilMs: number }>();
   const losses = new Map<ServerName, { readonly untilMs: number; readonly chance: number }>();
+  const slowness = new Map<ServerName, { readonly untilMs: number; readonly upToMs: number }>();
   const listeners: ((outage: Pick<Outage, 'server' | 'only'>) => void)[] = [];
 
   function current(server: string, from: string): Outage | undefined {
@@ -64,9 +69,15 @@ export function createOutages(kernel: Kernel, random: Random): Outages {
       for (const listener of listeners) listener(outage);
     },
     loseSome: (server, forMs, chance) => void losses.set(server, { untilMs: kernel.elapsedMs + forMs, chance }),
+    slow: (server, forMs, upToMs) => void slowness.set(server, { untilMs: kernel.elapsedMs + forMs, upToMs }),
+    latenessMs(server) {
+      const spell = slowness.get(server);
+      return spell && spell.untilMs > kernel.elapsedMs ? random.between(0, spell.upToMs) : 0;
+    },
     heal() {
       outages.clear();
       losses.clear();
+      slowness.clear();
     },
     onAway: (listener) => void listeners.push(listener),
   };

@@ -11,22 +11,31 @@ export interface SimRedisOptions {
   readonly nowMs: () => number;
   /** Hears, at the server, that a command has run. */
   readonly afterCommand: (command: string) => void;
+  /** How much later than usual an answer arrives now, in milliseconds; asked at the server. */
+  readonly latenessMs: () => number;
 }
 
 /** How long a lost connection takes to be tried again, milliseconds. */
 const RETRY_MS = 100;
 
 /** The quota as one process has it: each command is an event at the server, and its answer one of the process. */
-export function createSimQuota({ kernel, process, model, nowMs, afterCommand }: SimRedisOptions): Quota {
-  return createModelClient(model, (command, run) =>
-    kernel.call(process, 'redis', command, () => {
-      try {
-        return run(nowMs());
-      } finally {
-        afterCommand(command);
-      }
-    }),
-  );
+export function createSimQuota(options: SimRedisOptions): Quota {
+  const { kernel, process, model, nowMs, afterCommand, latenessMs } = options;
+  return createModelClient(model, async (command, run) => {
+    let lateMs = 0;
+    try {
+      return await kernel.call(process, 'redis', command, () => {
+        try {
+          return run(nowMs());
+        } finally {
+          afterCommand(command);
+          lateMs = latenessMs();
+        }
+      });
+    } finally {
+      if (lateMs > 0) await new Promise((resolve) => void setTimeout(resolve, lateMs));
+    }
+  });
 }
 
 /** Redis as the process asks it for itself. */

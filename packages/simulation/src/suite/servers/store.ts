@@ -12,21 +12,29 @@ export interface SimStoreOptions {
   readonly nowMs: () => number;
   /** Hears, at the server, that a statement has run. */
   readonly afterStatement: (method: string) => void;
+  /** How much later than usual an answer arrives now, in milliseconds; asked at the server. */
+  readonly latenessMs: () => number;
 }
 
 type Method = (...args: readonly never[]) => Promise<unknown>;
 
 /** The store as one process has it: each statement is an event at the server, and its answer one of the process. */
-export function createSimStore({ kernel, process, model, nowMs, afterStatement }: SimStoreOptions): Store {
+export function createSimStore(options: SimStoreOptions): Store {
+  const { kernel, process, model, nowMs, afterStatement, latenessMs } = options;
+
   async function statement<T>(name: string, run: () => T): Promise<T> {
+    let lateMs = 0;
     try {
       return await kernel.call(process, 'postgres', name, () => {
         const result = run();
         afterStatement(name);
+        lateMs = latenessMs();
         return result;
       });
     } catch (error) {
       throw error instanceof ServerLost ? unavailable(error) : error;
+    } finally {
+      if (lateMs > 0) await new Promise((resolve) => void setTimeout(resolve, lateMs));
     }
   }
 
