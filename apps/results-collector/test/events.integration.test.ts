@@ -70,7 +70,9 @@ describe('events of jobs', () => {
 
   it('have the same id when a fact comes again, and tell nothing of a fact that lost', async () => {
     await listen();
-    await bench.collector({ SLUICE_EVENTS: 'all', SLUICE_BATCH_MAX: '1' }).lifecycle.start();
+    await bench
+      .collector({ SLUICE_EVENTS: 'all', SLUICE_BATCH_MAX: '1', SLUICE_BATCHES_IN_PROGRESS: '1' })
+      .lifecycle.start();
     const job = bench.job();
     await bench.hold(job);
     await bench.publish(job);
