@@ -47,7 +47,7 @@ export function parseSubmission(body: unknown, { maxTexts, jobTtlMs }: Submissio
     throw invalidRequest([{ field: 'expiresIn', reason: `must be at most ${longest} seconds` }]);
   }
   if (submission.input === undefined) throw invalidRequest([{ field: 'input', reason: 'is required' }]);
-  return { ...submission, input: parseInput(submission.input, maxTexts) };
+  return Object.assign(submission, { input: parseInput(submission.input, maxTexts) });
 }
 
 function parseInput(input: unknown, maxTexts: number): JobInput {

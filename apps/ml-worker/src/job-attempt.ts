@@ -61,7 +61,7 @@ export async function attemptJob(job: DeliveredJob, options: JobAttemptOptions):
   const { message, attempt } = job;
   const { logger } = options;
   const served = options.models.get(message.model);
-  const context: Context = { ...options, job, served, startedAtMs: undefined };
+  const context: Context = { job, served, startedAtMs: undefined, ...options };
   if (isLate(context)) return tooLate(context);
   if (options.cancellations.has(message)) return { completed: canceled(factsOf(context), 0) };
   if (!served) {

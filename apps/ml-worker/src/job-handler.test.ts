@@ -90,6 +90,7 @@ describe('the job handler', () => {
       {
         ...{ jobId: message.jobId, tenantId: 'acme', apiKeyId: message.apiKeyId, model: 'characters' },
         ...{ class: 'interactive', reservedTokens: 5, reservedNanoUsd: 100 },
+        accepted: { inputTokens: message.inputTokens, maxOutputTokens: 0, expiresAtMs: message.expiresAtMs },
         state: 'succeeded',
         usage: { inputTokens: 3, outputTokens: 0, cachedTokens: 0 },
         modelVersion: '1',

@@ -74,8 +74,11 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
   function add(job: RunningJob, index: number, alone: boolean): void {
     const { served, class: jobClass, sequences } = job.work;
     const nowMs = performance.now();
+    // n.b. no spread: made for each text.
     const text: QueuedText = {
-      ...{ job, index, alone },
+      job,
+      index,
+      alone,
       model: served.key,
       batchable: served.model.file.batchable,
       // A text without tokens still takes a column of the run.

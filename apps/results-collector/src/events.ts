@@ -36,7 +36,13 @@ export function terminalEvent(fact: CompletedFact, record: TerminalRecord): Anno
   const { jobId, tenantId, apiKeyId, model, class: jobClass, state, error, attempt } = fact;
   if (record.state !== state || !isSameUsage(record.usage, fact.usage)) return undefined;
   const data: JobEventData = {
-    ...{ jobId, tenantId, apiKeyId, model, class: jobClass, state, attempt },
+    jobId,
+    tenantId,
+    apiKeyId,
+    model,
+    class: jobClass,
+    state,
+    attempt,
     usage: record.usage,
     amountNanoUsd: String(record.amountNanoUsd),
     ...(error && { error }),
@@ -66,7 +72,7 @@ interface Particulars {
 
 function announcement(type: CloudEvent['type'], { id, subject, timeMs, data }: Particulars): Announcement {
   return {
-    event: { ...CONSTANT, id, type, subject, time: new Date(timeMs).toISOString(), data },
+    event: { id, type, subject, time: new Date(timeMs).toISOString(), data, ...CONSTANT },
     routingKey: eventRoutingKey(type, data.tenantId),
   };
 }

@@ -77,7 +77,7 @@ export function createRecorder({ store, onFailure, onRecorded, logger }: Recorde
         : await patiently(() => store.terminalFacts(late.map(({ jobId }) => jobId)), signal);
     return completed.flatMap((fact) => {
       const amountNanoUsd = inserted.get(fact.jobId);
-      const record = amountNanoUsd === undefined ? known.get(fact.jobId) : { ...endOf(fact), amountNanoUsd };
+      const record = amountNanoUsd === undefined ? known.get(fact.jobId) : { amountNanoUsd, ...endOf(fact) };
       if (record !== undefined && record !== 'open') return [{ fact, record }];
       logger.error(
         { jobId: fact.jobId },

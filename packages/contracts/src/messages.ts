@@ -163,7 +163,9 @@ export type MarkerMessage = z.infer<typeof markerMessageSchema>;
 export function askedOf(message: AskedFacts): AskedFacts {
   const { inputTokens, maxOutputTokens, expiresAtMs, metadata, idempotency, replay } = message;
   return {
-    ...{ inputTokens, maxOutputTokens, expiresAtMs },
+    inputTokens,
+    maxOutputTokens,
+    expiresAtMs,
     ...(metadata && { metadata }),
     ...(idempotency && { idempotency }),
     ...(replay && { replay }),
@@ -175,7 +177,13 @@ export function acceptedBy(message: CompletedMessage): Omit<AcceptedMessage, 'in
   const { accepted, jobId: id, tenantId, apiKeyId, model, reservedTokens, reservedNanoUsd } = message;
   if (!accepted || reservedTokens === undefined) return undefined;
   return {
-    ...{ jobId: id, tenantId, apiKeyId, model, class: message.class, ...accepted, reservedTokens },
+    jobId: id,
+    tenantId,
+    apiKeyId,
+    model,
+    class: message.class,
+    reservedTokens,
+    ...accepted,
     ...(reservedNanoUsd !== undefined && { reservedNanoUsd }),
   };
 }

@@ -74,10 +74,12 @@ export function createReserve(nodes: Nodes, keyPrefix: string, readSnapshot: Rea
     switch (outcome) {
       case 'reserved':
         return {
-          ...{ outcome, nowMs, ...learnedOf(reply) },
+          outcome,
+          nowMs,
           get limits() {
             return read();
           },
+          ...learnedOf(reply),
         };
       case 'refused': {
         const limit = namedLimit(reservation.scopes, read(), subject);
