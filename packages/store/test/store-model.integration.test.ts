@@ -122,7 +122,7 @@ describe('the model of the store', () => {
         },
       ),
       // Shrinking may take long; what it has found by then is reported.
-      { numRuns: 100, interruptAfterTimeLimit: 50_000 },
+      { numRuns: 70, interruptAfterTimeLimit: 40_000 },
     );
   }, 60_000);
 });
