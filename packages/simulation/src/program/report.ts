@@ -16,6 +16,7 @@ export function tableOf({ totals, verified, usage, realMs }: CampaignResult): st
     row('  of the longest run, minutes', totals.longestVirtualMs / 60_000),
     ...section('crashes', totals.crashes),
     ...section('faults', totals.faults),
+    ...section('answers to clients', totals.answers),
     ...section('invariants checked', totals.checks),
     row('real time, seconds', seconds),
     row('runs a second', totals.runs / seconds),

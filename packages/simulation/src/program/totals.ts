@@ -11,12 +11,13 @@ export interface Totals {
   longestVirtualMs: number;
   readonly crashes: Record<string, number>;
   readonly faults: Record<string, number>;
+  readonly answers: Record<string, number>;
   readonly checks: Record<string, number>;
 }
 
 export function emptyTotals(): Totals {
   const counts = { runs: 0, jobs: 0, events: 0, crashPoints: 0, virtualMs: 0, longestVirtualMs: 0 };
-  return { ...counts, crashes: {}, faults: {}, checks: {} };
+  return { ...counts, crashes: {}, faults: {}, answers: {}, checks: {} };
 }
 
 /** Adds one run. */
@@ -29,6 +30,7 @@ export function addOutcome(totals: Totals, outcome: SeedOutcome): void {
   totals.longestVirtualMs = Math.max(totals.longestVirtualMs, outcome.virtualMs);
   addCounts(totals.crashes, outcome.crashes);
   addCounts(totals.faults, outcome.faults);
+  addCounts(totals.answers, outcome.answers ?? {});
   addCounts(totals.checks, outcome.checks);
 }
 
