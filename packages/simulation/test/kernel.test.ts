@@ -104,6 +104,20 @@ describe('processes', () => {
     expect(seen).toEqual(['paused', 'world at 7', 'timer at 105', 'first message at 105', 'second message at 105']);
   });
 
+  it('keeps the order of what waits for a process, however often it is paused meanwhile', async () => {
+    const kernel = kernelOf({ latency: { typicalMs: 1, longMs: 1, longChance: 0 } });
+    const app = kernel.process('app');
+    const seen: number[] = [];
+    const stream = kernel.stream(app, 'numbers');
+    for (let number = 0; number < 40; number += 1)
+      kernel.schedule(number, undefined, 'send', () => stream.send(() => seen.push(number)));
+    kernel.schedule(5, undefined, 'pause', () => app.pause(10));
+    kernel.schedule(12, undefined, 'pause again', () => app.pause(20));
+    kernel.schedule(25, undefined, 'and again', () => app.pause(10));
+    await kernel.run();
+    expect(seen).toEqual(Array.from({ length: 40 }, (_, number) => number));
+  });
+
   it('ends the run with what an event threw', async () => {
     const kernel = kernelOf();
     kernel.schedule(0, undefined, 'bad', () => {

@@ -4,8 +4,10 @@ import type { Owner } from './types.js';
 export interface Event {
   /** When, in microseconds since the start. */
   timeUs: number;
+  /** When it would have happened if its process had not been stopped; what was due first comes first. */
+  readonly dueUs: number;
   /** Orders events of one moment: first come, first served. */
-  sequence: number;
+  readonly sequence: number;
   readonly owner: Owner;
   readonly label: string;
   /** Undefined: cancelled. */
@@ -73,5 +75,6 @@ export function createEventQueue(): EventQueue {
 }
 
 function isBefore(a: Event, b: Event): boolean {
-  return a.timeUs < b.timeUs || (a.timeUs === b.timeUs && a.sequence < b.sequence);
+  if (a.timeUs !== b.timeUs) return a.timeUs < b.timeUs;
+  return a.dueUs < b.dueUs || (a.dueUs === b.dueUs && a.sequence < b.sequence);
 }

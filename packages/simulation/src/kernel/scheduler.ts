@@ -62,12 +62,16 @@ export function createScheduler({ trace, crashes }: SchedulerOptions): Scheduler
     }
   }
 
-  /** After SIGCONT a process looks at its timers first, then at its sockets; both in order. */
-  function postpone(event: Event, owner: KernelProcess): void {
-    sequence += 1;
-    event.sequence = sequence;
-    event.timeUs = owner.pausedUntilUs + (event.isTimer ? 0 : 1);
+  /**
+   * True when its process is stopped then: the event waits. After SIGCONT a process looks at its timers first, then at its
+   * sockets; both in order.
+   */
+  function postpone(event: Event, owner: KernelProcess): boolean {
+    const fromUs = owner.pausedUntilUs + (event.isTimer ? 0 : 1);
+    if (fromUs <= event.timeUs) return false;
+    event.timeUs = fromUs;
     queue.push(event);
+    return true;
   }
 
   /** The next event that happens; undefined when none does before `limitUs`. */
@@ -80,14 +84,12 @@ export function createScheduler({ trace, crashes }: SchedulerOptions): Scheduler
       const action = event.action;
       const owner = event.owner as KernelProcess | undefined;
       if (action === undefined || owner?.alive === false) continue;
-      if (owner !== undefined && owner.pausedUntilUs > event.timeUs) postpone(event, owner);
-      else {
-        nowUs = event.timeUs;
-        event.action = undefined; // it has happened: cancelling is too late, and nothing is kept
-        if (owner !== undefined && crashes(owner, event.label)) continue;
-        happen(event, action);
-        return undefined;
-      }
+      if (owner !== undefined && postpone(event, owner)) continue;
+      nowUs = event.timeUs;
+      event.action = undefined; // it has happened: cancelling is too late, and nothing is kept
+      if (owner !== undefined && crashes(owner, event.label)) continue;
+      happen(event, action);
+      return undefined;
     }
   }
 
@@ -140,7 +142,8 @@ export function createScheduler({ trace, crashes }: SchedulerOptions): Scheduler
         throw error;
       }
       sequence += 1;
-      const event: Event = { timeUs: Math.max(timeUs, nowUs), sequence, owner, label, action, isTimer };
+      const dueUs = Math.max(timeUs, nowUs);
+      const event: Event = { timeUs: dueUs, dueUs, sequence, owner, label, action, isTimer };
       queue.push(event);
       return { cancel: () => void (event.action = undefined) };
     },

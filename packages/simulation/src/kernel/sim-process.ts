@@ -22,7 +22,7 @@ export function createProcess({ name, epoch, killable, nowUs, inWorld }: Process
   const listeners = new Set<() => void>();
   const startedUs = nowUs();
   let alive = true;
-  let pausedUntilUs = 0;
+  let pausedUntilUs = -1;
 
   return {
     name,

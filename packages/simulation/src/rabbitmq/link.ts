@@ -1,5 +1,4 @@
 import type { ChannelModel as PublicChannelModel } from 'amqplib';
-import type { KernelProcess } from '../kernel/sim-process.js';
 import type { SimProcess } from '../kernel/types.js';
 import { ChannelModel } from './amqplib.js';
 import type { Broker } from './broker.js';
@@ -132,8 +131,7 @@ export function openLink(options: LinkOptions): Connecting {
         kernel.schedule(patienceMs(), process, `heartbeat timeout of ${name}`, () => client?.missHeartbeats());
     },
     beat() {
-      const isPaused = (process as KernelProcess).pausedUntilUs > kernel.elapsedMs * 1000;
-      missed = frozen || isPaused ? missed + 1 : 0;
+      missed = frozen || process.paused ? missed + 1 : 0;
       if (missed <= 2) return;
       session?.end();
       wire.closeByServer();
