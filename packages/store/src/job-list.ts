@@ -75,12 +75,12 @@ export function createJobLists(database: Database): JobLists {
         return pageOf(limit, [await find(statements.all, [...range, states ?? null, ...filters, examined])]);
       }
       const unsuccessful = states.filter((state) => state !== 'queued');
-      const found = await Promise.all([
-        ...(states.includes('queued') ? [find(statements.open, [...range, ...filters])] : []),
-        ...(unsuccessful.length > 0
-          ? [find(statements.unsuccessful, [...range, unsuccessful, ...filters, examined])]
-          : []),
-      ]);
+      // n.b. one after the other: a job that ends in between is found by both, never by neither.
+      const found: Found[] = [];
+      if (states.includes('queued')) found.push(await find(statements.open, [...range, ...filters]));
+      if (unsuccessful.length > 0) {
+        found.push(await find(statements.unsuccessful, [...range, unsuccessful, ...filters, examined]));
+      }
       return pageOf(limit, found);
     },
   };

@@ -15,12 +15,12 @@ export const EMPTY_PAGE: JobPage = { jobs: [], next: undefined };
 
 /**
  * The newest jobs of all that was found. What is older than the point at which one of the looks gave up is left to the
- * next page, which begins there. The texts of ids sort as the ids do.
+ * next page, which begins there. The texts of ids sort as the ids do. Of a job that several looks found, the last one counts.
  */
 export function pageOf(limit: number, found: readonly Found[]): JobPage {
   const walkedTo = found.reduce((newest, one) => ((one.walkedTo ?? '') > newest ? (one.walkedTo ?? '') : newest), '');
-  const jobs = found
-    .flatMap((one) => one.jobs)
+  const byId = new Map(found.flatMap((one) => one.jobs.map((job) => [job.jobId, job])));
+  const jobs = [...byId.values()]
     .filter(({ jobId }) => jobId >= walkedTo)
     .sort((a, b) => (a.jobId < b.jobId ? 1 : -1));
   const page = jobs.slice(0, limit);

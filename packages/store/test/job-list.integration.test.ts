@@ -206,4 +206,17 @@ describe('listJobs', () => {
     // The month and the default partition.
     expect(new Set(text.match(/ on jobs_\w+/g)).size).toBeLessThanOrEqual(2);
   });
+
+  it('has each job once while jobs fail that it lists as queued or failed', async () => {
+    const ids = Array.from({ length: 400 }, () => jobIdAt(Date.now()));
+    await books.store.recordFacts(ids.map((jobId) => accepted({ jobId })));
+    const recorder = await books.another();
+    let isOver = false;
+    const ending = (async () => {
+      for (const jobId of ids) await recorder.recordFacts([completed({ jobId, state: 'failed' })]);
+    })().finally(() => (isOver = true));
+    const inOrder = ids.toSorted().reverse();
+    while (!isOver) expect(await list({ states: ['queued', 'failed'], limit: 1_000 })).toEqual(inOrder);
+    await ending;
+  });
 });

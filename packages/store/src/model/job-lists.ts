@@ -5,7 +5,7 @@ import { EMPTY_PAGE, type Found, MAX_EXAMINED, MAX_LIMIT, pageOf } from '../job-
 import { newestFirst, summaryOf } from './jobs.js';
 import { compareText, isOpen, type Tables, tenantTables } from './tables.js';
 
-/** `JobLists.listJobs`. n.b. really queued and unsuccessful jobs are read by two statements at once. */
+/** `JobLists.listJobs`. n.b. really queued and unsuccessful jobs are read by two statements, one after the other. */
 export function listJobs(tables: Tables, query: JobListQuery): JobPage {
   const { tenantId, apiKeyId, beforeJobId, states } = query;
   if (apiKeyId !== undefined && !isUuid(apiKeyId)) return EMPTY_PAGE;

@@ -57,7 +57,7 @@ export type ModelledCalls = { readonly [Name in ModelledMethod]: AtTime<Store[Na
  * whoever plays the network. A property test compares it with PostgreSQL.
  *
  * All real methods are one statement and so one transaction, except those in `steps`, `listJobs` of queued and other unsuccessful
- * jobs (which reads twice at once), and `ensurePartitions`, which has nothing to do here.
+ * jobs (which reads twice), and `ensurePartitions`, which has nothing to do here.
  */
 export interface StoreModel extends ModelledCalls {
   /** The methods that are several transactions, one statement at a time; a crash may come between any two. */
