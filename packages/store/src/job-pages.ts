@@ -20,9 +20,7 @@ export const EMPTY_PAGE: JobPage = { jobs: [], next: undefined };
 export function pageOf(limit: number, found: readonly Found[]): JobPage {
   const walkedTo = found.reduce((newest, one) => ((one.walkedTo ?? '') > newest ? (one.walkedTo ?? '') : newest), '');
   const byId = new Map(found.flatMap((one) => one.jobs.map((job) => [job.jobId, job])));
-  const jobs = [...byId.values()]
-    .filter(({ jobId }) => jobId >= walkedTo)
-    .sort((a, b) => (a.jobId < b.jobId ? 1 : -1));
+  const jobs = [...byId.values()].filter(({ jobId }) => jobId >= walkedTo).sort((a, b) => (a.jobId < b.jobId ? 1 : -1));
   const page = jobs.slice(0, limit);
   const next = jobs.length > limit ? page.at(-1)?.jobId : walkedTo || undefined;
   return { jobs: page, next };
