@@ -1,14 +1,6 @@
-import {
-  askedOf,
-  isTerminal,
-  jobIdTimeMs,
-  ServiceError,
-  type AcceptedMessage,
-  type AskedFacts,
-} from '@sluice/contracts';
+import { askedOf, isTerminal, jobIdTimeMs, type AcceptedMessage, type AskedFacts } from '@sluice/contracts';
 import type { JobSnapshot, Quota } from '@sluice/quota';
-import { withDeadline } from '@sluice/runtime';
-import type { JobRecord, Store } from '@sluice/store';
+import type { Store } from '@sluice/store';
 import { jobFromRecord, openJob, readFacts, type JobView } from './job-view.js';
 
 export interface JobLookupOptions {
@@ -40,31 +32,24 @@ export interface LookupOptions {
 /**
  * A tenant's own job; undefined when it has none by that id. Redis knows a young job first, PostgreSQL every job that is
  * recorded, and its end. Redis may be behind: an end is recorded before it is settled, and a Redis may come back with data of
- * before its end. So that a job which was told to have ended is never told to be open again, the records are asked as well.
+ * before its end. So that a job which was told to have ended is never told to be open again, the records are asked as well,
+ * and while they are away nothing is told.
  *
- * @throws ServiceError `store_unavailable` when only PostgreSQL could know.
+ * @throws ServiceError `store_unavailable` when PostgreSQL cannot say.
  */
 export type JobLookup = (tenantId: string, jobId: string, options?: LookupOptions) => Promise<FoundJob | undefined>;
 
 /** A snapshot may outlive the hold it belongs to when Redis loses memory; an older job is always looked up. */
 const TRUST_SNAPSHOT_MS = 30_000;
-/** While PostgreSQL is away, or slow, an open job is told as Redis has it. */
-const RECORD_WAIT_MS = 1_000;
 
 export function createJobLookup({ quota, store, now }: JobLookupOptions): JobLookup {
-  /** The record of a job that is open by Redis, if there is one and it can be read soon. */
-  function findSoon(tenantId: string, jobId: string): Promise<JobRecord | undefined> {
-    const late = (): Error => new ServiceError('store_unavailable', 'The records are slow.');
-    return withDeadline(store.findJob(tenantId, jobId), RECORD_WAIT_MS, late).catch(() => undefined);
-  }
-
   return async function find(tenantId, jobId, { quick = false } = {}) {
     // n.b. without Redis the record alone answers, at most the collector's delay behind.
     const snapshot = await quota.snapshot(tenantId, jobId).catch(() => undefined);
     const open = snapshot !== undefined && isOpen(snapshot.state);
     const waiting = snapshot && fromSnapshot(snapshot);
     if (open && quick && now() - jobIdTimeMs(jobId) < TRUST_SNAPSHOT_MS) return waiting;
-    const record = await (open ? findSoon(tenantId, jobId) : store.findJob(tenantId, jobId));
+    const record = await store.findJob(tenantId, jobId);
     // The end may be recorded a moment before the beginning: collectors compete. Until both are there it is queued.
     if (!record) return waiting;
     const view = jobFromRecord(record);
