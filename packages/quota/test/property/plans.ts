@@ -35,6 +35,12 @@ export const PLANS: readonly Plan[] = [
   },
   // The same name for another kind: a limit that nobody knows.
   { tenant: [inFlight('t:quota', 'tokens', 300)], apiKey: [], model: [] },
+  // Full after two or three jobs, so that whatever lets one more through is seen.
+  {
+    tenant: [quota('t:few', 'tokens', 200), inFlight('t:two', 'requests', 2)],
+    apiKey: [quota('k:little', 'nanoUsd', 1_200)],
+    model: [rate('m:often', 'requests', 30, 30_000)],
+  },
 ];
 
 const known = new Map<string, readonly ScopedLimits[]>();

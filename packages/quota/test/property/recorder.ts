@@ -1,4 +1,3 @@
-import type { Socket } from 'node:net';
 import { expect } from '@jest/globals';
 import { Redis } from 'ioredis';
 import type { Quota } from '../../src/index.js';
@@ -41,9 +40,9 @@ export function* inOne<T>(command: string, run: (nowMs: number) => T): Steps<T> 
 export async function recordClients(redis: ClockedRedis, count: number) {
   const clients: Client[] = [];
   for (let i = 0; i < count; i++) clients.push(await redis.connect());
-  const ports = clients.map(({ redis: { stream } }) => String((stream).localPort));
+  const ports = clients.map(({ redis: { stream } }) => String(stream.localPort));
   const control = redis.control().redis;
-  const controlPort = String((control.stream).localPort);
+  const controlPort = String(control.stream.localPort);
   const lines: Line[] = [];
   let marks = 0;
   const calls: Call[][] = clients.map(() => []);

@@ -6,6 +6,8 @@ import { allScopes, factsOf, HOLD_TTL_MS, type LedgerJob } from './ledger.js';
 import { scopesAt } from './plans.js';
 
 export const TENANT = 'acme';
+/** Limits that are soon reached. */
+export const PLAN = 4;
 
 /**
  * Gateways, collectors, loaders and a sweeper around the model, reduced to what they do to quota and records. Each is a
@@ -76,7 +78,7 @@ export function* admit(suite: Suite, { jobId, apiKeyId, amounts, publishes }: Ad
   const job = { tenantId: TENANT, jobId, owner: 'gateway' };
   const outcome = yield* model.reserve({
     ...{ ...job, apiKeyId, model: 'm1', amounts, acceptedAtMs, holdTtlMs: HOLD_TTL_MS, facts: '' },
-    scopes: scopesAt(0, acceptedAtMs, apiKeyId, 'm1'),
+    scopes: scopesAt(PLAN, acceptedAtMs, apiKeyId, 'm1'),
   });
   suite.seen.add(outcome.outcome);
   if (outcome.outcome !== 'reserved') return;
@@ -106,7 +108,7 @@ export function* collect(suite: Suite, jobId: string, used: Amounts): Steps<void
 /** A gateway that misses the tenant: begin, fence, read the records, load. */
 export function* load(suite: Suite): Steps<void> {
   const { model, ledger } = suite;
-  const begun = yield* model.beginLoad(TENANT, allScopes(0, suite.nowMs));
+  const begun = yield* model.beginLoad(TENANT, allScopes(PLAN, suite.nowMs));
   suite.seen.add(typeof begun === 'string' ? begun : 'begun');
   if (typeof begun === 'string') return;
   const before = [...suite.processes].filter(([, { admits }]) => admits !== undefined).map(([id]) => id);
@@ -115,7 +117,7 @@ export function* load(suite: Suite): Steps<void> {
     if (!model.keepLoad(suite.nowMs, begun)) return;
   }
   const readAtMs = yield 'read';
-  const outcome = yield* loadOrFail(model, { ticket: begun, ...factsOf(ledger, 0, readAtMs) });
+  const outcome = yield* loadOrFail(model, { ticket: begun, ...factsOf(ledger, PLAN, readAtMs) });
   suite.seen.add(outcome);
 }
 
