@@ -57,8 +57,8 @@ const losses: Draw = (random) => {
   return {
     kind: 'losses',
     server: serverIn(random),
-    forMs: random.between(50, 2_000),
-    chance: random.between(0.05, 0.6),
+    forMs: random.between(50, 3_000),
+    chance: random.between(0.05, 0.8),
   };
 };
 

@@ -86,7 +86,7 @@ export function drawScenario(random: Random, startMs: number): Scenario {
     inference: {
       failChance: 0.03 * inferenceTrouble,
       crashChance: 0.04 * inferenceTrouble,
-      longChance: 0.1 * inferenceTrouble,
+      longChance: random.pick([0, 0, 0.1, 0.5]),
     },
   };
 }
