@@ -2,6 +2,6 @@
  * The worker without its servers and processes, for a simulation of the suite. Nothing that ships imports this.
  */
 export type { WorkerConfig } from './config.js';
-export type { InferenceHost } from './inference-host.js';
-export type { ServedModel, ServedPool } from './served-models.js';
+export type { InferenceHost } from './inference/inference-host.js';
+export type { ServedModel, ServedPool } from './models/served-models.js';
 export { createWorker, type Worker, type WorkerOptions } from './worker.js';

@@ -5,7 +5,7 @@ import { createWorker } from './worker.js';
 
 const config: WorkerConfig = await loadConfig(process.env).catch(exitOnConfigError);
 const logger = createLogger({ app: 'ml-worker', level: config.logLevel }).child({ worker: config.workerId });
-const inferenceModulePath = fileURLToPath(new URL('./inference-process.js', import.meta.url));
+const inferenceModulePath = fileURLToPath(new URL('./inference/inference-process.js', import.meta.url));
 
 const worker = await createWorker({ config, logger, inferenceModulePath }).catch((error: unknown) => {
   logger.fatal({ err: error }, 'ml-worker cannot serve its models');

@@ -8,19 +8,19 @@ import {
 } from '@sluice/broker';
 import { workQueue, type JobClass } from '@sluice/contracts';
 import { createLifecycle, createOpsServer, type Lifecycle, type Logger } from '@sluice/runtime';
-import { createBatcher } from './batcher.js';
-import { createCancelInbox } from './cancel-inbox.js';
-import { createCancellations } from './cancellations.js';
+import { createBatcher } from './scheduling/batcher.js';
+import { createCancelInbox } from './jobs/cancel-inbox.js';
+import { createCancellations } from './jobs/cancellations.js';
 import type { WorkerConfig } from './config.js';
-import { createHeldJobs } from './held-jobs.js';
-import { createInferenceHost, type InferenceHost } from './inference-host.js';
-import { createJobClock } from './job-clock.js';
-import { createJobHandler } from './job-handler.js';
+import { createHeldJobs } from './jobs/held-jobs.js';
+import { createInferenceHost, type InferenceHost } from './inference/inference-host.js';
+import { createJobClock } from './jobs/job-clock.js';
+import { createJobHandler } from './jobs/job-handler.js';
 import { createProgressWatch } from './progress-watch.js';
-import type { QueuedText } from './running-job.js';
-import { createScheduler } from './scheduler.js';
-import { loadServedPool, type ServedPool } from './served-models.js';
-import { createStartedNotices } from './started-notices.js';
+import type { QueuedText } from './scheduling/running-job.js';
+import { createScheduler } from './scheduling/scheduler.js';
+import { loadServedPool, type ServedPool } from './models/served-models.js';
+import { createStartedNotices } from './jobs/started-notices.js';
 
 /** Requests to cancel that are remembered: some 20 MB. */
 const MOST_CANCELLATIONS = 100_000;

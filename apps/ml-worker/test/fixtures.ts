@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { inputTexts, newJobId, type AcceptedMessage } from '@sluice/contracts';
 import type { Delivery } from '@sluice/broker';
-import type { ServedModel } from '../src/served-models.js';
+import type { ServedModel } from '../src/models/served-models.js';
 
 /** A model with one output column and one token for each character (its code). */
 export function characterModel(overrides: { readonly batchable?: boolean; readonly maxInputTokens?: number } = {}) {

@@ -5,11 +5,11 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { createTokenizer, openModelRepository, type Model, type Tokenizer } from '@sluice/models';
 import { createLogger } from '@sluice/runtime';
-import { createInferenceHost, type InferenceHost } from '../src/inference-host.js';
+import { createInferenceHost, type InferenceHost } from '../src/inference/inference-host.js';
 import { REFUSED, SLOW, writeTinyModel } from './tiny-model.js';
 import { isAlive } from './worker-process.js';
 
-const modulePath = fileURLToPath(new URL('../dist/inference-process.js', import.meta.url));
+const modulePath = fileURLToPath(new URL('../dist/inference/inference-process.js', import.meta.url));
 const logger = createLogger({ app: 'test', level: 'silent' });
 
 describe('an inference host', () => {

@@ -3,7 +3,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/glob
 import { HEADERS, inputTexts, type AcceptedMessage, type CompletedMessage } from '@sluice/contracts';
 import { createTokenizer, decodeOutput, openModelRepository } from '@sluice/models';
 import { createLogger } from '@sluice/runtime';
-import { createInferenceHost } from '../src/inference-host.js';
+import { createInferenceHost } from '../src/inference/inference-host.js';
 import { acceptedMessage } from './fixtures.js';
 import { openRig, prepareModels, type ModelFixture, type Rig } from './rig.js';
 import { REFUSED, SLOW } from './tiny-model.js';
@@ -84,7 +84,7 @@ describe('a worker', () => {
     const names = [...new Set(jobs.map(({ model }) => model))];
     const versions = await Promise.all(names.map(async (key) => ({ key, model: await repository.find(key, '1') })));
     const host = createInferenceHost({
-      modulePath: fileURLToPath(new URL('../dist/inference-process.js', import.meta.url)),
+      modulePath: fileURLToPath(new URL('../dist/inference/inference-process.js', import.meta.url)),
       models: versions,
       environment: process.env,
       timeoutMs: 30_000,

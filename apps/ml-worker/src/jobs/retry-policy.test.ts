@@ -47,7 +47,7 @@ describe('the retry policy', () => {
   });
 
   it('is the table of docs/configuration.md', () => {
-    const page = readFileSync(new URL('../../../docs/configuration.md', import.meta.url), 'utf8');
+    const page = readFileSync(new URL('../../../../docs/configuration.md', import.meta.url), 'utf8');
     const rows = [...page.matchAll(/^\| `([a-z_]+)` +\| (\d+) +\| ([^|]*?) *\|/gm)];
     const pauses = { 'retry.5s': '5 s', 'retry.30s': '30 s', 'retry.5m': '5 min' } as const;
     const documented = rows.map(([, code, attempts, waits]) => [code, Number(attempts), waits]);

@@ -1,7 +1,7 @@
 import { isServiceError, ServiceError, type JobClass } from '@sluice/contracts';
 import type { Logger } from '@sluice/runtime';
 import type { Batcher } from './batcher.js';
-import type { InferenceHost } from './inference-host.js';
+import type { InferenceHost } from '../inference/inference-host.js';
 import {
   beginText,
   endIfDone,

@@ -1,9 +1,9 @@
 import { describe, expect, it } from '@jest/globals';
 import { ServiceError } from '@sluice/contracts';
 import { createLogger } from '@sluice/runtime';
-import { characterModel } from '../test/fixtures.js';
+import { characterModel } from '../../test/fixtures.js';
 import { createBatcher } from './batcher.js';
-import type { InferenceHost } from './inference-host.js';
+import type { InferenceHost } from '../inference/inference-host.js';
 import type { QueuedText, Work } from './running-job.js';
 import { createScheduler } from './scheduler.js';
 

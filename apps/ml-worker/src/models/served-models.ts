@@ -1,6 +1,6 @@
 import { ServiceError, type JobClass, type ModelsFile } from '@sluice/contracts';
 import { createTokenizer, openModelRepository, type Model, type Tokenizer } from '@sluice/models';
-import type { KeyedModel } from './inference-protocol.js';
+import type { KeyedModel } from '../inference/inference-protocol.js';
 
 /** A public model that this worker serves. */
 export interface ServedModel extends KeyedModel {

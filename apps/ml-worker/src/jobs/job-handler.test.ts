@@ -2,11 +2,11 @@ import { describe, expect, it } from '@jest/globals';
 import { ack, dead, retry, type Delivery, type OutgoingMessage } from '@sluice/broker';
 import { completedMessageSchema, ServiceError, type AcceptedMessage } from '@sluice/contracts';
 import { createLogger } from '@sluice/runtime';
-import { acceptedMessage, characterModel, deliveryOf } from '../test/fixtures.js';
+import { acceptedMessage, characterModel, deliveryOf } from '../../test/fixtures.js';
 import { createCancellations } from './cancellations.js';
 import { createHeldJobs } from './held-jobs.js';
 import { createJobHandler } from './job-handler.js';
-import type { Work, WorkOutcome } from './running-job.js';
+import type { Work, WorkOutcome } from '../scheduling/running-job.js';
 
 interface FixtureOptions {
   /** What inference comes to; the sum of each text's tokens when absent. */

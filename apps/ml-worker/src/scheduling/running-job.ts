@@ -1,6 +1,6 @@
 import type { JobClass } from '@sluice/contracts';
 import type { BatchItem } from './batcher.js';
-import type { ServedModel } from './served-models.js';
+import type { ServedModel } from '../models/served-models.js';
 
 /** The texts of one job, to be run by one model. */
 export interface Work {

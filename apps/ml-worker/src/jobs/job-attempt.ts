@@ -14,9 +14,9 @@ import { canceled, expired, failed, succeeded, type Attempt } from './completion
 import type { Hold } from './held-jobs.js';
 import type { JobClock } from './job-clock.js';
 import { retryRuleOf, settlementAfter } from './retry-policy.js';
-import type { Work } from './running-job.js';
-import type { Scheduler } from './scheduler.js';
-import type { ServedModel } from './served-models.js';
+import type { Work } from '../scheduling/running-job.js';
+import type { Scheduler } from '../scheduling/scheduler.js';
+import type { ServedModel } from '../models/served-models.js';
 import type { StartedNotices } from './started-notices.js';
 
 export interface JobAttemptOptions {
