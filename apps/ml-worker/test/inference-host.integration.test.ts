@@ -46,12 +46,11 @@ describe('an inference host', () => {
     return createInferenceHost({ modulePath, models, environment: process.env, timeoutMs, processes, logger });
   }
 
-  const run = async (...texts: readonly string[]) => [
-    ...(await host.run(
-      'tiny',
-      texts.map((text) => tokenizer.encode(text)),
-    )),
-  ];
+  /** The row of each text, one number each. */
+  async function run(...texts: readonly string[]): Promise<number[]> {
+    const sequences = texts.map((text) => tokenizer.encode(text));
+    return [...(await host.run('tiny', sequences)).rows];
+  }
 
   /** Resolves when a process is idle. */
   async function idle(): Promise<void> {
@@ -61,6 +60,24 @@ describe('an inference host', () => {
   it('returns a row for each text, padding not counted', async () => {
     await start();
     expect(await run('a', 'ab', '')).toEqual([97, 195, 0]);
+  });
+
+  it('tells how long the session took, which is less than the whole way', async () => {
+    await start();
+    const beganMs = performance.now();
+    const { computeMs } = await host.run('tiny', [tokenizer.encode('a')]);
+    expect(computeMs).toBeGreaterThan(0);
+    expect(computeMs).toBeLessThan(performance.now() - beganMs);
+  });
+
+  it('can run the models it has while a process is idle', async () => {
+    await start();
+    expect(host.canRun('tiny')).toBe(true);
+    expect(host.canRun('huge')).toBe(false);
+    const running = run('a');
+    expect(host.canRun('tiny')).toBe(false);
+    await running;
+    expect(host.canRun('tiny')).toBe(true);
   });
 
   it('rejects a run that the model refuses and works on in the same process', async () => {

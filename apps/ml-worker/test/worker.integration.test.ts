@@ -97,7 +97,7 @@ describe('a worker', () => {
       const tokenizer = await createTokenizer(model);
       for (const { jobId, input } of jobs.filter((job) => job.model === key)) {
         const each: Float32Array[] = [];
-        for (const text of inputTexts(input)) each.push(await host.run(key, [tokenizer.encode(text)]));
+        for (const text of inputTexts(input)) each.push((await host.run(key, [tokenizer.encode(text)])).rows);
         rows.set(jobId, each);
       }
     }

@@ -3,7 +3,7 @@ import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { ServiceError } from '@sluice/contracts';
 import { delay, type Logger } from '@sluice/runtime';
-import type { FromInferenceProcess, KeyedModel, ToInferenceProcess } from './inference-protocol.js';
+import type { FromInferenceProcess, KeyedModel, RunResult, ToInferenceProcess } from './inference-protocol.js';
 
 /** How long loading and warming all models may take. */
 const WARM_UP_TIMEOUT_MS = 120_000;
@@ -43,18 +43,17 @@ export interface InferenceChild {
    * Runs texts of one model; only while idle. When `stop` aborts before the end, the process is killed and the reason
    * of the abort is thrown.
    *
-   * @returns float32 `[sequences, dimensions]`.
    * @throws ServiceError `inference_failed` (the process works on), `inference_crashed` or `inference_timeout` (the
    *   process is gone).
    */
-  run(model: string, sequences: readonly Int32Array[], stop?: AbortSignal): Promise<Float32Array>;
+  run(model: string, sequences: readonly Int32Array[], stop?: AbortSignal): Promise<RunResult>;
   /** Ends the process: by itself when it is idle, else by SIGKILL. Resolves when it is gone. */
   stop(): Promise<void>;
 }
 
 interface Run {
   readonly id: number;
-  readonly resolve: (rows: Float32Array) => void;
+  readonly resolve: (result: RunResult) => void;
   readonly reject: (error: unknown) => void;
   readonly stop: AbortSignal | undefined;
 }
@@ -139,7 +138,7 @@ export function startInferenceChild(options: InferenceChildOptions): InferenceCh
         const run = finish();
         // n.b. the answer may have crossed with the kill: then the process takes no other run.
         if (!timedOut && !stopped) state = 'idle';
-        if (message.type === 'result') run?.resolve(message.rows);
+        if (message.type === 'result') run?.resolve({ rows: message.rows, computeMs: message.computeMs });
         else run?.reject(refusal(message.reason));
         return;
       }

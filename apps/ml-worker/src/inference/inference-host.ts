@@ -1,6 +1,7 @@
 import { ServiceError } from '@sluice/contracts';
 import { delay, type Service } from '@sluice/runtime';
 import { startInferenceChild, type InferenceChild, type InferenceChildOptions } from './inference-child.js';
+import type { RunResult } from './inference-protocol.js';
 
 /** Pause before a lost process is replaced: none after the first loss, then doubled while nothing succeeds. */
 const RESTART_DELAY_MS = { first: 100, longest: 10_000 } as const;
@@ -23,15 +24,18 @@ export interface InferenceHost extends Service {
   readonly warm: number;
   /** Ids of the living processes. */
   readonly pids: readonly number[];
+  /** Whether a process that is idle now has this model loaded. */
+  canRun(model: string): boolean;
   /** Called whenever a process becomes idle. */
   onIdle(listener: () => void): void;
-  /** See `InferenceChild.run`; only while `idle` is above 0. */
-  run(model: string, sequences: readonly Int32Array[], stop?: AbortSignal): Promise<Float32Array>;
+  /** See `InferenceChild.run`; only while `canRun` says so. */
+  run(model: string, sequences: readonly Int32Array[], stop?: AbortSignal): Promise<RunResult>;
 }
 
 export function createInferenceHost(options: InferenceHostOptions): InferenceHost {
   const { logger } = options;
   const children = new Set<InferenceChild>();
+  const loaded = new Set(options.models.map(({ key }) => key));
   const stopping = new AbortController();
   const keepers: Promise<void>[] = [];
   let idleListener: () => void = () => undefined;
@@ -84,6 +88,7 @@ export function createInferenceHost(options: InferenceHostOptions): InferenceHos
     get pids() {
       return [...children].map((child) => child.pid).filter((pid) => pid !== undefined);
     },
+    canRun: (model) => loaded.has(model) && count('idle') > 0,
     onIdle(listener) {
       idleListener = listener;
     },
@@ -101,9 +106,9 @@ export function createInferenceHost(options: InferenceHostOptions): InferenceHos
       const child = [...children].find(({ state }) => state === 'idle');
       if (!child) throw new ServiceError('model_unavailable', 'No inference process is idle.');
       try {
-        const rows = await child.run(model, sequences, stop);
+        const result = await child.run(model, sequences, stop);
         lossesInARow = 0;
-        return rows;
+        return result;
       } finally {
         if (child.state === 'idle') idleListener();
       }

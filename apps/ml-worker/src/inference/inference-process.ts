@@ -48,9 +48,11 @@ async function load(models: readonly KeyedModel[]): Promise<FromInferenceProcess
 async function run(id: number, key: string, sequences: readonly Int32Array[]): Promise<FromInferenceProcess> {
   const session = sessions.get(key);
   if (!session) throw new Error(`model ${key} is not loaded`);
+  const beganMs = performance.now();
   const rows = await session.run(sequences);
+  const computeMs = performance.now() - beganMs;
   if (!rows.every(Number.isFinite)) throw new Error('the output holds a value that is not a finite number');
-  return { type: 'result', id, rows };
+  return { type: 'result', id, rows, computeMs };
 }
 
 function send(message: FromInferenceProcess): void {

@@ -28,10 +28,17 @@ export type FromInferenceProcess =
   | { readonly type: 'warm' }
   /** A model of `load` cannot be used; the process ends. */
   | { readonly type: 'unloadable'; readonly model: string; readonly reason: string }
-  /** `rows`: float32 `[sequences, dimensions]`, row-major, all finite. */
-  | { readonly type: 'result'; readonly id: number; readonly rows: Float32Array }
+  | ({ readonly type: 'result'; readonly id: number } & RunResult)
   /** The run was refused by the model; the process works on. */
   | { readonly type: 'failed'; readonly id: number; readonly reason: string };
+
+/** What a run came to. */
+export interface RunResult {
+  /** float32 `[sequences, dimensions]`, row-major, all finite. */
+  readonly rows: Float32Array;
+  /** How long the session took, in milliseconds, without the way there and back. */
+  readonly computeMs: number;
+}
 
 /** A model and the name under which runs ask for it. */
 export interface KeyedModel {

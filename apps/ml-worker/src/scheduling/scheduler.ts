@@ -122,7 +122,7 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
     const { texts, stop } = run;
     runs.add(run);
     try {
-      const rows = await host.run(texts[0]?.model ?? '', texts.map(sequenceOf), stop.signal);
+      const { rows } = await host.run(texts[0]?.model ?? '', texts.map(sequenceOf), stop.signal);
       texts.forEach((text, position) => storeRow(text, rows, position));
       for (const { job } of texts) job.running -= 1;
     } catch (error) {

@@ -1,5 +1,5 @@
 import { ServiceError } from '@sluice/contracts';
-import type { InferenceHost } from '@sluice/ml-worker/composition';
+import type { InferenceHost, RunResult } from '@sluice/ml-worker/composition';
 import type { Random } from '../../kernel/index.js';
 import { POISON } from './models.js';
 
@@ -75,7 +75,7 @@ export function createSimInference(options: SimInferenceOptions): SimInference {
     return random.chance(failChance) ? { ms, error: new ServiceError('inference_failed', 'It failed.') } : { ms };
   }
 
-  function run(child: Child, sequences: readonly Int32Array[], stop?: AbortSignal): Promise<Float32Array> {
+  function run(child: Child, sequences: readonly Int32Array[], stop?: AbortSignal): Promise<RunResult> {
     const { ms, error } = fate(sequences);
     return new Promise((resolve, reject) => {
       const abort = (): void => lose(child, stop?.reason as Error);
@@ -90,7 +90,7 @@ export function createSimInference(options: SimInferenceOptions): SimInference {
         child.state = 'idle';
         if (error) return reject(error);
         for (const ids of sequences) onRan(String.fromCharCode(...ids));
-        resolve(new Float32Array(sequences.length).fill(0.5));
+        resolve({ rows: new Float32Array(sequences.length).fill(0.5), computeMs: ms });
       }, ms);
       child.lose = (reason) => {
         end();
@@ -108,6 +108,7 @@ export function createSimInference(options: SimInferenceOptions): SimInference {
       return count('idle', 'busy');
     },
     pids: [],
+    canRun: () => count('idle') > 0,
     onIdle: (listener) => void (idleListener = listener),
     async start() {
       await Promise.race(Array.from({ length: PROCESSES }, startChild));
