@@ -12,7 +12,7 @@ describe('the configuration', () => {
     const config = await loadConfig(environment);
     expect(config).toMatchObject({
       pool: 'text',
-      batch: { maxTokens: 512, maxPadding: 0.15, maxDelayMs: 2 },
+      batch: { maxTokens: 16_384, maxPadding: 0.5, maxDelayMs: 2, targetLatencyMs: 50 },
       inference: { timeoutMs: 30_000 },
       drainTimeoutMs: 25_000,
       ops: { port: undefined },

@@ -9,6 +9,7 @@ import {
   wholeNumber,
 } from '@sluice/runtime';
 import { z } from 'zod';
+import type { BatchLimits } from './scheduling/batching.js';
 
 export const environmentSchema = z.object({
   SLUICE_RABBITMQ_URL: z.url({ protocol: /^amqps?$/ }),
@@ -25,10 +26,13 @@ export const environmentSchema = z.object({
   SLUICE_PREFETCH_INTERACTIVE: wholeNumber(1, 10_000).default(64),
   SLUICE_PREFETCH_STANDARD: wholeNumber(1, 10_000).default(128),
   SLUICE_PREFETCH_BATCH: wholeNumber(1, 10_000).default(128),
+  // Bounds of batches, within which what runs of the model cost decides. Those of a model in models.yaml come first.
   /** Longest text × texts of a run. */
-  SLUICE_BATCH_MAX_TOKENS: wholeNumber(1, 1_000_000).default(512),
+  SLUICE_BATCH_MAX_TOKENS: wholeNumber(1, 1_000_000).default(16_384),
   /** Padding of a run as a share of its tokens. */
-  SLUICE_BATCH_MAX_PADDING: z.coerce.number().min(0).max(0.99).default(0.15),
+  SLUICE_BATCH_MAX_PADDING: z.coerce.number().min(0).max(0.99).default(0.5),
+  /** Longest that several texts may be predicted to take together. */
+  SLUICE_BATCH_TARGET_LATENCY: durationMs.default(50),
   /** How long a text of the classes standard and batch waits for company while a process is idle. */
   SLUICE_BATCH_MAX_DELAY: durationMs.default(2),
   /** How long a run that only cancelled jobs are part of may go on before its process is ended. */
@@ -52,7 +56,7 @@ export interface WorkerConfig {
   readonly modelDirectory: string;
   readonly modelsFile: ModelsFile;
   readonly prefetch: Readonly<Record<JobClass, number>>;
-  readonly batch: { readonly maxTokens: number; readonly maxPadding: number; readonly maxDelayMs: number };
+  readonly batch: BatchLimits;
   readonly inference: {
     readonly processes: number;
     readonly timeoutMs: number;
@@ -93,6 +97,7 @@ export async function loadConfig(environment: NodeJS.ProcessEnv): Promise<Worker
       maxTokens: settings.SLUICE_BATCH_MAX_TOKENS,
       maxPadding: settings.SLUICE_BATCH_MAX_PADDING,
       maxDelayMs: settings.SLUICE_BATCH_MAX_DELAY,
+      targetLatencyMs: settings.SLUICE_BATCH_TARGET_LATENCY,
     },
     inference: {
       processes: settings.SLUICE_INFERENCE_PROCESSES,

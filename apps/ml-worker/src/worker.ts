@@ -7,8 +7,9 @@ import {
   type Consumer,
 } from '@sluice/broker';
 import { workQueue, type JobClass } from '@sluice/contracts';
-import { createLifecycle, createOpsServer, type Lifecycle, type Logger } from '@sluice/runtime';
+import { createLifecycle, createMetrics, createOpsServer, type Lifecycle, type Logger } from '@sluice/runtime';
 import { createBatcher } from './scheduling/batcher.js';
+import { createBatchings } from './scheduling/batching.js';
 import { createCancelInbox } from './jobs/cancel-inbox.js';
 import { createCancellations } from './jobs/cancellations.js';
 import type { WorkerConfig } from './config.js';
@@ -19,6 +20,7 @@ import { createJobHandler } from './jobs/job-handler.js';
 import { createProgressWatch } from './progress-watch.js';
 import type { QueuedText } from './scheduling/running-job.js';
 import { createScheduler } from './scheduling/scheduler.js';
+import { createSchedulingMetrics } from './scheduling/scheduling-metrics.js';
 import { loadServedPool, type ServedPool } from './models/served-models.js';
 import { createStartedNotices } from './jobs/started-notices.js';
 
@@ -60,10 +62,13 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
   const served = options.served ?? (await loadServedPool({ pool, modelsFile, modelDirectory }));
   const host =
     options.host ?? createInferenceHost({ ...config.inference, modulePath, models: served.versions, logger });
-  const batcher = createBatcher<QueuedText>(config.batch);
+  const metrics = createMetrics();
+  const observer = createSchedulingMetrics(metrics);
+  const batchings = createBatchings(config.batch);
   const scheduler = createScheduler({
-    ...{ host, batcher, logger },
-    maxDelayMs: config.batch.maxDelayMs,
+    ...{ host, observer, logger },
+    batcher: createBatcher<QueuedText>(),
+    batchingOf: (model) => batchings.of(model),
     cancelGraceMs: config.cancelGraceMs,
   });
 
@@ -118,6 +123,10 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
       jobTimeMs: clock.now(),
       inferenceProcesses: { wanted: config.inference.processes, warm: host.warm, idle: host.idle, pids: host.pids },
     }),
+    metrics: () => {
+      observer.update(scheduler.waitingByModel());
+      return metrics.render();
+    },
     logger,
   });
 

@@ -103,7 +103,7 @@ describe('a worker that is asked to cancel a job', () => {
   });
 
   it('bills the texts of a job that had run, and begins no more of them', async () => {
-    const worker = await rig.worker(ONE_PROCESS);
+    const worker = await rig.worker({ ...ONE_PROCESS, SLUICE_BATCH_MAX_PADDING: '0' });
     const job = tinyJob(['abc', SLOW, 'x'.repeat(200)]);
     await rig.submit([job]);
     await started(job);

@@ -3,6 +3,19 @@ import { entriesOf, EVEN_WITH_ISSUES, fieldOf, isFields, quoted, recordOf } from
 import { JOB_CLASSES, TASKS } from './jobs.js';
 import { nameSchema } from './names.js';
 
+/** Bounds of a model's batches; the settings of the worker hold for what is absent. */
+export const batchingSchema = z.strictObject({
+  /** Most tokens of a batch, padding included. */
+  maxBatchTokens: z.int().min(1).max(1_000_000).optional(),
+  /** Most padding of a batch as a share of its tokens. */
+  maxPaddingRatio: z.number().min(0).max(0.99).optional(),
+  /** How long a text waits for company while a process is idle. */
+  maxBatchDelayMs: z.number().min(0).max(10_000).optional(),
+  /** Longest that several texts may be predicted to take together. */
+  targetLatencyMs: z.number().positive().max(600_000).optional(),
+});
+export type Batching = z.infer<typeof batchingSchema>;
+
 /** `config/models.yaml`: which models are public and which pool serves them. */
 export const modelsFileSchema = z
   .strictObject({
@@ -25,6 +38,7 @@ export const modelsFileSchema = z
         /** Version folder of the model repository. */
         version: quoted('must be a whole number in quotes').regex(/^[0-9]+$/, 'must be a whole number in quotes'),
         description: z.string().max(200).optional(),
+        batching: batchingSchema.optional(),
       }),
     ),
   })

@@ -22,7 +22,7 @@ import type { StartedNotices } from './started-notices.js';
 export interface JobAttemptOptions {
   /** What is served, by public name. */
   readonly models: ReadonlyMap<string, ServedModel>;
-  readonly scheduler: Scheduler;
+  readonly scheduler: Pick<Scheduler, 'run' | 'cancel'>;
   readonly cancellations: Cancellations;
   readonly notices: StartedNotices;
   readonly logger: Logger;
@@ -82,7 +82,8 @@ async function runTexts(
   const { cancellations, scheduler, notices } = context;
   const { message, attempt } = context.job;
   const onStart = (): void => begin(context);
-  const work: Work = { served, sequences, class: message.class, alone: attempt > 1, onStart };
+  const remainingMs = message.expiresAtMs - context.clock.now();
+  const work: Work = { served, sequences, class: message.class, alone: attempt > 1, remainingMs, onStart };
   const unwatch = cancellations.watch(message, () => scheduler.cancel(work));
   try {
     const outcome = await scheduler.run(work);

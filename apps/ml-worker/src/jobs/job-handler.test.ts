@@ -45,7 +45,6 @@ function createFixture({
       stop: () => undefined,
     },
     scheduler: {
-      waiting: 0,
       async run(work) {
         works.push(work);
         const result = run ? await run(work) : sumsOf(work);

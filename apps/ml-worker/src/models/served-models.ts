@@ -1,10 +1,13 @@
-import { ServiceError, type JobClass, type ModelsFile } from '@sluice/contracts';
+import { ServiceError, type Batching, type JobClass, type ModelsFile } from '@sluice/contracts';
 import { createTokenizer, openModelRepository, type Model, type Tokenizer } from '@sluice/models';
 import type { KeyedModel } from '../inference/inference-protocol.js';
+import type { BatchLimits } from '../scheduling/batching.js';
 
 /** A public model that this worker serves. */
 export interface ServedModel extends KeyedModel {
   readonly tokenizer: Tokenizer;
+  /** Bounds of its batches that `models.yaml` sets; those of the worker hold for the rest. */
+  readonly batching?: Partial<BatchLimits>;
 }
 
 /** What a worker serves. */
@@ -42,14 +45,26 @@ export async function loadServedPool(options: LoadServedPoolOptions): Promise<Se
   for (const [name, entry] of Object.entries(modelsFile.models)) {
     if (entry.pool !== pool) continue;
     const key = `${entry.repository ?? name}/${entry.version}`;
-    const served =
+    const model =
       versions.get(key) ?? (await serve(key, await repository.find(entry.repository ?? name, entry.version)));
-    versions.set(key, served);
+    versions.set(key, model);
+    const served = entry.batching ? { ...model, batching: limitsOf(entry.batching) } : model;
     models.set(name, served);
   }
   if (models.size === 0) throw new ServiceError('model_unavailable', `No model belongs to the pool "${pool}".`);
   // n.b. only plain data goes to the inference processes, a tokenizer does not.
   return { pool, classes, models, versions: [...versions.values()].map(({ key, model }) => ({ key, model })) };
+}
+
+/** By the worker's names. */
+function limitsOf(batching: Batching): Partial<BatchLimits> {
+  const { maxBatchTokens, maxPaddingRatio, maxBatchDelayMs, targetLatencyMs } = batching;
+  return {
+    ...(maxBatchTokens !== undefined && { maxTokens: maxBatchTokens }),
+    ...(maxPaddingRatio !== undefined && { maxPadding: maxPaddingRatio }),
+    ...(maxBatchDelayMs !== undefined && { maxDelayMs: maxBatchDelayMs }),
+    ...(targetLatencyMs !== undefined && { targetLatencyMs }),
+  };
 }
 
 async function serve(key: string, model: Model): Promise<ServedModel> {

@@ -1,22 +1,26 @@
+import { createDueQueue, type DueItem, type DueQueue } from './due-queue.js';
+
 /** What the window must know of a text. */
-export interface WindowItem {
+export interface WindowItem extends DueItem {
   /** Length, in the model's own tokens. */
   readonly tokens: number;
-  /** Order between texts: the smallest goes first. Finite; within a lane it must not fall from one `add` to the next. */
-  readonly dueAtMs: number;
-  /** Texts of a lane are kept in the order they were added. */
-  readonly lane: string;
+  /** What running it by itself is predicted to take, in milliseconds. */
+  readonly aloneMs: number;
 }
 
 /** The waiting texts of one model, by length. */
 export interface LengthWindow<Item extends WindowItem> {
+  readonly size: number;
   /** Sum over all texts. */
   readonly tokens: number;
+  /** Sum over all texts. */
+  readonly aloneMs: number;
   add(item: Item): void;
   /** The text that is due first. */
   first(): Item | undefined;
-  /** The waiting lengths next to `length`: itself if there is one, else the nearest below and the nearest above. */
-  neighbours(length: number): readonly number[];
+  /** The nearest waiting length up to `length`, and the nearest above it; undefined where there is none. */
+  atMost(length: number): number | undefined;
+  above(length: number): number | undefined;
   /** Takes out the text of this length that is due first; the length must be waiting. */
   take(length: number): Item;
   /** Takes out this very text. False when it is not waiting. */
@@ -24,115 +28,69 @@ export interface LengthWindow<Item extends WindowItem> {
 }
 
 /**
- * Keeps texts in one bucket for each length, so that looking costs as much as there are distinct lengths, however
- * many texts wait.
+ * Keeps texts in one queue for each length, and all of them in one more, so that neither finding the text that is due
+ * first nor finding one of a length depends on how many wait.
  */
 export function createLengthWindow<Item extends WindowItem>(): LengthWindow<Item> {
-  const buckets = new Map<number, Bucket<Item>>();
+  const waiting = new Set<Item>();
+  const isWaiting = (item: Item): boolean => waiting.has(item);
+  const all = createDueQueue(isWaiting);
+  const buckets = new Map<number, DueQueue<Item>>();
   /** Ascending; exactly the keys of `buckets`. */
   const lengths: number[] = [];
   let tokens = 0;
+  let aloneMs = 0;
 
-  /** A text of this length has left its bucket. */
-  function leave(length: number): void {
-    tokens -= length;
-    if (buckets.get(length)?.first()) return;
-    buckets.delete(length);
-    lengths.splice(positionOf(lengths, length), 1);
+  function leave(item: Item): void {
+    waiting.delete(item);
+    tokens -= item.tokens;
+    // n.b. what is left of a sum of fractions is not exactly nothing.
+    aloneMs = waiting.size === 0 ? 0 : aloneMs - item.aloneMs;
+    if (buckets.get(item.tokens)?.first()) return;
+    buckets.delete(item.tokens);
+    lengths.splice(positionOf(lengths, item.tokens), 1);
   }
 
   return {
+    get size() {
+      return waiting.size;
+    },
     get tokens() {
       return tokens;
+    },
+    get aloneMs() {
+      return aloneMs;
     },
     add(item) {
       let bucket = buckets.get(item.tokens);
       if (!bucket) {
-        buckets.set(item.tokens, (bucket = createBucket<Item>()));
+        buckets.set(item.tokens, (bucket = createDueQueue(isWaiting)));
         lengths.splice(positionOf(lengths, item.tokens), 0, item.tokens);
       }
+      waiting.add(item);
       bucket.add(item);
+      all.add(item);
       tokens += item.tokens;
+      aloneMs += item.aloneMs;
     },
-    first() {
-      let first: Item | undefined;
-      for (const bucket of buckets.values()) {
-        const candidate = bucket.first();
-        if (candidate && (!first || candidate.dueAtMs < first.dueAtMs)) first = candidate;
-      }
-      return first;
-    },
-    neighbours(length) {
-      if (buckets.has(length)) return [length];
-      const at = positionOf(lengths, length);
-      return [lengths[at - 1], lengths[at]].filter((neighbour) => neighbour !== undefined);
-    },
+    first: () => all.first(),
+    atMost: (length) => lengths[positionOf(lengths, length + 1) - 1],
+    above: (length) => lengths[positionOf(lengths, length + 1)],
     take(length) {
-      const item = buckets.get(length)?.take();
+      const item = buckets.get(length)?.first();
       if (!item) throw new RangeError(`no text of ${length} tokens is waiting`);
-      leave(length);
+      leave(item);
       return item;
     },
     remove(item) {
-      if (!buckets.get(item.tokens)?.remove(item)) return false;
-      leave(item.tokens);
+      if (!waiting.has(item)) return false;
+      leave(item);
       return true;
     },
   };
 }
 
-/** Texts of one length: a queue for each lane, because within a lane the order of arrival is the order of need. */
-interface Bucket<Item extends WindowItem> {
-  add(item: Item): void;
-  first(): Item | undefined;
-  take(): Item | undefined;
-  remove(item: Item): boolean;
-}
-
-function createBucket<Item extends WindowItem>(): Bucket<Item> {
-  const lanes = new Map<string, { items: Item[]; head: number }>();
-
-  function firstLane() {
-    let first: { items: Item[]; head: number } | undefined;
-    for (const lane of lanes.values()) {
-      const due = lane.items[lane.head]?.dueAtMs ?? Infinity;
-      if (due < (first?.items[first.head]?.dueAtMs ?? Infinity)) first = lane;
-    }
-    return first;
-  }
-
-  return {
-    add(item) {
-      const lane = lanes.get(item.lane);
-      if (lane) lane.items.push(item);
-      else lanes.set(item.lane, { items: [item], head: 0 });
-    },
-    first() {
-      const lane = firstLane();
-      return lane?.items[lane.head];
-    },
-    take() {
-      const lane = firstLane();
-      const item = lane?.items[lane.head];
-      if (!lane || !item) return undefined;
-      lane.head += 1;
-      // n.b. shift() on a long array is slow; drop the used front once it is half of the array.
-      if (lane.head * 2 > lane.items.length) {
-        lane.items.splice(0, lane.head);
-        lane.head = 0;
-      }
-      return item;
-    },
-    remove(item) {
-      const lane = lanes.get(item.lane);
-      const at = lane?.items.indexOf(item, lane.head) ?? -1;
-      if (at >= 0) lane?.items.splice(at, 1);
-      return at >= 0;
-    },
-  };
-}
-
-/** Where `value` is, or would be, in an ascending list. */
+/** Where `value` is, or would be, in an ascending list of whole numbers. */
 function positionOf(ascending: readonly number[], value: number): number {
   let low = 0;
   let high = ascending.length;

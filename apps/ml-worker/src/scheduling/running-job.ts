@@ -10,6 +10,8 @@ export interface Work {
   readonly sequences: readonly Int32Array[];
   /** Run every text by itself from the start, because an earlier attempt went wrong. */
   readonly alone: boolean;
+  /** How long from now its first text may begin to run, in milliseconds; below 0 when it is late already. */
+  readonly remainingMs: number;
   /** Called once, when the first text of the job is about to run; what it throws ends the job instead. */
   readonly onStart?: () => void;
 }
@@ -26,6 +28,7 @@ export interface QueuedText extends BatchItem {
   readonly job: RunningJob;
   /** Position in the job. */
   readonly index: number;
+  readonly addedAtMs: number;
 }
 
 /**

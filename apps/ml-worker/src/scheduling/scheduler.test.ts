@@ -5,7 +5,9 @@ import { characterModel } from '../../test/fixtures.js';
 import { createBatcher } from './batcher.js';
 import type { InferenceHost } from '../inference/inference-host.js';
 import type { QueuedText, Work } from './running-job.js';
+import { createBatchings } from './batching.js';
 import { createScheduler } from './scheduler.js';
+import type { SchedulingObserver } from './scheduling-metrics.js';
 
 /** Token that the model refuses, and token that ends the process. */
 const REFUSED = 'x'.charCodeAt(0);
@@ -61,14 +63,21 @@ function createSummingHost() {
 function createFixture(maxDelayMs = 0) {
   const { host, runs, stops, release } = createSummingHost();
   const logger = createLogger({ app: 'test', level: 'silent' });
-  const batcher = createBatcher<QueuedText>({ maxTokens: 64, maxPadding: 0.5 });
-  const scheduler = createScheduler({ host, batcher, maxDelayMs, cancelGraceMs: 5, logger });
+  const batcher = createBatcher<QueuedText>();
+  const batchings = createBatchings({ maxTokens: 64, maxPadding: 0.5, maxDelayMs, targetLatencyMs: 1_000 });
+  const reasons: string[] = [];
+  const observer: SchedulingObserver = { begun: (_model, reason) => void reasons.push(reason), ran: () => undefined };
+  const scheduler = createScheduler({
+    ...{ host, batcher, observer, logger, cancelGraceMs: 5 },
+    batchingOf: (model) => batchings.of(model),
+  });
   const served = characterModel();
   const workOf = (texts: readonly string[], overrides: Partial<Work> = {}): Work => ({
     served,
     class: 'standard',
     sequences: texts.map((text) => served.tokenizer.encode(text)),
     alone: false,
+    remainingMs: 600_000,
     ...overrides,
   });
   /** The row of each text. */
@@ -84,7 +93,7 @@ function createFixture(maxDelayMs = 0) {
     const work = workOf(texts, { onStart: () => markBegun(), ...overrides });
     return { begun, outcome: scheduler.run(work), cancel: () => scheduler.cancel(work) };
   };
-  return { run, begin, runs, stops, release, scheduler };
+  return { run, begin, runs, reasons, stops, release, scheduler };
 }
 
 const sumOf = (text: string): number => [...text].reduce((sum, character) => sum + character.charCodeAt(0), 0);
@@ -111,6 +120,46 @@ describe('a scheduler', () => {
     await run(['def'], { class: 'interactive' });
     await waiting;
     expect(runs).toEqual([2]);
+  });
+
+  it('does not hold a text back beyond its deadline', async () => {
+    const { run, reasons } = createFixture(60_000);
+    await run(['abc'], { class: 'batch', remainingMs: 1_005 });
+    expect(reasons).toEqual(['deadline']);
+  });
+
+  it('does not hold a text back when company could not pay', async () => {
+    const { run, reasons } = createFixture(60_000);
+    await run(['a'.repeat(100)], { class: 'batch' });
+    expect(reasons).toEqual(['waste']);
+  });
+
+  it('runs a text first whose deadline is near, but not before what came when it could have waited', async () => {
+    const { begin, release } = createFixture();
+    const order: string[] = [];
+    const noting = (name: string) => ({ onStart: () => void order.push(name) });
+    const long = begin(['}']);
+    await long.begun;
+    const works = [
+      begin(['a'.repeat(64)], noting('standard')),
+      begin(['b'.repeat(64)], { ...noting('urgent'), class: 'batch', remainingMs: 1_100 }),
+      begin(['c'.repeat(64)], { ...noting('late'), class: 'batch', remainingMs: -1 }),
+    ];
+    release();
+    for (const { outcome } of works) await outcome;
+    expect(order).toEqual(['late', 'urgent', 'standard']);
+  });
+
+  it('tells for which models texts wait or run', async () => {
+    const { begin, release, scheduler } = createFixture();
+    const long = begin(['}']);
+    await long.begun;
+    expect([scheduler.waiting, scheduler.waitingFor('characters/1')]).toEqual([0, true]);
+    const waiting = begin(['abc', 'de']);
+    expect(scheduler.waitingByModel()).toEqual(new Map([['characters/1', { texts: 2, tokens: 5 }]]));
+    release();
+    await Promise.all([long.outcome, waiting.outcome]);
+    expect([scheduler.waitingByModel().size, scheduler.waitingFor('characters/1')]).toEqual([0, false]);
   });
 
   it('fails only the job whose text the model refuses', async () => {

@@ -1,7 +1,9 @@
 import { isServiceError, ServiceError, type JobClass } from '@sluice/contracts';
 import type { Logger } from '@sluice/runtime';
-import type { Batcher } from './batcher.js';
 import type { InferenceHost } from '../inference/inference-host.js';
+import type { ServedModel } from '../models/served-models.js';
+import type { Batch, Batcher, Waiting } from './batcher.js';
+import { companyPays, type ModelBatching } from './batching.js';
 import {
   beginText,
   endIfDone,
@@ -14,6 +16,7 @@ import {
   type Work,
   type WorkOutcome,
 } from './running-job.js';
+import type { SchedulingObserver } from './scheduling-metrics.js';
 
 /**
  * How much later than it came a text of a class counts as due. Urgent classes overtake, but only texts that came less
@@ -24,6 +27,10 @@ const DUE_AFTER_MS: Readonly<Record<JobClass, number>> = { interactive: 0, stand
 export interface Scheduler {
   /** Texts that wait for a process. */
   readonly waiting: number;
+  /** The same by model, with their tokens; models of which nothing waits are left out. */
+  waitingByModel(): ReadonlyMap<string, Waiting>;
+  /** Whether texts of this model wait or run. */
+  waitingFor(model: string): boolean;
   /**
    * Runs all texts of a job, in as many batches as it takes, together with texts of other jobs, or as many of them as
    * have begun when `cancel` is called.
@@ -42,8 +49,9 @@ export interface Scheduler {
 export interface SchedulerOptions {
   readonly host: InferenceHost;
   readonly batcher: Batcher<QueuedText>;
-  /** How long texts that are not interactive wait for company while a process is idle, in milliseconds. */
-  readonly maxDelayMs: number;
+  /** How the texts of a model are batched. */
+  readonly batchingOf: (served: ServedModel) => ModelBatching;
+  readonly observer: SchedulingObserver;
   /**
    * How long a run that nobody waits for may still go on, in milliseconds: stopping it costs a process, and most runs
    * are over before another has loaded its models.
@@ -54,6 +62,8 @@ export interface SchedulerOptions {
 
 /** A run under way. */
 interface Run {
+  readonly model: string;
+  /** At least one. */
   readonly texts: readonly QueuedText[];
   /** Ends the run together with its process. */
   readonly stop: AbortController;
@@ -65,27 +75,42 @@ interface Run {
  * that only the text that is the cause fails.
  */
 export function createScheduler(options: SchedulerOptions): Scheduler {
-  const { host, batcher, maxDelayMs, cancelGraceMs, logger } = options;
+  const { host, batcher, batchingOf, observer, cancelGraceMs, logger } = options;
+  const canRun = (model: string): boolean => host.canRun(model);
   const jobs = new Map<Work, RunningJob>();
   const runs = new Set<Run>();
   let pumping = false;
   let timer: NodeJS.Timeout | undefined;
 
   function add(job: RunningJob, index: number, alone: boolean): void {
-    const { served, class: jobClass, sequences } = job.work;
+    const { served, class: jobClass, sequences, remainingMs } = job.work;
+    const { batchable } = served.model.file;
+    const batching = batchingOf(served);
+    const { limits, cost } = batching;
     const nowMs = performance.now();
+    // A text without tokens still takes a column of the run.
+    const tokens = Math.max(1, sequences[index]?.length ?? 0);
+    const aloneMs = cost.runMs(1, tokens);
+    // Every process may have begun a run just before, so a text with a deadline is due one run earlier.
+    const spareMs = Math.max(0, remainingMs - aloneMs - limits.targetLatencyMs);
+    const mayWaitMs = jobClass === 'interactive' ? 0 : Math.min(limits.maxDelayMs, spareMs);
+    const isUrgent = mayWaitMs < limits.maxDelayMs;
+    const isPaid = batchable && companyPays(batching, tokens);
     // n.b. no spread: made for each text.
     const text: QueuedText = {
       job,
       index,
       alone,
+      batchable,
+      batching,
+      tokens,
+      aloneMs,
       model: served.key,
-      batchable: served.model.file.batchable,
-      // A text without tokens still takes a column of the run.
-      tokens: Math.max(1, sequences[index]?.length ?? 0),
-      lane: jobClass,
-      dueAtMs: nowMs + DUE_AFTER_MS[jobClass],
-      ripeAtMs: jobClass === 'interactive' ? nowMs : nowMs + maxDelayMs,
+      addedAtMs: nowMs,
+      // n.b. not before it came: a deadline lets a text overtake others of its class, but nothing that came long before.
+      dueAtMs: nowMs + Math.min(DUE_AFTER_MS[jobClass], spareMs),
+      ripeAtMs: isPaid ? nowMs + mayWaitMs : nowMs,
+      hurry: isUrgent ? 'deadline' : isPaid ? undefined : 'waste',
     };
     job.queued[index] = text;
     batcher.add(text);
@@ -109,25 +134,35 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
   function pump(): void {
     clearTimeout(timer);
     while (host.idle > 0) {
-      const batch = batcher.take(performance.now());
-      if (batch.length === 0) break;
-      const texts = batch.filter(beginText);
-      if (texts.length > 0) void runBatch({ texts, stop: new AbortController() });
+      const batch = batcher.take(performance.now(), canRun);
+      if (!batch) break;
+      begin(batch);
     }
-    if (host.idle === 0 || batcher.ripeAtMs === undefined) return;
-    timer = setTimeout(pump, Math.max(1, batcher.ripeAtMs - performance.now()));
+    const ripeAtMs = host.idle > 0 ? batcher.ripeAtMs(canRun) : undefined;
+    if (ripeAtMs !== undefined) timer = setTimeout(pump, Math.max(1, ripeAtMs - performance.now()));
+  }
+
+  function begin({ texts: taken, reason }: Batch<QueuedText>): void {
+    const texts = taken.filter(beginText);
+    const [first] = texts;
+    if (!first) return;
+    observer.begun(first.model, reason, texts);
+    void runBatch({ model: first.model, texts, stop: new AbortController() });
   }
 
   async function runBatch(run: Run): Promise<void> {
-    const { texts, stop } = run;
+    const { model, texts, stop } = run;
+    const predictedMs = predictedMsOf(texts);
     runs.add(run);
     try {
-      const { rows } = await host.run(texts[0]?.model ?? '', texts.map(sequenceOf), stop.signal);
+      const { rows, computeMs } = await host.run(model, texts.map(sequenceOf), stop.signal);
+      observer.ran(model, computeMs);
+      texts[0]?.batching.cost.observe(predictedMs, computeMs);
       texts.forEach((text, position) => storeRow(text, rows, position));
       for (const { job } of texts) job.running -= 1;
     } catch (error) {
       for (const { job } of texts) job.running -= 1;
-      if (!stop.signal.aborted) wentWrong(texts, toServiceError(error));
+      if (!stop.signal.aborted) wentWrong(run, toServiceError(error));
     } finally {
       runs.delete(run);
       clearTimeout(run.stopTimer);
@@ -135,8 +170,8 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
     for (const { job } of texts) endIfDone(job);
   }
 
-  function wentWrong(texts: readonly QueuedText[], problem: ServiceError): void {
-    logger.warn({ err: problem, model: texts[0]?.model, texts: texts.length }, 'a batch went wrong');
+  function wentWrong({ model, texts }: Run, problem: ServiceError): void {
+    logger.warn({ err: problem, model, texts: texts.length }, 'a batch went wrong');
     for (const text of texts) if (!isUnwanted(text.job)) blame(text, texts.length, problem);
     pumpSoon();
   }
@@ -153,7 +188,7 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
   function stopIfUnwanted(run: Run): void {
     if (run.stopTimer || !run.texts.every(({ job }) => isUnwanted(job))) return;
     run.stopTimer = setTimeout(() => {
-      logger.info({ model: run.texts[0]?.model, texts: run.texts.length }, 'a run of cancelled jobs is stopped');
+      logger.info({ model: run.model, texts: run.texts.length }, 'a run of cancelled jobs is stopped');
       run.stop.abort();
     }, cancelGraceMs);
   }
@@ -163,6 +198,11 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
   return {
     get waiting() {
       return batcher.size;
+    },
+    waitingByModel: () => batcher.waiting(),
+    waitingFor(model) {
+      for (const run of runs) if (run.model === model) return true;
+      return batcher.has(model);
     },
     run(work) {
       if (work.sequences.length === 0) return Promise.resolve({ state: 'ran', rows: new Float32Array(0) });
@@ -187,6 +227,18 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
 
 function sequenceOf({ job, index }: QueuedText): Int32Array {
   return job.work.sequences[index] ?? new Int32Array(0);
+}
+
+/** What the session should take, in milliseconds. */
+function predictedMsOf(texts: readonly QueuedText[]): number {
+  const [first] = texts;
+  if (!first) return 0;
+  const { cost } = first.batching;
+  if (!first.batchable) return texts.reduce((sum, { tokens }) => sum + cost.runMs(1, tokens), 0);
+  return cost.runMs(
+    texts.length,
+    texts.reduce((longest, { tokens }) => Math.max(longest, tokens), 0),
+  );
 }
 
 function toServiceError(error: unknown): ServiceError {

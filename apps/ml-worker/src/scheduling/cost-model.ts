@@ -1,0 +1,83 @@
+/**
+ * What a run of B texts padded to L tokens takes, in milliseconds:
+ * `perRun + perText·B + perToken·B·L + perPair·B·L² + crowding·(B·L)²`, no term below 0.
+ *
+ * The last one is why a batch can be too large: beyond some number of tokens the tensors of a layer no longer fit into the
+ * cache, and each further token makes all others dearer.
+ */
+export interface CostCurve {
+  readonly perRun: number;
+  readonly perText: number;
+  readonly perToken: number;
+  /** Attention compares every token of a text with every other. */
+  readonly perPair: number;
+  readonly crowding: number;
+}
+
+/** What was measured of a model in a process of this machine. */
+export interface MeasuredCost {
+  readonly curve: CostCurve;
+  /** The way to the process and back, in milliseconds. */
+  readonly tripMs: number;
+}
+
+/** What is assumed of a model that was not measured: its shape is that of a small encoder, the scale is learned. */
+export const UNMEASURED: MeasuredCost = {
+  curve: { perRun: 0.5, perText: 0, perToken: 0.04, perPair: 0, crowding: 2e-6 },
+  tripMs: 0.2,
+};
+
+/** How much the latest run changes the correction. */
+const LEARNING_RATE = 0.05;
+/** A run that took longer than this many times what was predicted says something about the machine, not the model. */
+const MOST_SURPRISE = 5;
+
+/** Tells what runs of one model take in one process of this machine. Times are milliseconds and not below 0. */
+export interface CostModel {
+  /** What the session takes for `texts` texts, each padded to `length` tokens. */
+  runMs(texts: number, length: number): number;
+  /** What a run takes beside that: the way to the process and back, however many texts go. */
+  readonly tripMs: number;
+  /** Tokens of a run, padding included, at which a token is cheapest; Infinity when more are always better. */
+  readonly bestTokens: number;
+  /** Learns from a run: what it was predicted to take, and what it took. */
+  observe(predictedMs: number, realMs: number): void;
+  /** Real over predicted time, by what was observed lately; 1 at first. */
+  readonly correction: number;
+  /** Begins anew with what was measured. */
+  adopt(measured: MeasuredCost): void;
+}
+
+/** A cost model that begins with what was measured and follows the speed of the machine from there. */
+export function createCostModel(first: MeasuredCost): CostModel {
+  let { curve, tripMs } = first;
+  let correction = 1;
+
+  return {
+    get tripMs() {
+      return tripMs;
+    },
+    get correction() {
+      return correction;
+    },
+    // Of tokens T in runs of T, what is shared falls as (perRun + trip) ÷ T and crowding grows as crowding · T.
+    get bestTokens() {
+      return Math.sqrt((curve.perRun + tripMs / correction) / curve.crowding);
+    },
+    runMs(texts, length) {
+      const { perRun, perText, perToken, perPair, crowding } = curve;
+      const tokens = texts * length;
+      return correction * (perRun + perText * texts + (perToken + perPair * length + crowding * tokens) * tokens);
+    },
+    observe(predictedMs, realMs) {
+      if (!(predictedMs > 0 && realMs >= 0)) return;
+      const surprise = Math.min(MOST_SURPRISE, realMs / predictedMs);
+      // n.b. the prediction held the correction, so what was seen is relative to it.
+      correction *= 1 + LEARNING_RATE * (surprise - 1);
+    },
+    adopt(measured) {
+      ({ curve, tripMs } = measured);
+      correction = 1;
+    },
+  };
+}
