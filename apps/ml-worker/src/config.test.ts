@@ -13,6 +13,7 @@ describe('the configuration', () => {
     expect(config).toMatchObject({
       pool: 'text',
       batch: { maxTokens: 16_384, maxPadding: 0.5, maxDelayMs: 2, targetLatencyMs: 50 },
+      calibration: { mode: 'auto', directory: '.local/calibration' },
       inference: { timeoutMs: 30_000 },
       drainTimeoutMs: 25_000,
       ops: { port: undefined },

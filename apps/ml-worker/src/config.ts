@@ -10,6 +10,7 @@ import {
 } from '@sluice/runtime';
 import { z } from 'zod';
 import type { BatchLimits } from './scheduling/batching.js';
+import { CALIBRATION_MODES, type CalibrationOptions } from './scheduling/calibration.js';
 
 export const environmentSchema = z.object({
   SLUICE_RABBITMQ_URL: z.url({ protocol: /^amqps?$/ }),
@@ -35,6 +36,10 @@ export const environmentSchema = z.object({
   SLUICE_BATCH_TARGET_LATENCY: durationMs.default(50),
   /** How long a text of the classes standard and batch waits for company while a process is idle. */
   SLUICE_BATCH_MAX_DELAY: durationMs.default(2),
+  /** What runs of a model cost: `auto` measures what no file tells, `always` everything at each start, `off` nothing. */
+  SLUICE_CALIBRATION: z.enum(CALIBRATION_MODES).default('auto'),
+  /** Where it is kept. */
+  SLUICE_CALIBRATION_DIR: z.string().default('.local/calibration'),
   /** How long a run that only cancelled jobs are part of may go on before its process is ended. */
   SLUICE_CANCEL_GRACE: durationMs.default(250),
   SLUICE_PUBLISH_DEADLINE: durationMs.default(10_000),
@@ -57,6 +62,7 @@ export interface WorkerConfig {
   readonly modelsFile: ModelsFile;
   readonly prefetch: Readonly<Record<JobClass, number>>;
   readonly batch: BatchLimits;
+  readonly calibration: Pick<CalibrationOptions, 'mode' | 'directory'>;
   readonly inference: {
     readonly processes: number;
     readonly timeoutMs: number;
@@ -99,6 +105,7 @@ export async function loadConfig(environment: NodeJS.ProcessEnv): Promise<Worker
       maxDelayMs: settings.SLUICE_BATCH_MAX_DELAY,
       targetLatencyMs: settings.SLUICE_BATCH_TARGET_LATENCY,
     },
+    calibration: { mode: settings.SLUICE_CALIBRATION, directory: settings.SLUICE_CALIBRATION_DIR },
     inference: {
       processes: settings.SLUICE_INFERENCE_PROCESSES,
       timeoutMs: settings.SLUICE_INFERENCE_TIMEOUT,

@@ -10,6 +10,7 @@ import { workQueue, type JobClass } from '@sluice/contracts';
 import { createLifecycle, createMetrics, createOpsServer, type Lifecycle, type Logger } from '@sluice/runtime';
 import { createBatcher } from './scheduling/batcher.js';
 import { createBatchings } from './scheduling/batching.js';
+import { createCalibration } from './scheduling/calibration.js';
 import { createCancelInbox } from './jobs/cancel-inbox.js';
 import { createCancellations } from './jobs/cancellations.js';
 import type { WorkerConfig } from './config.js';
@@ -50,7 +51,7 @@ export interface Worker extends Lifecycle {
 /**
  * Puts a worker together.
  *
- * It starts in the order connections, topology, requests to cancel, inference processes, consumers: a job is taken only when something
+ * It starts in the order connections, topology, requests to cancel, inference processes, calibration, consumers: a job is taken only when something
  * can run it. It stops in reverse: the consumers first stop taking jobs and finish those in hand (run, published,
  * confirmed, acknowledged), then the processes and the connections end.
  *
@@ -65,6 +66,11 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
   const metrics = createMetrics();
   const observer = createSchedulingMetrics(metrics);
   const batchings = createBatchings(config.batch);
+  const calibration = createCalibration({
+    ...config.calibration,
+    ...{ threads: 1, host, logger },
+    costOf: (key) => batchings.costOf(key),
+  });
   const scheduler = createScheduler({
     ...{ host, observer, logger },
     batcher: createBatcher<QueuedText>(),
@@ -119,6 +125,7 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
       connections: { consuming: consuming.state, publishing: publishing.state },
       jobsInHand: sum(consumers.map(({ inFlight }) => inFlight)),
       waitingTexts: scheduler.waiting,
+      batching: batchings.detail(),
       cancelRequests: cancellations.size,
       jobTimeMs: clock.now(),
       inferenceProcesses: { wanted: config.inference.processes, warm: host.warm, idle: host.idle, pids: host.pids },
@@ -141,6 +148,7 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
       // take a while to load their models: by then somebody has told the time.
       part('requests to cancel', cancelInbox),
       part('inference processes', host),
+      { name: 'calibration', start: () => calibration.calibrate(served.versions) },
       { name: 'notices of started jobs', stop: async () => notices.stop() },
       {
         name: 'consumers',

@@ -185,6 +185,7 @@ export async function openRig(models: ModelFixture): Promise<Rig> {
         SLUICE_CONFIG_DIR: models.configDirectory,
         SLUICE_MODEL_DIR: models.modelDirectory,
         SLUICE_INFERENCE_PROCESSES: '2',
+        SLUICE_CALIBRATION: 'off',
       };
       const worker = await startWorkerProcess({ ...settings, ...environment }, machine);
       workers.push(worker);

@@ -13,6 +13,7 @@ export interface Health {
   readonly detail: {
     readonly jobsInHand: number;
     readonly waitingTexts: number;
+    readonly batching: Readonly<Record<string, { readonly bestTokens?: number; readonly correction: number }>>;
     readonly cancelRequests: number;
     /** What time the worker takes it to be where deadlines are concerned; 0 when nobody has told it. */
     readonly jobTimeMs: number;

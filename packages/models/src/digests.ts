@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { ServiceError } from '@sluice/contracts';
 import type { Model } from './model.js';
@@ -32,6 +32,11 @@ export async function readDigests(directory: string): Promise<Digests | undefine
   } catch {
     return undefined;
   }
+}
+
+/** SHA-256 of a model's ONNX file, lower-case hexadecimal: as its folder lists it, else by reading the file. */
+export async function modelDigest(model: Model): Promise<string> {
+  return (await readDigests(model.directory))?.files[basename(model.modelPath)] ?? digestOf(model.modelPath);
 }
 
 /**

@@ -1,3 +1,4 @@
+export { modelDigest } from './digests.js';
 export * from './model.js';
 export { decodeOutput, TOP_LABELS } from './output.js';
 export { openModelRepository, type ModelRepository } from './repository.js';

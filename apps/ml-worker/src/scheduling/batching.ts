@@ -25,6 +25,8 @@ export interface Batchings {
   of(served: ServedModel): ModelBatching;
   /** What runs of a version cost; as of a model that was not measured until somebody says otherwise. */
   costOf(key: string): CostModel;
+  /** By version: the tokens at which a token of a run is cheapest (none: no end), and real over predicted time. */
+  detail(): Readonly<Record<string, { readonly bestTokens: number | undefined; readonly correction: number }>>;
 }
 
 /** `defaults` are the limits of whatever a model does not say itself. */
@@ -40,6 +42,7 @@ export function createBatchings(defaults: BatchLimits): Batchings {
 
   return {
     costOf,
+    detail: () => Object.fromEntries([...costs].map(([key, cost]) => [key, detailOf(cost)])),
     of(served) {
       let batching = known.get(served);
       if (!batching) {
@@ -49,6 +52,11 @@ export function createBatchings(defaults: BatchLimits): Batchings {
       return batching;
     },
   };
+}
+
+function detailOf({ bestTokens, correction }: CostModel) {
+  const rounded = Number(correction.toPrecision(3));
+  return { bestTokens: Number.isFinite(bestTokens) ? Math.round(bestTokens) : undefined, correction: rounded };
 }
 
 /** Company must save this part of what a text takes alone; less is not worth waiting for. */

@@ -34,6 +34,13 @@ export function fitCostCurve(points: readonly CostPoint[]): CostCurve {
   return { perRun, perText, perToken, perPair, crowding };
 }
 
+/** How far a curve is from what was measured: the root of the mean square of the relative error. */
+export function relativeError(curve: CostCurve, points: readonly CostPoint[]): number {
+  const coefficients = [curve.perRun, curve.perText, curve.perToken, curve.perPair, curve.crowding];
+  const sum = points.reduce((total, point) => total + (dot(termsOf(point), coefficients) / point.ms - 1) ** 2, 0);
+  return Math.sqrt(sum / points.length);
+}
+
 /** The x ≥ 0 for which rows · x is nearest to all ones: of every choice of terms that are above 0, the best that is valid. */
 function fitNonNegative(rows: readonly (readonly number[])[]): readonly number[] {
   let best: readonly number[] = new Array<number>(TERMS).fill(0);

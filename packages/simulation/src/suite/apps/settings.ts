@@ -58,6 +58,7 @@ export function workerConfig(workerId: string): WorkerConfig {
     ...{ rabbitmqUrl: URLS.rabbitmqUrl, pool: servedPool.pool, workerId, modelDirectory: '', modelsFile },
     prefetch: { interactive: 4, standard: 4, batch: 4 },
     batch: { maxTokens: 128, maxPadding: 0.5, maxDelayMs: 2, targetLatencyMs: 50 },
+    calibration: { mode: 'off', directory: '' },
     inference: { processes: 2, timeoutMs: 3 * SECOND_MS, environment: {} },
     cancelGraceMs: 250,
     publishTimeoutMs: 10 * SECOND_MS,
