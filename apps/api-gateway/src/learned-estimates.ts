@@ -33,17 +33,16 @@ const MAX_ENTRIES = 10_000;
  * Redis has learned, which saves a round trip and makes no difference to a quantile.
  */
 export function createLearnedEstimates(): LearnedEstimates {
-  /** n.b. made when it is first needed: its room is taken at once, and most plans learn nothing. */
-  let entries: LRUCache<string, LearnedOutput> | undefined;
+  // n.b. by size, each entry being 1: with `max` the room for all entries would be taken at once.
+  const entries = new LRUCache<string, LearnedOutput>({ maxSize: MAX_ENTRIES, sizeCalculation: () => 1 });
   return {
     outputTokens({ tenantId, model, estimate, maxOutputTokens }) {
       if (estimate === 'exact' || maxOutputTokens === 0) return maxOutputTokens;
-      const learned = entries?.get(`${tenantId} ${model}`);
+      const learned = entries.get(`${tenantId} ${model}`);
       if (!learned || learned.samples < MIN_SAMPLES) return maxOutputTokens;
       return Math.min(maxOutputTokens, Math.max(estimate.floorTokens, Math.ceil(learned.outputTokens)));
     },
     observe(tenantId, model, learned) {
-      entries ??= new LRUCache({ max: MAX_ENTRIES });
       entries.set(`${tenantId} ${model}`, learned);
     },
   };

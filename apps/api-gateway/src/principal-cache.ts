@@ -30,17 +30,13 @@ const MAX_CONFIRMED = 10_000;
 const MAX_UNKNOWN = 10_000;
 const UNKNOWN_TTL_MS = 2_000;
 
-/** n.b. made when it is first needed: its room is taken at once, and many gateways never hear of a producer. */
-function newMemory() {
-  return {
-    confirmed: new LRUCache<string, Confirmed>({ max: MAX_CONFIRMED }),
-    unknown: new LRUCache<string, true>({ max: MAX_UNKNOWN, ttl: UNKNOWN_TTL_MS }),
-  };
-}
+/** n.b. by size, each entry being 1: with `max` the room for all entries would be taken at once. */
+const one = (): number => 1;
 
 /** Remembers who stands behind an API key, or behind a user of the broker. */
 export function createPrincipalCache({ lookUp, cacheTtlMs, now }: PrincipalCacheOptions): PrincipalCache {
-  let memory: ReturnType<typeof newMemory> | undefined;
+  const confirmed = new LRUCache<string, Confirmed>({ maxSize: MAX_CONFIRMED, sizeCalculation: one });
+  const unknown = new LRUCache<string, true>({ maxSize: MAX_UNKNOWN, sizeCalculation: one, ttl: UNKNOWN_TTL_MS });
   const lookups = new Map<string, Promise<Principal | undefined>>();
 
   /** Asks once for all who ask about the same key at the same time. */
@@ -58,7 +54,6 @@ export function createPrincipalCache({ lookUp, cacheTtlMs, now }: PrincipalCache
 
   return {
     async find(key) {
-      const { confirmed, unknown } = (memory ??= newMemory());
       const known = confirmed.get(key);
       const isFresh = known && performance.now() - known.confirmedAtMs < cacheTtlMs;
       // n.b. an expired one is asked about again: it may have been given more time.
