@@ -1,4 +1,4 @@
-import { ServiceError, type AcceptedMessage } from '@sluice/contracts';
+import { isTerminal, ServiceError, type AcceptedMessage } from '@sluice/contracts';
 import type { JobSnapshot, Quota, ReserveOutcome } from '@sluice/quota';
 import { delay, type Logger } from '@sluice/runtime';
 import type { Store } from '@sluice/store';
@@ -29,7 +29,7 @@ export interface RepeatedRequests {
   /** A job as the records have it. @throws ServiceError `store_unavailable`. */
   recordedAs(tenantId: string, jobId: string): Promise<JobView | undefined>;
   /**
-   * The job that an earlier request made, once it is known to be queued. Undefined when that stays in doubt, or the job is
+   * The job that an earlier request made, once it is known to be queued, or to have ended. Undefined when that stays in doubt, or the job is
    * forgotten meanwhile. Waits, so it is not to be called within a flight.
    */
   queued(tenantId: string, exists: Exists): Promise<JobView | undefined>;
@@ -63,6 +63,18 @@ export function createRepeatedRequests(options: RepeatedRequestsOptions): Repeat
     return record && jobFromRecord(record);
   }
 
+  /**
+   * The job, if the records have its end: Redis may be behind. Without them a repeated submission is answered all the same, with
+   * what Redis knows.
+   */
+  async function recordedEnd(tenantId: string, jobId: string): Promise<JobView | undefined> {
+    const job = await recordedAs(tenantId, jobId).catch((error: unknown) => {
+      if (error instanceof ServiceError && error.code === 'store_unavailable') return undefined;
+      throw error;
+    });
+    return job && isTerminal(job.state) ? job : undefined;
+  }
+
   return {
     confirm,
     recordedAs,
@@ -78,9 +90,13 @@ export function createRepeatedRequests(options: RepeatedRequestsOptions): Repeat
 
     async queued(tenantId, exists) {
       const state = await confirmedState(tenantId, exists);
-      if (state === undefined || state === 'reserved') return undefined;
       const facts = readFacts(exists.snapshot.facts);
-      if (state === 'queued' || state === 'running') return openJob(facts, state);
+      const open = state === 'queued' || state === 'running';
+      if (open || state === 'reserved') {
+        const ended = await recordedEnd(tenantId, facts.jobId);
+        return ended ?? (open ? openJob(facts, state) : undefined);
+      }
+      if (state === undefined) return undefined;
       return (await recordedAs(tenantId, facts.jobId)) ?? openJob(facts, 'queued');
     },
   };
