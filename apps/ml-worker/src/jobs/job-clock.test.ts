@@ -66,6 +66,20 @@ describe('the clock of jobs at a worker', () => {
     expect(clock.now()).toBe(showsMs());
   });
 
+  it('follows such a Redis though jobs of before are delivered meanwhile', () => {
+    const { process, clock } = setUp();
+    clock.heard(NOON);
+    const startMs = process.ms;
+    const showsMs = (): number => NOON - HOUR + process.ms - startMs;
+    while (process.ms - startMs <= 20 * SECOND) {
+      clock.heard(showsMs());
+      process.ms += SECOND;
+      clock.accepted(NOON - SECOND);
+      process.ms += SECOND;
+    }
+    expect(clock.now()).toBe(showsMs());
+  });
+
   it('is not set back by one notice that was under way for long', () => {
     const { process, clock } = setUp();
     clock.heard(NOON);
@@ -84,12 +98,15 @@ describe('the clock of jobs at a worker', () => {
       fc.property(fc.array(news, { minLength: 1, maxLength: 60 }), (all) => {
         const { process, clock } = setUp();
         const redisNowMs = (): number => NOON + process.ms;
+        let heardAtMs = -Infinity;
         const recent: { readonly atMs: number; readonly tookMs: number }[] = [];
         for (const { afterMs, tookMs, isJob } of all) {
           process.ms += afterMs;
           if (isJob) clock.accepted(redisNowMs() - tookMs);
           else clock.heard(redisNowMs() - tookMs);
-          recent.push({ atMs: process.ms, tookMs });
+          // While notices come, jobs tell nothing.
+          if (!isJob || process.ms - heardAtMs >= 10 * SECOND) recent.push({ atMs: process.ms, tookMs });
+          if (!isJob) heardAtMs = process.ms;
           const counting = recent.filter(({ atMs }) => process.ms - atMs < 10 * SECOND);
           expect(clock.now()).toBeLessThanOrEqual(redisNowMs());
           expect(clock.now()).toBeGreaterThanOrEqual(redisNowMs() - Math.min(...counting.map((one) => one.tookMs)));

@@ -7,7 +7,10 @@ export interface JobClock {
   now(): number;
   /** Redis showed this time, at some moment before now (Unix milliseconds). */
   heard(redisNowMs: number): void;
-  /** A job was accepted at this time by the clock of Redis as its gateway knew it, at some moment before now. */
+  /**
+   * A job was accepted at this time by the clock of Redis as its gateway knew it, at some moment before now. Counts only
+   * while no notices come.
+   */
   accepted(acceptedAtMs: number): void;
 }
 
@@ -17,19 +20,21 @@ const GENERATION_MS = 10_000;
 /**
  * News is late, never early: so of all that was heard the one that tells the latest time is nearest to the truth, and this
  * clock goes on from there by the monotonic clock of the process. Only the latest notices count, because Redis may be
- * replaced by one whose clock shows less. Without notices what is known stays, and jobs that come out of their queue
- * soon still tell the time almost exactly; those that waited for long say little, and change nothing.
+ * replaced by one whose clock shows less. Without notices for ten seconds what is known stays, and jobs that come out of their
+ * queue soon still tell the time almost exactly; those that waited for long say little, and change nothing.
  */
 export function createJobClock(monotonicMs: () => number = () => performance.now()): JobClock {
   /** Redis' time minus the monotonic clock, at least: by this generation of notices, and by the one before. */
   let current = -Infinity;
   let earlier = -Infinity;
   let generationEndsMs = -Infinity;
+  let heardAtMs = -Infinity;
 
   return {
     now: () => Math.max(0, Math.floor(monotonicMs() + Math.max(current, earlier))),
     heard(redisNowMs) {
       const nowMs = monotonicMs();
+      heardAtMs = nowMs;
       if (nowMs >= generationEndsMs) {
         earlier = current;
         current = -Infinity;
@@ -38,7 +43,10 @@ export function createJobClock(monotonicMs: () => number = () => performance.now
       current = Math.max(current, redisNowMs - nowMs);
     },
     accepted(acceptedAtMs) {
-      current = Math.max(current, acceptedAtMs - monotonicMs());
+      const nowMs = monotonicMs();
+      // n.b. a job of before Redis' clock was set back tells a time that is no more, as often as one is delivered.
+      if (nowMs - heardAtMs < GENERATION_MS) return;
+      current = Math.max(current, acceptedAtMs - nowMs);
     },
   };
 }
