@@ -1,5 +1,5 @@
 import { ack, USER_ID_HEADER, type Delivery, type Settlement } from '@sluice/broker';
-import { askedOf, isJobId, isServiceError, QUEUES, type ErrorCode } from '@sluice/contracts';
+import { isJobId, isServiceError, QUEUES, type ErrorCode } from '@sluice/contracts';
 import type { Logger } from '@sluice/runtime';
 import type { CompletedFact, Fact, Store } from '@sluice/store';
 import type { Accounting } from './accounting.js';
@@ -145,7 +145,7 @@ function jobIdOf({ messageId }: Delivery, { source }: Death, fact: Fact | undefi
 /**
  * How the job of a dead message ends by that; undefined when it does not. A fact that died on its way from `results`
  * (delivered too often to collectors that were killed) is still true, and the job may be well. A completed fact is true
- * wherever it is found. Anything else was the job itself.
+ * wherever it is found. Anything else was the job itself; its accepted fact is booked by whoever asks.
  */
 export function endOfJob(
   fact: Fact | undefined,
@@ -158,7 +158,6 @@ export function endOfJob(
     ...unusedCompletion(fact.message, { ...endOf(death), attempt: at.attempt, finishedAtMs: at.nowMs }),
     reservedTokens,
     ...(reservedNanoUsd !== undefined && { reservedNanoUsd }),
-    accepted: askedOf(fact.message),
   };
 }
 
