@@ -21,8 +21,8 @@ export interface RetentionOptions {
   readonly exportDirectory: string | undefined;
   /** Hears how many rows of a table were dropped. */
   readonly onDropped: (table: string, rows: number) => void;
-  /** A clock that a machine which is set wrong cannot change: nothing is dropped by the local one (Unix milliseconds). */
-  readonly redisNowMs: () => Promise<number>;
+  /** Unix milliseconds, by the slowest of the servers' clocks: what is dropped because one is set wrong does not come back. */
+  readonly nowMs: () => Promise<number>;
   readonly logger: Logger;
 }
 
@@ -33,7 +33,7 @@ export interface RetentionOptions {
  * now, because it is read or written or has open jobs, is tried again in the next round, and the others are gone on with.
  */
 export function createRetention(options: RetentionOptions): { run(signal: AbortSignal): Promise<void> } {
-  const { store, policy, exportDirectory, onDropped, redisNowMs, logger } = options;
+  const { store, policy, exportDirectory, onDropped, nowMs, logger } = options;
 
   /** Exports the partition and drops it, unless an earlier round exported it and could not drop it. */
   async function dropExported(name: string, directory: string): Promise<number> {
@@ -66,8 +66,8 @@ export function createRetention(options: RetentionOptions): { run(signal: AbortS
 
   async function dropOld(table: PartitionedTable, keepMs: number | undefined, signal: AbortSignal): Promise<void> {
     if (keepMs === undefined) return;
-    const nowMs = await redisNowMs();
-    const beforeMs = Math.min(nowMs - keepMs, monthBeforeMs(nowMs));
+    const now = await nowMs();
+    const beforeMs = Math.min(now - keepMs, monthBeforeMs(now));
     for (const partition of await store.listPartitions(table)) {
       if (partition.toMs === undefined || partition.toMs > beforeMs || signal.aborted) continue;
       await drop(partition);
@@ -76,7 +76,7 @@ export function createRetention(options: RetentionOptions): { run(signal: AbortS
 
   async function deleteLetters(keepMs: number | undefined, signal: AbortSignal): Promise<void> {
     if (keepMs === undefined) return;
-    const beforeMs = (await redisNowMs()) - keepMs;
+    const beforeMs = (await nowMs()) - keepMs;
     let deleted: number;
     let open = 0;
     do {
@@ -99,7 +99,7 @@ export function createRetention(options: RetentionOptions): { run(signal: AbortS
 }
 
 /** When the month before this one began, in UTC. */
-function monthBeforeMs(nowMs: number): number {
-  const today = new Date(nowMs);
+function monthBeforeMs(now: number): number {
+  const today = new Date(now);
   return Date.UTC(today.getUTCFullYear(), today.getUTCMonth() - 1, 1);
 }

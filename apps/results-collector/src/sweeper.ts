@@ -40,7 +40,7 @@ export interface Sweep {
 /**
  * Ends the jobs and holds that outlived their time. The sweep decides by what PostgreSQL does *not* know, so every round
  * looks for candidates, passes the fence when there are any, and looks again: what was on its way is recorded then.
- * Any number of collectors may sweep at the same time. A sweep rejects with the first failure of a server; the next
+ * Any number of collectors may sweep at the same time. A sweep rejects when a server fails; the next
  * one begins anew.
  */
 export function createSweeper(options: SweeperOptions): { sweep(signal: AbortSignal): Promise<Sweep> } {
@@ -90,17 +90,29 @@ export function createSweeper(options: SweeperOptions): { sweep(signal: AbortSig
   return {
     async sweep(signal) {
       const total = { expired: 0, settled: 0, dropped: 0 };
-      for (let round = 0; round < MAX_ROUNDS && !signal.aborted && mayGoOn(); round++) {
-        const expired = await expireOpenJobs();
-        total.expired += expired;
-        if (expired < PAGE) break;
+      const mayLook = (round: number): boolean => round < MAX_ROUNDS && !signal.aborted && mayGoOn();
+      async function expireAll(): Promise<void> {
+        for (let round = 0; mayLook(round); round++) {
+          const expired = await expireOpenJobs();
+          total.expired += expired;
+          if (expired < PAGE) break;
+        }
       }
-      for (let round = 0; round < MAX_ROUNDS && !signal.aborted && mayGoOn(); round++) {
-        const { settled, dropped } = await cleanRedis(signal);
-        total.settled += settled;
-        total.dropped += dropped;
-        if (settled + dropped < PAGE) break;
+      async function cleanAll(): Promise<void> {
+        for (let round = 0; mayLook(round); round++) {
+          const { settled, dropped } = await cleanRedis(signal);
+          total.settled += settled;
+          total.dropped += dropped;
+          if (settled + dropped < PAGE) break;
+        }
       }
+      // What cannot be expired, because the statement takes too long for instance, keeps no hold in Redis.
+      const expiring = await expireAll().then(
+        () => undefined,
+        (error: unknown) => ({ error }),
+      );
+      await cleanAll();
+      if (expiring) throw expiring.error;
       if (total.expired + total.settled + total.dropped > 0) logger.info(total, 'swept holds that outlived their jobs');
       return total;
     },

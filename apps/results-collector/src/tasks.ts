@@ -80,8 +80,10 @@ function alertsOf({ servers, announcer, metrics, logger }: TasksOptions): Run {
 }
 
 function retentionOf({ config, servers, metrics, redisNowMs, logger }: TasksOptions): Run {
+  const { store } = servers;
   const retention = createRetention({
-    ...{ store: servers.store, redisNowMs, logger },
+    ...{ store, logger },
+    nowMs: async () => Math.min(await redisNowMs(), await store.nowMs()),
     policy: config.retention,
     exportDirectory: config.exportDirectory,
     onDropped: metrics.dropped,

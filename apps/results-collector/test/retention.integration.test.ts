@@ -62,7 +62,7 @@ function retain(policy: Partial<RetentionPolicy>, exportDirectory: string | unde
     },
   };
   const retention = createRetention({
-    ...{ store, exportDirectory, redisNowMs: async () => Date.now() },
+    ...{ store, exportDirectory, nowMs: async () => Date.now() },
     logger: createLogger({ app: 'test', level: 'warn', stream }),
     policy: { ...KEEP_ALL, ...policy },
     onDropped: (table, rows) => void (rows > 0 && dropped.push(`${table} ${rows}`)),

@@ -1,5 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { QUEUES, type AcceptedMessage } from '@sluice/contracts';
+import type { Store } from '@sluice/store';
 import { createSettler } from '../src/settlement.js';
 import { createSweeper, type Sweep } from '../src/sweeper.js';
 import { eachWithBench } from './fixture.js';
@@ -20,16 +21,18 @@ interface SweepOptions {
   readonly mayGoOn?: () => boolean;
   /** What arrives in the books while the fence passes. */
   readonly arrives?: () => Promise<void>;
+  /** In place of the store's. */
+  readonly expiredOpenHolds?: Store['expiredOpenHolds'];
 }
 
 /** Sweeps, and tells how often a fence was passed. */
-async function sweep({ laterMs = 0, mayGoOn = () => true, arrives }: SweepOptions = {}): Promise<
+async function sweep({ laterMs = 0, mayGoOn = () => true, arrives, ...instead }: SweepOptions = {}): Promise<
   Sweep & { readonly fences: number }
 > {
   const { store, quota } = bench;
   let fences = 0;
   const sweeper = createSweeper({
-    store,
+    store: { ...store, ...instead },
     quota,
     settler: createSettler({ quota, onFailure: () => undefined, onOutcome: () => undefined, maxAttempts: 1, logger }),
     report: (fact) => bench.publish(fact),
@@ -98,6 +101,16 @@ describe('the sweep', () => {
     const arrives = () => recordCompleted(job);
     expect(await sweep({ arrives })).toEqual({ ...NOTHING, fences: 1 });
     expect(await bench.depth(QUEUES.results)).toBe(0);
+  });
+
+  it('settles holds of ended jobs also when it cannot be found out which are open, and fails then', async () => {
+    const job = bench.job();
+    await bench.hold(job, HOLD_TTL_MS);
+    await recordAccepted(job);
+    await recordCompleted(job, 4);
+    const expiredOpenHolds = () => Promise.reject(new Error('took too long'));
+    await expect(sweep({ laterMs: AFTER_GRACE_MS, expiredOpenHolds })).rejects.toThrow('took too long');
+    expect(await bench.settled()).toMatchObject({ held: 0, used: 4 });
   });
 
   it('settles a hold whose job has ended in the books, with the usage recorded there', async () => {

@@ -46,11 +46,17 @@ export interface Store
     Partitions {
   /** Resolves when the database answers and is migrated. */
   ping(): Promise<void>;
+  /** What the clock of PostgreSQL shows, Unix milliseconds. */
+  nowMs(): Promise<number>;
   /** Makes the monthly partitions of the next three months; cheap when nothing is missing. */
   ensurePartitions(): Promise<void>;
 }
 
-const statements = { ping: loadStatement('ping'), ensurePartitions: loadStatement('ensure-partitions') };
+const statements = {
+  ping: loadStatement('ping'),
+  time: loadStatement('server-time'),
+  ensurePartitions: loadStatement('ensure-partitions'),
+};
 
 export function createStore(options: StoreOptions): Store {
   const database = createDatabase(options);
@@ -59,6 +65,10 @@ export function createStore(options: StoreOptions): Store {
     stop: () => database.stop(),
     async ping() {
       await database.run(statements.ping);
+    },
+    async nowMs() {
+      const [row] = await database.run<{ now_ms: string }>(statements.time);
+      return Number(row?.now_ms);
     },
     ensurePartitions: () => database.call(statements.ensurePartitions),
     ...createAccounts(database),

@@ -39,6 +39,7 @@ export const MODELLED_METHODS = [
   'markReplayed',
   'deleteDeadLetters',
   'ping',
+  'nowMs',
   'ensurePartitions',
 ] as const satisfies readonly (keyof Store)[];
 
@@ -139,6 +140,7 @@ export function createStoreModel({ withoutLedgerKey = false }: StoreModelOptions
     deleteDeadLetters: (_nowMs, options) => deleteDeadLetters(tables, options),
 
     ping: () => undefined,
+    nowMs: (nowMs) => nowMs,
     ensurePartitions: () => undefined,
   };
 }
