@@ -7,7 +7,7 @@ import type { Catalogue } from './catalogue.js';
 import type { Flights } from './flights.js';
 import type { JobClock } from './job-clock.js';
 import { countSubmission, type CountedSubmission, type JobMessages } from './job-message.js';
-import type { JobPublisher } from './job-publisher.js';
+import { isUnconfirmed, type JobPublisher } from './job-publisher.js';
 import { factsOf, openJob, readFacts, type JobView } from './job-view.js';
 import type { LearnedEstimates } from './learned-estimates.js';
 import { refusal } from './refusal.js';
@@ -79,7 +79,8 @@ type Flight =
  *            │ └─exists─▶ wait until it is known to be queued: that job; else a new flight that publishes it again
  *            │ reserved
  *         publish ─certainly not queued─▶ release, 503
- *            │    └─outcome unknown─────▶ the hold stays (the job may run), 503; the same Idempotency-Key finds out
+ *            │    └─outcome unknown─────▶ the hold stays (the job may run), 503; the same Idempotency-Key finds out,
+ *            │                            and the fact is published until it is confirmed
  *            ▼ confirmed
  *           202
  * ```
@@ -113,8 +114,8 @@ export function createAdmission(options: AdmissionOptions): Admission {
     try {
       await jobPublisher.publish(message, pool, generation);
     } catch (error) {
-      const unknown = error instanceof ServiceError && error.code === 'publish_unconfirmed';
-      if (!unknown) abandoned.add({ tenantId: message.tenantId, jobId: message.jobId, owner: message.jobId });
+      if (!isUnconfirmed(error))
+        abandoned.add({ tenantId: message.tenantId, jobId: message.jobId, owner: message.jobId });
       throw error;
     }
   }

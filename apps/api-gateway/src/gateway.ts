@@ -135,6 +135,8 @@ function partsInOrder(parts: Parts, listener: Listener | undefined): readonly Li
     part('notices of the time', jobs.clockNotices),
     part('prices', jobs.prices),
     { name: 'fence member', start: () => startMember(parts), stop: () => jobs.member.stop() },
+    // n.b. before the member leaves: fences wait for them.
+    { name: 'unconfirmed facts', stop: () => jobs.unconfirmed.stop() },
     part('fence', jobs.fence),
     ...(config.ingest ? [part('ingest broker', ingestConnection), part('ingest', ingest)] : []),
     ...(listener ? [part('listener', listener)] : []),
