@@ -115,8 +115,8 @@ function drawAction(random: Random, apps: readonly string[]): FaultAction {
 }
 
 /** A Redis that is slow and loses its memory, while a gateway that waits for it is cut off from the broker. */
-function lostInFlight(random: Random): Fault['actions'] {
-  const of = random.pick(['gateway-1', 'gateway-2']);
+function lostInFlight(random: Random, apps: readonly string[]): Fault['actions'] {
+  const of = random.pick(apps.filter((app) => app.startsWith('gateway')));
   return [
     [0, { kind: 'slowness', server: 'redis', forMs: 600, upToMs: 1_900 }],
     [random.between(0, 300), { kind: 'rabbitmq-reset', of, chance: 1 }],
@@ -151,7 +151,7 @@ function drawMoment(random: Random, { burstsAtMs, untilMs }: FaultOptions): Faul
 export function drawFaults(random: Random, options: FaultOptions): readonly Fault[] {
   return Array.from({ length: options.count }, () => {
     const when = drawMoment(random, options);
-    if (random.chance(0.06)) return { when, actions: lostInFlight(random) };
+    if (random.chance(0.06)) return { when, actions: lostInFlight(random, options.apps) };
     const count = random.pick([1, 1, 1, 2, 3]);
     const actions = Array.from(
       { length: count },
