@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
 
-export const BENCHMARKS = ['pipeline', 'reserve', 'record', 'recovery'] as const;
+export const BENCHMARKS = ['pipeline', 'reserve', 'record', 'recovery', 'inference'] as const;
 export type BenchmarkName = (typeof BENCHMARKS)[number];
 
 export interface CommandLine {

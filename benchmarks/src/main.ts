@@ -2,6 +2,7 @@ import { fileURLToPath } from 'node:url';
 import { parseCommandLine, USAGE, type BenchmarkName, type CommandLine } from './command-line.js';
 import type { BenchmarkOptions } from './harness/benchmark.js';
 import { formatResult, writeResult, type BenchmarkResult } from './harness/report.js';
+import { runInference } from './inference/inference.js';
 import { recordBenchmark } from './micro/record.js';
 import { reserveBenchmark } from './micro/reserve.js';
 import { runMicro } from './micro/micro.js';
@@ -13,6 +14,7 @@ const RUN: Readonly<Record<BenchmarkName, (options: BenchmarkOptions) => Promise
   reserve: (options) => runMicro(reserveBenchmark, options),
   record: (options) => runMicro(recordBenchmark, options),
   recovery: runRecovery,
+  inference: runInference,
 };
 
 async function main({ names, quick, rounds, json }: CommandLine, args: readonly string[]): Promise<void> {

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { startLocalServices, type LocalServices } from '@sluice/local-services';
 import { LOCAL } from '@sluice/scripts';
 import type { BenchmarkOptions } from './benchmark.js';
+import type { Roles } from './cpu.js';
 
 /**
  * Does work on private servers, in a folder of its own, and takes both down afterwards. Of work that failed the folder
@@ -33,4 +34,11 @@ export async function onPrivateServers<Result>(
     await services.stop();
     if (!failed) await rm(own, { recursive: true, force: true });
   }
+}
+
+/** The servers as roles, by their names. A server that is not a process of this machine has none. */
+export function serverRoles({ servers }: LocalServices): Roles {
+  return Object.fromEntries(
+    Object.values(servers).map(({ name, pid }) => [name, pid === undefined ? [] : [pid]] as const),
+  );
 }

@@ -16,6 +16,8 @@ export interface BenchmarkResult {
 
 export interface CaseResult {
   readonly name: string;
+  /** Heads of the table where it has lines of several sides; the names of the first two sides when absent. */
+  readonly columns?: readonly [baseline: string, subject: string];
   /** The figures of every round by side, the baseline first. */
   readonly rounds: Readonly<Record<string, readonly object[]>>;
   readonly comparisons: readonly Comparison[];
@@ -48,9 +50,10 @@ function formatConditions(conditions: Conditions): readonly string[] {
   ];
 }
 
-function formatCase({ name, rounds, comparisons }: CaseResult): string {
-  const [baseline = '', subject = ''] = Object.keys(rounds);
-  const count = rounds[baseline]?.length ?? 0;
+function formatCase({ name, rounds, columns, comparisons }: CaseResult): string {
+  const sides = Object.keys(rounds);
+  const [baseline = '', subject = ''] = columns ?? sides;
+  const count = rounds[sides[0] ?? '']?.length ?? 0;
   const table = new Table({
     head: ['', baseline, subject, `${subject} ÷ ${baseline}`],
     colAligns: ['left', 'right', 'right', 'right'],

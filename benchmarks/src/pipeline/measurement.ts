@@ -1,4 +1,5 @@
-import { cpuBetween, readCpuTimes, readMachineMicros, type CpuTimes, type Roles } from '../harness/cpu.js';
+import { startCpuClock } from '../harness/cpu-clock.js';
+import type { CpuTimes, Roles } from '../harness/cpu.js';
 import type { Round } from '../harness/figures.js';
 import { runLoad } from '../load/load-generator.js';
 import type { Pace } from '../load/load-plan.js';
@@ -54,34 +55,6 @@ export async function measureRound(
     }),
     loadGeneratorCores: load.cpuMicros / 1000 / Math.max(1, load.endedAtMs - load.startedAtMs),
     ...(load.lateMs && { lateMs: load.lateMs }),
-  };
-}
-
-interface CpuUse {
-  readonly roles: CpuTimes;
-  /** What the rest of the machine used. */
-  readonly restMicros: number;
-  readonly elapsedMicros: number;
-}
-
-/** Reads who uses the CPU from now on; undefined where the system does not tell. */
-function startCpuClock(roles: Roles): { read(): CpuUse | undefined } {
-  const startedAt = performance.now();
-  const machineBefore = readMachineMicros();
-  const before = readCpuTimes(roles);
-  return {
-    read() {
-      const after = readCpuTimes(roles);
-      const machineAfter = readMachineMicros();
-      if (!before || !after || machineBefore === undefined || machineAfter === undefined) return undefined;
-      const used = cpuBetween(before, after);
-      const ours = Object.values(used).reduce((sum, micros) => sum + micros, 0);
-      return {
-        roles: used,
-        restMicros: machineAfter - machineBefore - ours,
-        elapsedMicros: (performance.now() - startedAt) * 1000,
-      };
-    },
   };
 }
 

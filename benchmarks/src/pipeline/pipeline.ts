@@ -6,7 +6,7 @@ import { compare } from '../harness/comparison.js';
 import { pipelineMetrics } from '../harness/figures.js';
 import { describeConditions } from '../harness/conditions.js';
 import type { Roles } from '../harness/cpu.js';
-import { onPrivateServers } from '../harness/private-servers.js';
+import { onPrivateServers, serverRoles } from '../harness/private-servers.js';
 import type { BenchmarkResult, CaseResult } from '../harness/report.js';
 import { runRounds } from '../harness/rounds.js';
 import { serverVersions } from '../harness/server-versions.js';
@@ -77,10 +77,4 @@ async function runCase(
   });
   const [baseline = [], subject = []] = SIDE_NAMES.map((name) => figures[name] ?? []);
   return { name: item.name, rounds: figures, comparisons: compare(pipelineMetrics(baseline), baseline, subject) };
-}
-
-function serverRoles({ servers }: LocalServices): Roles {
-  return Object.fromEntries(
-    Object.values(servers).map(({ name, pid }) => [name, pid === undefined ? [] : [pid]] as const),
-  );
 }

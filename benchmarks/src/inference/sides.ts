@@ -1,0 +1,79 @@
+import type { Roles } from '../harness/cpu.js';
+import type { BareLoop } from './bare-loop.js';
+import { sortedByLength, usefulShare, type BatchCut } from './batch-cuts.js';
+import { jobsOf } from './jobs.js';
+import type { TextSet } from './text-set.js';
+import { INFERENCE, PARENT, type ThroughputSide } from './throughput.js';
+import type { WorkerSide } from './worker-side.js';
+
+/** A set that is through sooner is run again, so that a round is long enough to be measured. */
+const SHORTEST_ROUND_MS = 1_000;
+
+export interface BareSideOptions {
+  readonly name: string;
+  readonly loop: BareLoop;
+  readonly set: TextSet;
+  readonly cut: BatchCut;
+}
+
+/** Nothing but inference processes and a list of batches. */
+export function bareSide({ name, loop, set, cut }: BareSideOptions): ThroughputSide {
+  const lengths = set.sequences.map(({ length }) => length);
+  const batches = cut(lengths);
+  return {
+    name,
+    roles: { [INFERENCE]: loop.pids, benchmark: [process.pid] },
+    usefulShare: usefulShare(batches, lengths),
+    async run(onStart) {
+      onStart();
+      let elapsedMs = 0;
+      let passes = 0;
+      for (; elapsedMs < SHORTEST_ROUND_MS; passes++) elapsedMs += await loop.run(batches);
+      return { passes, elapsedMs };
+    },
+  };
+}
+
+export interface WholeWorkerOptions {
+  readonly name: string;
+  readonly worker: WorkerSide;
+  readonly set: TextSet;
+  readonly textsPerJob: number;
+  readonly servers: Roles;
+}
+
+/** The whole worker, from the queue to confirmed results. */
+export async function wholeWorkerSide(options: WholeWorkerOptions): Promise<ThroughputSide> {
+  const { name, worker, set, textsPerJob, servers } = options;
+  return {
+    name,
+    roles: {
+      [INFERENCE]: await worker.inferencePids(),
+      [PARENT]: [worker.pid],
+      RabbitMQ: servers['rabbitmq'] ?? [],
+      benchmark: [process.pid],
+    },
+    async run(onStart) {
+      const elapsedMs = await worker.drain(jobsOf(set, { textsPerJob, class: 'standard' }), onStart);
+      return { passes: 1, elapsedMs };
+    },
+  };
+}
+
+/** The budget with which sorted batches are fastest: each is tried in turns, the best time of each counts. */
+export async function bestBudget(
+  loop: BareLoop,
+  set: TextSet,
+  { budgets, passes }: { readonly budgets: readonly number[]; readonly passes: number },
+): Promise<number> {
+  const lengths = set.sequences.map(({ length }) => length);
+  const best = new Map<number, number>();
+  for (let pass = 0; pass < passes; pass++) {
+    for (const budget of budgets) {
+      const elapsedMs = await loop.run(sortedByLength(budget)(lengths));
+      best.set(budget, Math.min(best.get(budget) ?? Infinity, elapsedMs));
+    }
+  }
+  const [[budget] = [0]] = [...best].sort(([, a], [, b]) => a - b);
+  return budget;
+}
