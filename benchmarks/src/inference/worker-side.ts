@@ -51,6 +51,8 @@ export async function startWorkerSide(options: WorkerSideOptions): Promise<Worke
       SLUICE_RABBITMQ_URL: rabbitmqUrl,
       SLUICE_CONFIG_DIR: CONFIG_DIR,
       SLUICE_MODEL_DIR: MODEL_DIR,
+      // Measured anew: what an earlier run found on a busy machine should not decide.
+      SLUICE_CALIBRATION_DIR: join(directory, 'calibration'),
       SLUICE_INFERENCE_PROCESSES: String(processes),
       SLUICE_OPS_PORT: '0',
     },
