@@ -1,5 +1,5 @@
 import { ServiceError, type ModelFile, type ModelsFile } from '@sluice/contracts';
-import { createTokenizer, openModelRepository, type Tokenizer } from '@sluice/models';
+import { createTokenizer, findVersions, openModelRepository, type Tokenizer } from '@sluice/models';
 
 /** A model as tenants know it. */
 export interface PublicModel {
@@ -28,10 +28,11 @@ export async function loadCatalogue(file: ModelsFile, modelDir: string): Promise
   const repository = await openModelRepository(modelDir);
   const models = await Promise.all(
     Object.entries(file.models).map(async ([name, entry]): Promise<PublicModel> => {
-      const model = await repository.find(entry.repository ?? name, entry.version);
+      // n.b. which version runs a job is decided by the worker; all of them count tokens alike.
+      const { main: model } = await findVersions(repository, name, entry);
       return {
         name,
-        version: entry.version,
+        version: model.version,
         pool: entry.pool,
         description: entry.description ?? model.file.description,
         classes: file.pools[entry.pool]?.classes ?? [],

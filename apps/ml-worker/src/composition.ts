@@ -4,5 +4,5 @@
 export type { WorkerConfig } from './config.js';
 export type { InferenceHost } from './inference/inference-host.js';
 export type { RunResult } from './inference/inference-protocol.js';
-export type { ServedModel, ServedPool } from './models/served-models.js';
+export type { ModelRoutes, ServedModel, ServedPool } from './models/served-models.js';
 export { createWorker, type Worker, type WorkerOptions } from './worker.js';

@@ -7,6 +7,7 @@ import {
   type Consumer,
 } from '@sluice/broker';
 import { workQueue, type JobClass } from '@sluice/contracts';
+import { openModelRepository } from '@sluice/models';
 import { createLifecycle, createMetrics, createOpsServer, type Lifecycle, type Logger } from '@sluice/runtime';
 import { createBatcher } from './scheduling/batcher.js';
 import { createBatchings } from './scheduling/batching.js';
@@ -22,7 +23,9 @@ import { createProgressWatch } from './progress-watch.js';
 import type { QueuedText } from './scheduling/running-job.js';
 import { createScheduler } from './scheduling/scheduler.js';
 import { createSchedulingMetrics } from './scheduling/scheduling-metrics.js';
-import { loadServedPool, type ServedPool } from './models/served-models.js';
+import { createModelRouter } from './models/model-router.js';
+import { createPoolLoader } from './models/pool-loader.js';
+import type { ModelRoutes, ServedPool } from './models/served-models.js';
 import { createStartedNotices } from './jobs/started-notices.js';
 
 /** Requests to cancel that are remembered: some 20 MB. */
@@ -59,8 +62,9 @@ export interface Worker extends Lifecycle {
  */
 export async function createWorker(options: WorkerOptions): Promise<Worker> {
   const { config, logger, inferenceModulePath: modulePath, connect = connectTo(config, logger) } = options;
-  const { modelsFile, modelDirectory, pool } = config;
-  const served = options.served ?? (await loadServedPool({ pool, modelsFile, modelDirectory }));
+  const { modelsFile, pool } = config;
+  const served = options.served ?? (await loadServed(config, logger));
+  const router = createModelRouter(served.models);
   const host =
     options.host ?? createInferenceHost({ ...config.inference, modulePath, models: served.versions, logger });
   const metrics = createMetrics();
@@ -96,7 +100,7 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
   const stopping = new AbortController();
   const handler = createJobHandler({
     ...{ scheduler, publisher, cancellations, held, notices, clock, logger },
-    models: served.models,
+    models: router,
     stopping: stopping.signal,
   });
 
@@ -121,7 +125,7 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
     ready: () => lifecycle.state === 'running' && connected() && attached() && host.warm > 0,
     detail: () => ({
       pool,
-      models: [...served.models.keys()],
+      models: [...router.models].map(modelDetail),
       connections: { consuming: consuming.state, publishing: publishing.state },
       jobsInHand: sum(consumers.map(({ inFlight }) => inFlight)),
       waitingTexts: scheduler.waiting,
@@ -171,6 +175,26 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
       stopping.abort();
       return lifecycle.stop();
     },
+  };
+}
+
+/** @throws ServiceError `model_unavailable` when a model of the pool cannot be served. */
+async function loadServed({ pool, modelsFile, modelDirectory }: WorkerConfig, logger: Logger): Promise<ServedPool> {
+  const loader = createPoolLoader({ pool, repository: await openModelRepository(modelDirectory) });
+  const { served, problems } = await loader.load(modelsFile);
+  for (const problem of problems) logger.error({ problem }, 'a version of a model is passed over');
+  return served;
+}
+
+/** A model as `/health` shows it. */
+function modelDetail([name, { main, canary, shadow }]: readonly [string, ModelRoutes]) {
+  return {
+    name,
+    version: main.model.version,
+    ...(canary && {
+      canary: { version: canary.served.model.version, percent: canary.percent, stickyBy: canary.stickyBy },
+    }),
+    ...(shadow && { shadow: { version: shadow.served.model.version, percent: shadow.percent } }),
   };
 }
 

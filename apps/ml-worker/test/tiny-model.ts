@@ -1,4 +1,4 @@
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 /** A text with this character is refused by the model: its bytes are outside the table that they index. */
@@ -8,18 +8,29 @@ export const SLOW = '~';
 /** A text with this character takes the model a second or two: as `SLOW`, with 4000 × 4000. */
 export const SLUGGISH = '}';
 
-/**
- * Writes `tiny/1` into a model repository: one token for each byte, one output column with the sum of the bytes.
- * Small enough to load at once, and able to go wrong on demand, as a real model may.
- */
-export async function writeTinyModel(repository: string): Promise<void> {
-  const directory = join(repository, 'tiny', '1');
-  await mkdir(directory, { recursive: true });
-  await writeFile(join(directory, 'model.onnx'), tinyOnnx());
-  await writeFile(join(directory, 'model.yaml'), TINY_YAML);
+export interface TinyModelOptions {
+  /** `1` when absent. */
+  readonly version?: string;
+  /** What each byte counts in the sum; 1 when absent. */
+  readonly factor?: number;
+  /** 1000 when absent. */
+  readonly maxInputTokens?: number;
 }
 
-const TINY_YAML = `
+/**
+ * Writes a version of `tiny` into a model repository: one token for each byte, one output column with the sum of the bytes.
+ * Small enough to load at once, and able to go wrong on demand, as a real model may. The version appears complete.
+ */
+export async function writeTinyModel(repository: string, options: TinyModelOptions = {}): Promise<void> {
+  const { version = '1', factor = 1, maxInputTokens = 1000 } = options;
+  const work = await mkdtemp(join(repository, '.writing-'));
+  await writeFile(join(work, 'model.onnx'), tinyOnnx(factor));
+  await writeFile(join(work, 'model.yaml'), tinyYaml(maxInputTokens));
+  await mkdir(join(repository, 'tiny'), { recursive: true });
+  await rename(work, join(repository, 'tiny', version));
+}
+
+const tinyYaml = (maxInputTokens: number) => `
 name: tiny
 task: embedding
 description: Sums bytes, for tests
@@ -27,13 +38,13 @@ licence: Apache-2.0
 source: The tests
 precision: fp32
 tokenizer: { type: bytes }
-maxInputTokens: 1000
+maxInputTokens: ${maxInputTokens}
 batchable: true
 inputs: { inputIds: ids, attentionMask: mask }
 output: { name: rows, dimensions: 1 }
 `;
 
-function tinyOnnx(): Buffer {
+function tinyOnnx(factor: number): Buffer {
   const graph = [
     // rows = Σ table[ids] · mask, and an id from 128 on is outside the table.
     node('Gather', ['table', 'ids'], 'values'),
@@ -56,12 +67,12 @@ function tinyOnnx(): Buffer {
     floats(
       'table',
       [128],
-      Float32Array.from({ length: 128 }, (_, at) => at),
+      Float32Array.from({ length: 128 }, (_, at) => at * factor),
     ),
     floats(
       'thresholds',
       [2],
-      Float32Array.from([SLUGGISH, SLOW], (character) => character.charCodeAt(0) - 0.5),
+      Float32Array.from([SLUGGISH, SLOW], (character) => (character.charCodeAt(0) - 0.5) * factor),
     ),
     longs('axis1', [1], [1]),
     longs('stepSize', [1], [4000]),

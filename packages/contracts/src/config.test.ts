@@ -89,7 +89,7 @@ describe('configuration files', () => {
       models: { m: { pool: 'gone', version: 1 }, n: { pool: 'text', version: '1' } },
     };
     expect(problems(modelsFileSchema, file)).toEqual([
-      'models.m.version must be a whole number in quotes',
+      'models.m.version must be a whole number in quotes, or latest',
       'models.m.pool no pool "gone" exists',
     ]);
     const plans = { plans: { p: { limits: { tokensPerDay: '5' }, perModel: { gone: {}, BAD: {} } }, q: 5, BAD: {} } };
@@ -107,6 +107,38 @@ describe('configuration files', () => {
       'prices.1 must be an object',
       'prices.0.model no model "gone" exists',
     ]);
+  });
+
+  const modelWith = (fields: object) => ({ pools: { text: {} }, models: { m: { pool: 'text', ...fields } } });
+
+  it('takes a pinned version or the latest one, a canary and a shadow', () => {
+    const canary = { version: 'latest', percent: 0.5, stickyBy: 'apiKey' };
+    const shadow = { version: '4', percent: 100, tolerance: 0 };
+    expect(modelsFileSchema.parse(modelWith({ version: '3', canary, shadow })).models['m']).toEqual({
+      ...{ pool: 'text', version: '3', canary, shadow },
+    });
+    const { models: byDefault } = modelsFileSchema.parse(
+      modelWith({ version: 'latest', canary: { version: '3', percent: 5 } }),
+    );
+    expect(byDefault['m']?.canary?.stickyBy).toBe('tenant');
+  });
+
+  it('says all that is wrong with the versions of a model at once', () => {
+    const canary = { version: '3', percent: 101, stickyBy: 'user' };
+    const shadow = { version: '', percent: -1 };
+    expect(problems(modelsFileSchema, modelWith({ version: '3', canary, shadow, newest: true }))).toEqual([
+      'models.m.canary.percent must be at most 100',
+      'models.m.canary.stickyBy must be one of tenant, apiKey, job',
+      'models.m.shadow.version must be a whole number in quotes, or latest',
+      'models.m.shadow.percent must be at least 0',
+      'models.m.shadow.tolerance is required',
+      'models.m has what is not known: "newest"',
+      'models.m.canary.version must be another version than the model has',
+    ]);
+  });
+
+  it.each(['newest', '1.0', '-1', '1234567890', 'Latest', 'latest '])('refuses the version %p', (version) => {
+    expect(modelsFileSchema.safeParse(modelWith({ version })).success).toBe(false);
   });
 
   it.each([null, [], 'x', {}, { plans: null }, { plans: [] }])('refuses a file that holds %j', (file) => {

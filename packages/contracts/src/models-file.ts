@@ -16,6 +16,45 @@ export const batchingSchema = z.strictObject({
 });
 export type Batching = z.infer<typeof batchingSchema>;
 
+const VERSION = 'must be a whole number in quotes, or latest';
+/** A version folder of the model repository; `latest` is the greatest one that can be used. */
+const versionSchema = quoted(VERSION).regex(/^(?:[0-9]{1,9}|latest)$/, VERSION);
+
+const percentSchema = z.number().min(0).max(100);
+
+/** A part of the work goes to another version; its results count. */
+const canarySchema = z.strictObject({
+  version: versionSchema,
+  /** Share of the keys that get this version, 0 … 100. Raising it only moves keys towards this version. */
+  percent: percentSchema,
+  /** What decides, so that the same tenant, API key or job always gets the same version. */
+  stickyBy: z.enum(['tenant', 'apiKey', 'job']).default('tenant'),
+});
+export type CanaryPolicy = z.infer<typeof canarySchema>;
+
+/** A part of the jobs also runs on another version, to compare; what comes of that is never a result and never billed. */
+const shadowSchema = z.strictObject({
+  version: versionSchema,
+  /** Share of the jobs, 0 … 100. */
+  percent: percentSchema,
+  /** Largest absolute difference of an output number that is no cause for a warning. */
+  tolerance: z.number().min(0),
+});
+export type ShadowPolicy = z.infer<typeof shadowSchema>;
+
+const modelEntrySchema = z.strictObject({
+  pool: nameSchema,
+  /** Folder of the model repository; the public name when absent. */
+  repository: nameSchema.optional(),
+  version: versionSchema,
+  canary: canarySchema.optional(),
+  shadow: shadowSchema.optional(),
+  batching: batchingSchema.optional(),
+  description: z.string().max(200).optional(),
+});
+/** A public model. */
+export type ModelEntry = z.infer<typeof modelEntrySchema>;
+
 /** `config/models.yaml`: which models are public and which pool serves them. */
 export const modelsFileSchema = z
   .strictObject({
@@ -29,24 +68,21 @@ export const modelsFileSchema = z
           .default([...JOB_CLASSES]),
       }),
     ),
-    models: recordOf(
-      nameSchema,
-      z.strictObject({
-        pool: nameSchema,
-        /** Folder of the model repository; the public name when absent. */
-        repository: nameSchema.optional(),
-        /** Version folder of the model repository. */
-        version: quoted('must be a whole number in quotes').regex(/^[0-9]+$/, 'must be a whole number in quotes'),
-        description: z.string().max(200).optional(),
-        batching: batchingSchema.optional(),
-      }),
-    ),
+    models: recordOf(nameSchema, modelEntrySchema),
   })
   .superRefine((file, context) => {
     for (const [name, model] of entriesOf(file.models)) {
+      const refuse = (path: readonly string[], message: string): void =>
+        context.addIssue({ code: 'custom', path: ['models', name, ...path], message });
       const pool = fieldOf(model, 'pool');
-      if (typeof pool !== 'string' || !isFields(file.pools) || Object.hasOwn(file.pools, pool)) continue;
-      context.addIssue({ code: 'custom', path: ['models', name, 'pool'], message: `no pool "${pool}" exists` });
+      if (typeof pool === 'string' && isFields(file.pools) && !Object.hasOwn(file.pools, pool)) {
+        refuse(['pool'], `no pool "${pool}" exists`);
+      }
+      for (const other of ['canary', 'shadow']) {
+        const version = fieldOf(fieldOf(model, other), 'version');
+        if (version === undefined || version !== fieldOf(model, 'version')) continue;
+        refuse([other, 'version'], 'must be another version than the model has');
+      }
     }
   }, EVEN_WITH_ISSUES);
 export type ModelsFile = z.infer<typeof modelsFileSchema>;

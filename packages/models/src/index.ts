@@ -1,6 +1,8 @@
+export { tokenizerId } from './compatibility.js';
 export { modelDigest } from './digests.js';
 export * from './model.js';
 export { decodeOutput, TOP_LABELS } from './output.js';
-export { openModelRepository, type ModelRepository } from './repository.js';
+export { lookOfVersion, openModelRepository, type ModelRepository } from './repository.js';
 export { createTokenizer, type Tokenizer } from './tokenizer.js';
 export { buildModels, type BuildModelsOptions } from './build-models.js';
+export { findVersions, requireFit, type ModelVersions } from './versions.js';

@@ -1,13 +1,16 @@
-import { readFile, stat } from 'node:fs/promises';
+import { readdir, readFile, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { modelFileSchema, nameSchema, ServiceError, type ModelFile } from '@sluice/contracts';
 import { ConfigError, parseConfig } from '@sluice/runtime';
+import { checkDigest } from './digests.js';
 import type { Model } from './model.js';
 
 /** Name of the ONNX file in a version folder. */
 export const ONNX_FILE = 'model.onnx';
 /** Name of the description in a version folder. */
 export const DESCRIPTION_FILE = 'model.yaml';
+
+const VERSION = /^[0-9]{1,9}$/;
 
 /** A folder of models: `<name>/<version>/` with `model.onnx`, `model.yaml` and the tokenizer's files. */
 export interface ModelRepository {
@@ -20,6 +23,18 @@ export interface ModelRepository {
    * @throws ServiceError `model_unavailable`, naming the file that is missing or wrong.
    */
   find(name: string, version: string): Promise<Model>;
+  /**
+   * `find`, and compares the model file and the vocabulary with their digests, where there are digests. A file is read again
+   * only when it looks different.
+   */
+  findIntact(name: string, version: string): Promise<Model>;
+  /** Version folders of a model, least first; none when it has none. Nothing says that they can be used. */
+  versions(name: string): Promise<readonly string[]>;
+  /**
+   * What the folders of these models look like from outside: names, sizes and times of their files. Another text means that
+   * something has changed. Costs a call of `stat` for each file.
+   */
+  look(names: Iterable<string>): Promise<string>;
 }
 
 /**
@@ -33,25 +48,70 @@ export async function openModelRepository(directory: string): Promise<ModelRepos
   if (!facts?.isDirectory()) {
     throw new ServiceError('model_unavailable', 'The model repository does not exist', { cause: new Error(root) });
   }
+  /** How the folders of intact versions looked. */
+  const intact = new Map<string, string>();
+
+  async function find(name: string, version: string): Promise<Model> {
+    // n.b. both become parts of a path, so nothing but plain names may pass.
+    if (!nameSchema.safeParse(name).success || !VERSION.test(version)) {
+      throw unavailable(`"${name}" version "${version}" is not the name and version of a model`);
+    }
+    const label = `${name}/${version}`;
+    const folder = join(root, name, version);
+    const file = await readDescription(label, folder);
+    if (file.name !== name) {
+      throw unavailable(`${label}/${DESCRIPTION_FILE} describes "${file.name}", not "${name}"`);
+    }
+    checkLabels(label, file);
+    for (const each of filesOf(file)) await requireFile(label, folder, each);
+    return { file, directory: folder, modelPath: join(folder, ONNX_FILE), name, version };
+  }
+
   return {
     directory: root,
-    async find(name, version) {
-      // n.b. both become parts of a path, so nothing but plain names may pass.
-      if (!nameSchema.safeParse(name).success || !/^[0-9]{1,9}$/.test(version)) {
-        throw unavailable(`"${name}" version "${version}" is not the name and version of a model`);
-      }
-      const label = `${name}/${version}`;
-      const folder = join(root, name, version);
-      const file = await readDescription(label, folder);
-      if (file.name !== name) {
-        throw unavailable(`${label}/${DESCRIPTION_FILE} describes "${file.name}", not "${name}"`);
-      }
-      checkLabels(label, file);
-      const needed = [ONNX_FILE, ...(file.tokenizer.type === 'unigram' ? [file.tokenizer.vocabulary] : [])];
-      for (const each of needed) await requireFile(label, folder, each);
-      return { file, directory: folder, modelPath: join(folder, ONNX_FILE), name, version };
+    find,
+    async findIntact(name, version) {
+      const model = await find(name, version);
+      const look = await lookOfVersion(model.directory);
+      if (intact.get(model.directory) === look) return model;
+      for (const each of filesOf(model.file)) await checkDigest(model, each);
+      intact.set(model.directory, look);
+      return model;
+    },
+    versions: (name) => versionsIn(join(root, name)),
+    async look(names) {
+      const folders = [...new Set(names)].sort().map((name) => lookAt(join(root, name)));
+      return (await Promise.all(folders)).join('\n');
     },
   };
+}
+
+/** What a version needs beside its description. */
+function filesOf({ tokenizer }: ModelFile): readonly string[] {
+  return tokenizer.type === 'unigram' ? [ONNX_FILE, tokenizer.vocabulary] : [ONNX_FILE];
+}
+
+/** n.b. `07` and `7` would be one number, so only the plain form is a version that `latest` can mean. */
+async function versionsIn(folder: string): Promise<readonly string[]> {
+  const names = await readdir(folder).catch(() => []);
+  const plain = names.filter((name) => /^(?:0|[1-9][0-9]{0,8})$/.test(name));
+  return plain.sort((a, b) => Number(a) - Number(b));
+}
+
+async function lookAt(folder: string): Promise<string> {
+  const versions = await readdir(folder).catch(() => []);
+  const looks = versions.filter((name) => VERSION.test(name)).map((version) => lookOfVersion(join(folder, version)));
+  return (await Promise.all(looks)).join('\n');
+}
+
+/** One version folder as `ModelRepository.look` sees it. */
+export async function lookOfVersion(folder: string): Promise<string> {
+  const names = await readdir(folder).catch(() => []);
+  const looks = names.sort().map(async (name) => {
+    const facts = await stat(join(folder, name)).catch(() => undefined);
+    return facts ? `${name} ${facts.size} ${facts.mtimeMs} ${facts.ino}` : name;
+  });
+  return [folder, ...(await Promise.all(looks))].join('|');
 }
 
 async function readDescription(label: string, folder: string): Promise<ModelFile> {
@@ -83,6 +143,6 @@ async function requireFile(label: string, folder: string, file: string): Promise
   if (!facts.isFile() || facts.size === 0) throw unavailable(`${label}/${file} is empty or not a file`);
 }
 
-function unavailable(detail: string, cause?: unknown): ServiceError {
+export function unavailable(detail: string, cause?: unknown): ServiceError {
   return new ServiceError('model_unavailable', detail, { cause });
 }

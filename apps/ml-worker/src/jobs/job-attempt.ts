@@ -16,12 +16,13 @@ import type { JobClock } from './job-clock.js';
 import { retryRuleOf, settlementAfter } from './retry-policy.js';
 import type { Work } from '../scheduling/running-job.js';
 import type { Scheduler } from '../scheduling/scheduler.js';
+import type { ModelRouter } from '../models/model-router.js';
 import type { ServedModel } from '../models/served-models.js';
 import type { StartedNotices } from './started-notices.js';
 
 export interface JobAttemptOptions {
-  /** What is served, by public name. */
-  readonly models: ReadonlyMap<string, ServedModel>;
+  /** Which version runs a job. */
+  readonly models: Pick<ModelRouter, 'route'>;
   readonly scheduler: Pick<Scheduler, 'run' | 'cancel'>;
   readonly cancellations: Cancellations;
   readonly notices: StartedNotices;
@@ -60,7 +61,7 @@ interface Context extends JobAttemptOptions {
 export async function attemptJob(job: DeliveredJob, options: JobAttemptOptions): Promise<AttemptOutcome> {
   const { message, attempt } = job;
   const { logger } = options;
-  const served = options.models.get(message.model);
+  const served = options.models.route(message)?.served;
   const context: Context = { job, served, startedAtMs: undefined, ...options };
   if (isLate(context)) return tooLate(context);
   if (options.cancellations.has(message)) return { completed: canceled(factsOf(context), 0) };

@@ -6,6 +6,7 @@ import { acceptedMessage, characterModel, deliveryOf } from '../../test/fixtures
 import { createCancellations } from './cancellations.js';
 import { createHeldJobs } from './held-jobs.js';
 import { createJobHandler } from './job-handler.js';
+import { createModelRouter } from '../models/model-router.js';
 import type { Work, WorkOutcome } from '../scheduling/running-job.js';
 
 interface FixtureOptions {
@@ -33,7 +34,7 @@ function createFixture({
   const told = { begun: [] as string[], ended: [] as string[], canceled: [] as Work[] };
   let refusals = refusedPublishes;
   const handler = createJobHandler({
-    models: new Map([['characters', characterModel({ maxInputTokens: 10 })]]),
+    models: createModelRouter(new Map([['characters', { main: characterModel({ maxInputTokens: 10 }) }]])),
     logger: createLogger({ app: 'test', level: 'silent' }),
     clock: { now: () => clock.nowMs, accepted: () => undefined },
     stopping: stopping.signal,

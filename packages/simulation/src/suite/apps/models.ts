@@ -53,7 +53,7 @@ export const catalogue: Catalogue = createCatalogue(
 export const servedPool: ServedPool = {
   pool: POOL,
   classes: CLASSES,
-  models: new Map(served.map((one) => [one.model.name, one])),
+  models: new Map(served.map((main) => [main.model.name, { main }])),
   versions: served.map(({ key, model }) => ({ key, model })),
 };
 

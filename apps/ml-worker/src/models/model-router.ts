@@ -1,0 +1,77 @@
+import { createHash } from 'node:crypto';
+import type { AcceptedMessage } from '@sluice/contracts';
+import type { ModelRoutes, ServedModel } from './served-models.js';
+
+/** What decides which version a job gets. */
+export type RoutedJob = Pick<AcceptedMessage, 'model' | 'jobId' | 'tenantId' | 'apiKeyId'>;
+
+/** Where a job goes. */
+export interface Route {
+  readonly served: ServedModel;
+  /** A version that is to be compared with; only where the main version runs. */
+  readonly shadow?: NonNullable<ModelRoutes['shadow']>;
+}
+
+/** Knows which version runs a job. */
+export interface ModelRouter {
+  /** By public name. */
+  readonly models: ReadonlyMap<string, ModelRoutes>;
+  /**
+   * Where a job goes: the same way at every attempt and at every worker, as long as they have the same `models.yaml` and
+   * repository. Undefined when the model is not served here.
+   */
+  route(job: RoutedJob): Route | undefined;
+  /** Sends jobs by other routes from now on. Work that was begun keeps its version. */
+  switchTo(models: ReadonlyMap<string, ModelRoutes>): void;
+}
+
+export function createModelRouter(first: ReadonlyMap<string, ModelRoutes>): ModelRouter {
+  let models = first;
+  return {
+    get models() {
+      return models;
+    },
+    route(job) {
+      const routes = models.get(job.model);
+      if (!routes) return undefined;
+      const { main, canary, shadow } = routes;
+      if (canary && isWithin(canary.percent, 'canary', job.model, stickyKey(job, canary.stickyBy))) {
+        return { served: canary.served };
+      }
+      return shadow && isWithin(shadow.percent, 'shadow', job.model, job.jobId)
+        ? { served: main, shadow }
+        : { served: main };
+    },
+    switchTo(next) {
+      models = next;
+    },
+  };
+}
+
+type StickyBy = NonNullable<ModelRoutes['canary']>['stickyBy'];
+
+function stickyKey(job: RoutedJob, stickyBy: StickyBy): string {
+  switch (stickyBy) {
+    case 'tenant':
+      return job.tenantId;
+    case 'apiKey':
+      return job.apiKeyId;
+    case 'job':
+      return job.jobId;
+    default:
+      return stickyBy satisfies never;
+  }
+}
+
+/**
+ * Whether a key belongs to the first `percent` of all keys. Each key has its fixed place, so a greater percentage only adds
+ * keys; places in different models, and for different purposes, have nothing to do with each other.
+ */
+function isWithin(percent: number, purpose: string, model: string, key: string): boolean {
+  return placeOf(`${purpose} ${model} ${key}`) * 100 < percent;
+}
+
+/** Spreads texts evenly over 0 … 1 (1 excluded), by the first 48 bits of their SHA-256. */
+function placeOf(text: string): number {
+  return createHash('sha256').update(text).digest().readUIntBE(0, 6) / 2 ** 48;
+}

@@ -1,0 +1,156 @@
+import { isServiceError, ServiceError, type Batching, type ModelEntry, type ModelsFile } from '@sluice/contracts';
+import {
+  createTokenizer,
+  findVersions,
+  lookOfVersion,
+  requireFit,
+  tokenizerId,
+  type Model,
+  type ModelRepository,
+  type Tokenizer,
+} from '@sluice/models';
+import type { BatchLimits } from '../scheduling/batching.js';
+import { servedBy, versionsOf, type ModelRoutes, type ServedModel, type ServedPool } from './served-models.js';
+
+export interface PoolLoaderOptions {
+  readonly pool: string;
+  readonly repository: ModelRepository;
+}
+
+/** A pool as its files are now. */
+export interface LoadedPool {
+  readonly served: ServedPool;
+  /** What is wrong with the files, one sentence each: such versions are not served, those that ran before are. */
+  readonly problems: readonly string[];
+}
+
+/** Finds what a pool serves. Nothing is loaded into ONNX Runtime. */
+export interface PoolLoader {
+  /**
+   * @throws ServiceError `model_unavailable`, with everything that is wrong, when a model of the pool cannot be served.
+   */
+  load(file: ModelsFile): Promise<LoadedPool>;
+  /**
+   * Loads a pool anew. What cannot be served stays as it is in `running`; a version whose files have changed gets another key.
+   * The classes of a pool cannot change.
+   *
+   * @throws ServiceError `model_unavailable` when the pool is gone or serves nothing.
+   */
+  reload(file: ModelsFile, running: ServedPool): Promise<LoadedPool>;
+}
+
+/** One version, whatever public names lead to it. */
+interface Version {
+  readonly key: string;
+  readonly model: Model;
+  readonly tokenizer: Tokenizer;
+  /** Of its files. */
+  readonly look: string;
+  /** From 0: how often files of that version have been replaced while it was served. */
+  readonly generation: number;
+}
+
+export function createPoolLoader({ pool, repository }: PoolLoaderOptions): PoolLoader {
+  const versions = new WeakMap<ServedModel, Version>();
+  const tokenizers = new Map<string, WeakRef<Tokenizer>>();
+
+  async function tokenizerOf(model: Model): Promise<Tokenizer> {
+    const id = await tokenizerId(model);
+    const known = tokenizers.get(id)?.deref();
+    if (known) return known;
+    const tokenizer = await createTokenizer(model);
+    tokenizers.set(id, new WeakRef(tokenizer));
+    return tokenizer;
+  }
+
+  async function makeVersion(model: Model, running: ServedModel | undefined): Promise<Version> {
+    const look = await lookOfVersion(model.directory);
+    const before = running && versions.get(running);
+    if (before?.look === look) return before;
+    // Other files under the same number: for the processes that is another model.
+    const generation = before ? before.generation + 1 : 0;
+    const label = `${model.name}/${model.version}`;
+    const key = generation === 0 ? label : `${label}~${generation}`;
+    return { key, model, tokenizer: await tokenizerOf(model), look, generation };
+  }
+
+  async function serve(model: Model, { batching }: ModelEntry, load: Load): Promise<ServedModel> {
+    const { directory } = model;
+    const making = load.versions.get(directory) ?? makeVersion(model, load.before.get(directory));
+    load.versions.set(directory, making);
+    const version = await making;
+    const { key, tokenizer } = version;
+    const served = { key, model: version.model, tokenizer, ...(batching && { batching: limitsOf(batching) }) };
+    versions.set(served, version);
+    return served;
+  }
+
+  async function routesOf(name: string, entry: ModelEntry, load: Load): Promise<ModelRoutes> {
+    const { main, canary, shadow, passedOver } = await findVersions(repository, name, entry);
+    const before = load.running?.models.get(name)?.main.model;
+    if (before) await requireFit(name, before, main);
+    load.problems.push(...passedOver);
+    return {
+      main: await serve(main, entry, load),
+      ...(canary && entry.canary && { canary: { ...entry.canary, served: await serve(canary, entry, load) } }),
+      ...(shadow && entry.shadow && { shadow: { ...entry.shadow, served: await serve(shadow, entry, load) } }),
+    };
+  }
+
+  async function loadAll(file: ModelsFile, running: ServedPool | undefined): Promise<LoadedPool> {
+    const classes = file.pools[pool]?.classes;
+    if (!classes) throw new ServiceError('model_unavailable', `models.yaml has no pool "${pool}".`);
+    const load = newLoad(running);
+    const models = new Map<string, ModelRoutes>();
+    for (const [name, entry] of Object.entries(file.models)) {
+      if (entry.pool !== pool) continue;
+      const routes = await routesOf(name, entry, load).catch((error: unknown) => {
+        if (!isServiceError(error)) throw error;
+        load.problems.push(error.message);
+        return running?.models.get(name);
+      });
+      if (routes) models.set(name, routes);
+      else if (!running) load.missing += 1;
+    }
+    if (load.missing > 0) throw new ServiceError('model_unavailable', [...new Set(load.problems)].join('; '));
+    if (models.size === 0) throw new ServiceError('model_unavailable', `No model belongs to the pool "${pool}".`);
+    const served = { pool, classes: running?.classes ?? classes, models, versions: versionsOf(models) };
+    return { served, problems: [...new Set(load.problems)] };
+  }
+
+  return { load: (file) => loadAll(file, undefined), reload: loadAll };
+}
+
+/** A load under way. */
+interface Load {
+  readonly running: ServedPool | undefined;
+  /** What runs, by folder. */
+  readonly before: ReadonlyMap<string, ServedModel>;
+  /** What was made already, by folder. */
+  readonly versions: Map<string, Promise<Version>>;
+  readonly problems: string[];
+  /** Models that cannot be served. */
+  missing: number;
+}
+
+function newLoad(running: ServedPool | undefined): Load {
+  const before = [...(running?.models.values() ?? [])].flatMap(servedBy);
+  return {
+    running,
+    before: new Map(before.map((served) => [served.model.directory, served])),
+    versions: new Map(),
+    problems: [],
+    missing: 0,
+  };
+}
+
+/** By the worker's names. */
+function limitsOf(batching: Batching): Partial<BatchLimits> {
+  const { maxBatchTokens, maxPaddingRatio, maxBatchDelayMs, targetLatencyMs } = batching;
+  return {
+    ...(maxBatchTokens !== undefined && { maxTokens: maxBatchTokens }),
+    ...(maxPaddingRatio !== undefined && { maxPadding: maxPaddingRatio }),
+    ...(maxBatchDelayMs !== undefined && { maxDelayMs: maxBatchDelayMs }),
+    ...(targetLatencyMs !== undefined && { targetLatencyMs }),
+  };
+}

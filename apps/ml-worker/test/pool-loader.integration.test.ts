@@ -1,0 +1,117 @@
+import { copyFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { modelsFileSchema, type ModelsFile } from '@sluice/contracts';
+import { openModelRepository } from '@sluice/models';
+import { createPoolLoader, type PoolLoader } from '../src/models/pool-loader.js';
+import { writeTinyModel } from './tiny-model.js';
+
+let root: string;
+let loader: PoolLoader;
+
+beforeEach(async () => {
+  root = await mkdtemp(join(tmpdir(), 'sluice-pool-'));
+  await writeTinyModel(root);
+  loader = createPoolLoader({ pool: 'text', repository: await openModelRepository(root) });
+});
+
+afterEach(() => rm(root, { recursive: true }));
+
+const fileOf = (models: object): ModelsFile => modelsFileSchema.parse({ pools: { text: {}, other: {} }, models });
+const tiny = (fields: object = {}) => ({ pool: 'text', repository: 'tiny', version: '1', ...fields });
+const keysOf = ({ versions }: { readonly versions: readonly { readonly key: string }[] }) =>
+  versions.map(({ key }) => key).sort();
+
+describe('what a pool serves', () => {
+  it('is each version of its models once, and nothing of other pools', async () => {
+    await writeTinyModel(root, { version: '2' });
+    const canary = { version: '2', percent: 5 };
+    const { served, problems } = await loader.load(
+      fileOf({ a: tiny(), b: tiny({ canary }), c: { ...tiny(), pool: 'other' } }),
+    );
+    expect([...served.models.keys()]).toEqual(['a', 'b']);
+    expect(keysOf(served)).toEqual(['tiny/1', 'tiny/2']);
+    expect(served.models.get('b')?.canary).toMatchObject({ percent: 5, stickyBy: 'tenant', served: { key: 'tiny/2' } });
+    expect(problems).toEqual([]);
+  });
+
+  it('is refused with all that is wrong when anything is, at first', async () => {
+    const file = fileOf({ a: tiny({ version: '8' }), b: tiny({ version: '9' }), c: tiny() });
+    await expect(loader.load(file)).rejects.toMatchObject({
+      code: 'model_unavailable',
+      message: 'tiny/8/model.yaml cannot be read; tiny/9/model.yaml cannot be read',
+    });
+    await expect(loader.load(fileOf({}))).rejects.toThrow('No model belongs to the pool "text".');
+  });
+
+  it('shares one tokenizer among versions that have the same', async () => {
+    await writeTinyModel(root, { version: '2' });
+    const { served } = await loader.load(fileOf({ a: tiny({ canary: { version: '2', percent: 5 } }) }));
+    const routes = served.models.get('a');
+    expect(routes?.canary?.served.tokenizer).toBe(routes?.main.tokenizer);
+  });
+});
+
+describe('a pool that is loaded anew', () => {
+  it('has the same keys while no file has changed', async () => {
+    const { served } = await loader.load(fileOf({ a: tiny() }));
+    const again = await loader.reload(
+      fileOf({ a: tiny({ canary: { version: '1', percent: 5 }, version: 'latest' }) }),
+      served,
+    );
+    expect(again.served.models.get('a')).toEqual({ main: served.models.get('a')?.main });
+  });
+
+  it('has new models and versions, and not those that are gone', async () => {
+    const { served } = await loader.load(fileOf({ a: tiny({ version: 'latest' }), b: tiny() }));
+    await writeTinyModel(root, { version: '2' });
+    const again = await loader.reload(fileOf({ a: tiny({ version: 'latest' }), c: tiny() }), served);
+    expect([...again.served.models.keys()]).toEqual(['a', 'c']);
+    expect(keysOf(again.served)).toEqual(['tiny/1', 'tiny/2']);
+    expect(again.served.models.get('a')?.main.model.version).toBe('2');
+  });
+
+  it('keeps what it has of a model that cannot be served as it should, and says why', async () => {
+    const { served } = await loader.load(fileOf({ a: tiny(), b: tiny() }));
+    await writeTinyModel(root, { version: '2', maxInputTokens: 500 });
+    await writeTinyModel(root, { version: '3' });
+    const file = fileOf({ a: tiny({ version: '2' }), b: tiny({ version: '3' }), c: tiny({ version: '4' }) });
+    const again = await loader.reload(file, served);
+    expect(again.served.models.get('a')).toBe(served.models.get('a'));
+    expect(again.served.models.get('b')?.main.key).toBe('tiny/3');
+    expect(again.served.models.has('c')).toBe(false);
+    expect(again.problems).toEqual([
+      expect.stringMatching(/^tiny\/2 cannot take jobs of a .* takes 500 tokens instead of 1000/),
+      'tiny/4/model.yaml cannot be read',
+    ]);
+  });
+
+  it('passes over a latest version that is copied half', async () => {
+    const { served } = await loader.load(fileOf({ a: tiny({ version: 'latest' }) }));
+    await mkdir(join(root, 'tiny', '2'));
+    await copyFile(join(root, 'tiny', '1', 'model.onnx'), join(root, 'tiny', '2', 'model.onnx'));
+    const again = await loader.reload(fileOf({ a: tiny({ version: 'latest' }) }), served);
+    expect(again.problems).toEqual(['tiny/2/model.yaml cannot be read']);
+    expect(keysOf(again.served)).toEqual(['tiny/1']);
+  });
+
+  it('takes other files under the same number for another version', async () => {
+    const { served } = await loader.load(fileOf({ a: tiny() }));
+    await rm(join(root, 'tiny', '1'), { recursive: true });
+    await writeTinyModel(root, { factor: 2 });
+    const again = await loader.reload(fileOf({ a: tiny() }), served);
+    expect(keysOf(again.served)).toEqual(['tiny/1~1']);
+    await writeFile(join(root, 'tiny', '1', 'notes.txt'), 'also a change');
+    expect(keysOf((await loader.reload(fileOf({ a: tiny() }), again.served)).served)).toEqual(['tiny/1~2']);
+  });
+
+  it('is refused when it would serve nothing', async () => {
+    const { served } = await loader.load(fileOf({ a: tiny() }));
+    await expect(loader.reload(fileOf({ a: { ...tiny(), pool: 'other' } }), served)).rejects.toThrow(
+      'No model belongs',
+    );
+    const elsewhere = modelsFileSchema.parse({ pools: { other: {} }, models: {} });
+    await expect(loader.reload(elsewhere, served)).rejects.toThrow('models.yaml has no pool "text".');
+  });
+});

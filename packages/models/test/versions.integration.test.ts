@@ -1,0 +1,166 @@
+import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import type { ModelEntry } from '@sluice/contracts';
+import { digestOf, DIGESTS_FILE } from '../src/digests.js';
+import { openModelRepository, type ModelRepository } from '../src/repository.js';
+import { findVersions } from '../src/versions.js';
+
+interface Facts {
+  readonly task?: string;
+  readonly tokenizer?: string;
+  readonly maxInputTokens?: number;
+  readonly maxOutputTokens?: number;
+  readonly dimensions?: number;
+  readonly labels?: string;
+  readonly vocabulary?: string;
+}
+
+let root: string;
+let repository: ModelRepository;
+
+beforeEach(async () => {
+  root = await mkdtemp(join(tmpdir(), 'sluice-versions-'));
+  repository = await openModelRepository(root);
+});
+
+afterEach(() => rm(root, { recursive: true }));
+
+async function writeVersion(version: string, facts: Facts = {}): Promise<string> {
+  const folder = join(root, 'tiny', version);
+  await mkdir(folder, { recursive: true });
+  const { task = 'embedding', tokenizer = '{ type: bytes }', maxInputTokens = 16, maxOutputTokens = 0 } = facts;
+  await writeFile(join(folder, 'model.onnx'), `bytes of ${version}`);
+  await writeFile(join(folder, 'vocabulary.json'), facts.vocabulary ?? '[["a", -1]]');
+  const lines = [
+    ...['name: tiny', 'description: For tests', 'licence: Apache-2.0', 'source: none', 'precision: fp32'],
+    ...[`task: ${task}`, `tokenizer: ${tokenizer}`, 'batchable: true'],
+    ...[`maxInputTokens: ${maxInputTokens}`, `maxOutputTokens: ${maxOutputTokens}`],
+    'inputs: { inputIds: ids, attentionMask: mask }',
+    `output: { name: rows, dimensions: ${facts.dimensions ?? 2} }`,
+    ...(facts.labels === undefined ? [] : [`labels: ${facts.labels}`]),
+  ];
+  await writeFile(join(folder, 'model.yaml'), lines.join('\n'));
+  return folder;
+}
+
+const versionsOf = (entry: Omit<ModelEntry, 'pool'>) => findVersions(repository, 'tiny', { pool: 'text', ...entry });
+
+function unavailable(detail: RegExp) {
+  return expect.objectContaining({ code: 'model_unavailable', message: expect.stringMatching(detail) as unknown });
+}
+
+describe('the versions of a public model', () => {
+  it('are the pinned one, the canary and the shadow', async () => {
+    for (const version of ['1', '2', '3', '4']) await writeVersion(version);
+    const found = await versionsOf({
+      version: '2',
+      canary: { version: '3', percent: 5, stickyBy: 'tenant' },
+      shadow: { version: 'latest', percent: 100, tolerance: 0 },
+    });
+    const { main, canary, shadow, passedOver } = found;
+    expect([main.version, canary?.version, shadow?.version, passedOver]).toEqual(['2', '3', '4', []]);
+  });
+
+  it('leave out a canary that is the main version by now', async () => {
+    await writeVersion('1');
+    const canary = { version: '1', percent: 5, stickyBy: 'tenant' } as const;
+    expect(await versionsOf({ version: 'latest', canary })).not.toHaveProperty('canary');
+  });
+
+  it('take the greatest number for the latest one, not the last in the alphabet', async () => {
+    for (const version of ['9', '10', '010', 'draft']) await writeVersion(version);
+    expect((await versionsOf({ version: 'latest' })).main.version).toBe('10');
+  });
+
+  it('pass over what is not complete, not intact or not fit for the jobs of those before, and say why', async () => {
+    for (const version of ['1', '2', '3', '6']) await writeVersion(version);
+    await mkdir(join(root, 'tiny', '4'));
+    await writeFile(join(root, 'tiny', '4', 'model.onnx'), 'half');
+    await writeVersion('5', { maxInputTokens: 8 });
+    const damaged = join(root, 'tiny', '6');
+    const files = { 'model.onnx': await digestOf(join(damaged, 'model.yaml')) };
+    await writeFile(join(damaged, DIGESTS_FILE), JSON.stringify({ stamp: 'any', files }));
+    const { main, passedOver } = await versionsOf({ version: 'latest' });
+    expect(main.version).toBe('3');
+    expect(passedOver).toEqual([
+      expect.stringMatching(/^tiny\/4\/model\.yaml cannot be read$/),
+      expect.stringMatching(/^tiny\/5 cannot take jobs of tiny .* takes 8 tokens instead of 16/),
+      expect.stringMatching(/^tiny\/6\/model\.onnx does not match its digest/),
+    ]);
+  });
+
+  it('say nothing of a bad version that a good one has followed', async () => {
+    await writeVersion('1');
+    await mkdir(join(root, 'tiny', '2'));
+    await writeVersion('3');
+    expect(await versionsOf({ version: 'latest' })).toMatchObject({ main: { version: '3' }, passedOver: [] });
+  });
+
+  it('are unavailable when there is none, or none that can be used', async () => {
+    await expect(versionsOf({ version: 'latest' })).rejects.toEqual(unavailable(/^tiny has no version/));
+    await mkdir(join(root, 'tiny', '1'), { recursive: true });
+    await expect(versionsOf({ version: 'latest' })).rejects.toEqual(
+      unavailable(/^tiny\/1\/model\.yaml cannot be read/),
+    );
+    await expect(versionsOf({ version: '1' })).rejects.toEqual(unavailable(/^tiny\/1\/model\.yaml cannot be read/));
+  });
+
+  const unigram = '{ type: unigram, vocabulary: vocabulary.json, reserved: 1 }';
+  it.each<[string, Facts, Facts, RegExp]>([
+    ['another task', {}, { task: 'text-classification', labels: '[x, z]' }, /does text-classification instead of emb/],
+    ['another size of output', {}, { dimensions: 3 }, /has 3 output dimensions instead of 2/],
+    ['another kind of tokenizer', {}, { tokenizer: unigram }, /has another tokenizer/],
+    ['another vocabulary', { tokenizer: unigram }, { tokenizer: unigram, vocabulary: '[["b", -1]]' }, /another tokeni/],
+    ['shorter inputs', {}, { maxInputTokens: 15 }, /takes 15 tokens instead of 16/],
+    ['longer outputs', {}, { maxOutputTokens: 1 }, /may produce 1 tokens instead of 0/],
+    [
+      'other labels',
+      { task: 'text-classification', labels: '[x, z]' },
+      { task: 'text-classification', labels: '[z, x]' },
+      /has other labels/,
+    ],
+  ])('must not have %s', async (_what, before, after, reason) => {
+    await writeVersion('1', before);
+    await writeVersion('2', after);
+    const canary = { version: '2', percent: 5, stickyBy: 'tenant' } as const;
+    await expect(versionsOf({ version: '1', canary })).rejects.toEqual(unavailable(reason));
+    const shadow = { version: '2', percent: 5, tolerance: 0 };
+    await expect(versionsOf({ version: '1', shadow })).rejects.toEqual(unavailable(reason));
+  });
+
+  it('may take longer inputs', async () => {
+    await writeVersion('1');
+    await writeVersion('2', { maxInputTokens: 17 });
+    expect((await versionsOf({ version: 'latest' })).main.version).toBe('2');
+  });
+});
+
+describe('the look of a repository', () => {
+  it('is the same until a file changes, comes or goes', async () => {
+    const folder = await writeVersion('1');
+    const looks = [await repository.look(['tiny'])];
+    expect(await repository.look(['tiny', 'tiny'])).toBe(looks[0]);
+    await writeFile(join(folder, 'model.onnx'), 'longer bytes of 1');
+    looks.push(await repository.look(['tiny']));
+    await writeVersion('2');
+    looks.push(await repository.look(['tiny']));
+    await rename(join(root, 'tiny', '2'), join(root, 'tiny', '3'));
+    looks.push(await repository.look(['tiny']));
+    expect(new Set(looks).size).toBe(4);
+  });
+
+  it('notices damage to a version that was intact before', async () => {
+    const folder = await writeVersion('1');
+    const files = { 'model.onnx': await digestOf(join(folder, 'model.onnx')) };
+    await writeFile(join(folder, DIGESTS_FILE), JSON.stringify({ stamp: 'any', files }));
+    await repository.findIntact('tiny', '1');
+    await writeFile(join(folder, 'model.onnx'), 'damage');
+    await expect(repository.findIntact('tiny', '1')).rejects.toEqual(unavailable(/does not match its digest/));
+  });
+
+  it('does not need a folder', async () => {
+    await expect(repository.look(['gone'])).resolves.toBe('');
+  });
+});
