@@ -21,14 +21,14 @@ const layers = {
 };
 
 /**
- * Tests may import every package, and so may the tools. The simulation alone may import apps: it runs their code in one
- * process, on servers that it makes up. Nothing imports the simulation.
+ * Tests may import every package, and so may the tools. The simulation may import apps: it runs their code in one
+ * process, on servers that it makes up; and benchmarks the worker, to measure a part of it alone. Nothing imports the simulation.
  */
 const packages = ['contracts', 'runtime', 'broker', 'quota', 'store', 'models', 'local-services'];
 const apps = ['api-gateway', 'ml-worker', 'results-collector'];
 const tools = {
   scripts: packages,
-  benchmarks: [...packages, 'scripts'],
+  benchmarks: [...packages, 'scripts', 'ml-worker'],
   'packages/simulation': [...packages, ...apps],
 };
 

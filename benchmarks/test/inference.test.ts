@@ -54,6 +54,19 @@ describe('the inference benchmark, quick', () => {
     }
   });
 
+  it('says how the worker formed its batches, and how late it was', () => {
+    for (const { rounds } of casesOf('CPU and batches')) {
+      const [round] = Object.values(rounds)[1] as readonly ThroughputRound[];
+      expect(round?.textsPerRun).toBeGreaterThan(0);
+      expect(round?.usefulShare).toBeGreaterThan(0);
+      expect(round?.usefulShare).toBeLessThanOrEqual(1);
+    }
+    for (const { comparisons } of casesOf('event loop')) {
+      expect(comparisons.map(({ title }) => title)).toEqual(['p50, ms', 'p99, ms', 'longest, ms']);
+      for (const { baseline } of comparisons) expect(baseline.median).toBeGreaterThan(0);
+    }
+  });
+
   it('gives latencies at three loads, of which none is below the bare run', () => {
     expect(casesOf('latency')).toHaveLength(4);
     for (const { rounds } of casesOf('latency')) {

@@ -1,8 +1,19 @@
 /**
- * The worker without its servers and processes, for a simulation of the suite. Nothing that ships imports this.
+ * The worker without its servers and processes, for a simulation of the suite, and its inference without the rest, for
+ * benchmarks. Nothing that ships imports this.
  */
-export type { WorkerConfig } from './config.js';
-export type { InferenceHost } from './inference/inference-host.js';
+import { fileURLToPath } from 'node:url';
+
+export { loadConfig, type WorkerConfig } from './config.js';
+export { createInferenceHost, type InferenceHost } from './inference/inference-host.js';
 export type { RunResult } from './inference/inference-protocol.js';
 export type { ModelRoutes, ServedModel, ServedPool } from './models/served-models.js';
+export { createBatcher } from './scheduling/batcher.js';
+export { createBatchings } from './scheduling/batching.js';
+export { createCalibration } from './scheduling/calibration.js';
+export { createScheduler } from './scheduling/scheduler.js';
+export { createSchedulingMetrics } from './scheduling/scheduling-metrics.js';
 export { createWorker, type Worker, type WorkerOptions } from './worker.js';
+
+/** Path of the module that an inference host forks. */
+export const inferenceModulePath = fileURLToPath(new URL('./inference/inference-process.js', import.meta.url));

@@ -15,6 +15,7 @@ import { createCalibration } from './scheduling/calibration.js';
 import { createCancelInbox } from './jobs/cancel-inbox.js';
 import { createCancellations } from './jobs/cancellations.js';
 import type { WorkerConfig } from './config.js';
+import { createEventLoopDelay } from './event-loop-delay.js';
 import { createHeldJobs } from './jobs/held-jobs.js';
 import { createInferenceHost, type InferenceHost } from './inference/inference-host.js';
 import { createJobClock } from './jobs/job-clock.js';
@@ -69,6 +70,7 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
     options.host ?? createInferenceHost({ ...config.inference, modulePath, models: served.versions, logger });
   const metrics = createMetrics();
   const observer = createSchedulingMetrics(metrics);
+  const loopDelay = createEventLoopDelay(metrics);
   const batchings = createBatchings(config.batch);
   const calibration = createCalibration({
     ...config.calibration,
@@ -136,6 +138,7 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
     }),
     metrics: () => {
       observer.update(scheduler.waitingByModel());
+      loopDelay.update();
       return metrics.render();
     },
     logger,
@@ -143,6 +146,8 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
 
   const lifecycle = createLifecycle(
     [
+      // n.b. nobody can ask where there is no ops server.
+      ...(config.ops.port === undefined ? [] : [part('event loop delay', loopDelay)]),
       part('ops server', ops),
       part('publishing connection', publishing),
       part('consuming connection', consuming),

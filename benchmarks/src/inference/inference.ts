@@ -11,7 +11,8 @@ import { startBareLoop, type BareLoop } from './bare-loop.js';
 import { arrivalOrder, fixedCount, oneByOne, sortedByLength } from './batch-cuts.js';
 import { measureLatency } from './latency.js';
 import { measureMemory } from './memory.js';
-import { bareSide, bestBudget, wholeWorkerSide } from './sides.js';
+import { startSchedulerSide, type SchedulerSide } from './scheduler-side.js';
+import { bareSide, bestBudget, schedulerOnlySide, wholeWorkerSide } from './sides.js';
 import { CODE, loadTextSet, PROSE, sampleOf, type TextSet, type TextSource } from './text-set.js';
 import { measureThroughput } from './throughput.js';
 import { startWorkerSide, type WorkerSide } from './worker-side.js';
@@ -42,6 +43,7 @@ const WORKER_LARGE = 'worker, 16 texts a job';
 
 interface Rig {
   readonly worker: WorkerSide;
+  readonly scheduler: SchedulerSide;
   readonly processes: number;
   readonly servers: Roles;
 }
@@ -55,8 +57,11 @@ export async function runInference(options: BenchmarkOptions): Promise<Benchmark
     const processes = availableParallelism();
     const rabbitmqUrl = environment['SLUICE_RABBITMQ_URL'] ?? '';
     const worker = await startWorkerSide({ rabbitmqUrl, directory, processes, signal: options.signal });
-    const rig = { worker, processes, servers: serverRoles(services) };
+    let scheduler: SchedulerSide | undefined;
     try {
+      const models = await Promise.all([EMBEDDING, LANGUAGE].map(({ model }) => serve(model)));
+      scheduler = await startSchedulerSide({ directory, processes, models });
+      const rig = { worker, scheduler, processes, servers: serverRoles(services) };
       const measured = [];
       for (const item of [EMBEDDING, LANGUAGE]) measured.push(await measureModel(item, rig, options));
       const memory = await measureMemory({ ...options, worker, set: await loadSet(LANGUAGE, options, SHORT_TEXT) });
@@ -67,6 +72,7 @@ export async function runInference(options: BenchmarkOptions): Promise<Benchmark
         cases: [...measured.flatMap(({ cases }) => cases), ...memory],
       };
     } finally {
+      await scheduler?.stop();
       await worker.stop();
     }
   });
@@ -80,14 +86,18 @@ function notesOf(processes: number): readonly string[] {
   ];
 }
 
+async function serve(name: string) {
+  const model = await (await openModelRepository(MODEL_DIR)).find(name, VERSION);
+  return { key: `${name}/${VERSION}`, model, tokenizer: await createTokenizer(model) };
+}
+
 async function loadSet(
   { model: name, source }: ModelCase,
   { quick }: BenchmarkOptions,
   maxTokens?: number,
 ): Promise<TextSet> {
-  const model = await (await openModelRepository(MODEL_DIR)).find(name, VERSION);
+  const { model, tokenizer } = await serve(name);
   const limit = maxTokens ?? model.file.maxInputTokens;
-  const tokenizer = await createTokenizer(model);
   const set = await loadTextSet({ model, tokenizer, source, count: TEXTS, maxTokens: limit });
   return quick ? sampleOf(set, QUICK_STEP) : set;
 }
@@ -110,13 +120,14 @@ async function measureModel(
   }
 }
 
-async function sidesOf({ worker, servers }: Rig, loop: BareLoop, set: TextSet, budget: number) {
+async function sidesOf({ worker, scheduler, servers }: Rig, loop: BareLoop, set: TextSet, budget: number) {
   const whole = { worker, set, servers };
   return {
     sides: [
       bareSide({ name: OFFLINE, loop, set, cut: sortedByLength(budget) }),
       await wholeWorkerSide({ ...whole, name: WORKER, textsPerJob: 1 }),
       await wholeWorkerSide({ ...whole, name: WORKER_LARGE, textsPerJob: 16 }),
+      schedulerOnlySide('scheduler and processes only', scheduler, set),
       bareSide({ name: 'one by one', loop, set, cut: oneByOne }),
       bareSide({ name: FIXED, loop, set, cut: fixedCount(FIXED_COUNT) }),
       bareSide({ name: `as they come, ${budget} tokens`, loop, set, cut: arrivalOrder(budget) }),

@@ -2,8 +2,10 @@ import type { Roles } from '../harness/cpu.js';
 import type { BareLoop } from './bare-loop.js';
 import { sortedByLength, usefulShare, type BatchCut } from './batch-cuts.js';
 import { jobsOf } from './jobs.js';
+import type { SchedulerSide } from './scheduler-side.js';
 import type { TextSet } from './text-set.js';
 import { INFERENCE, PARENT, type ThroughputSide } from './throughput.js';
+import { batchingBetween, parseMetrics } from './worker-metrics.js';
 import type { WorkerSide } from './worker-side.js';
 
 /** A set that is through sooner is run again, so that a round is long enough to be measured. */
@@ -23,13 +25,17 @@ export function bareSide({ name, loop, set, cut }: BareSideOptions): ThroughputS
   return {
     name,
     roles: { [INFERENCE]: loop.pids, benchmark: [process.pid] },
-    usefulShare: usefulShare(batches, lengths),
     async run(onStart) {
       onStart();
       let elapsedMs = 0;
       let passes = 0;
       for (; elapsedMs < SHORTEST_ROUND_MS; passes++) elapsedMs += await loop.run(batches);
-      return { passes, elapsedMs };
+      return {
+        passes,
+        elapsedMs,
+        usefulShare: usefulShare(batches, lengths),
+        textsPerRun: lengths.length / batches.length,
+      };
     },
   };
 }
@@ -54,8 +60,26 @@ export async function wholeWorkerSide(options: WholeWorkerOptions): Promise<Thro
       benchmark: [process.pid],
     },
     async run(onStart) {
-      const elapsedMs = await worker.drain(jobsOf(set, { textsPerJob, class: 'standard' }), onStart);
-      return { passes: 1, elapsedMs };
+      let before: Promise<string> | undefined;
+      const elapsedMs = await worker.drain(jobsOf(set, { textsPerJob, class: 'standard' }), () => {
+        onStart();
+        before = worker.page('/metrics');
+      });
+      const after = await worker.page('/metrics');
+      const key = `${set.model.name}/${set.model.version}`;
+      return { passes: 1, elapsedMs, ...batchingBetween(key, parseMetrics((await before) ?? ''), parseMetrics(after)) };
+    },
+  };
+}
+
+/** The worker's scheduler and processes alone: what broker, messages and tokenizers cost is the difference to the whole. */
+export function schedulerOnlySide(name: string, scheduler: SchedulerSide, set: TextSet): ThroughputSide {
+  return {
+    name,
+    roles: { [INFERENCE]: scheduler.inferencePids, [PARENT]: [process.pid] },
+    async run(onStart) {
+      onStart();
+      return { passes: 1, elapsedMs: await scheduler.drain(set) };
     },
   };
 }

@@ -5,6 +5,7 @@ import type { Roles } from '../harness/cpu.js';
 import type { CaseResult } from '../harness/report.js';
 import { runRounds } from '../harness/rounds.js';
 import type { TextSet } from './text-set.js';
+import type { Batching } from './worker-metrics.js';
 
 /** Roles of a worker's processes. */
 export const INFERENCE = 'inference';
@@ -15,22 +16,25 @@ export interface ThroughputSide {
   readonly name: string;
   /** Whose CPU time counts for it. */
   readonly roles: Roles;
-  /** Tokens of the texts as a share of the tokens that are run, where the cut is known beforehand. */
-  readonly usefulShare?: number;
   /**
    * Runs the texts, once or several times.
    *
    * @param onStart called when the clock starts.
    */
-  readonly run: (onStart: () => void) => Promise<{ readonly passes: number; readonly elapsedMs: number }>;
+  readonly run: (onStart: () => void) => Promise<SideRun>;
+}
+
+/** How a side got through its texts. */
+export interface SideRun extends Partial<Batching> {
+  readonly passes: number;
+  readonly elapsedMs: number;
 }
 
 /** What one round of one side gave. */
-export interface ThroughputRound {
+export interface ThroughputRound extends Partial<Batching> {
   /** Tokens of the texts, without padding, per second. */
   readonly tokensPerSecond: number;
   readonly elapsedMs: number;
-  readonly usefulShare?: number;
   /** CPU time for each text, by role; absent where the system does not tell. */
   readonly cpuMicrosPerText?: Readonly<Record<string, number>>;
   /** Cores that were busy with anything else meanwhile. */
@@ -44,10 +48,15 @@ export interface ThroughputOptions extends BenchmarkOptions {
   /** Name of the side that P7 is measured against. */
   readonly fixed: string;
   /** Names of the sides that run through the whole worker. */
-  readonly workers: readonly string[];
+  readonly workers: readonly [single: string, several: string];
 }
 
 const ROUNDS = 5;
+const DELAY_METRICS: readonly Metric<ThroughputRound>[] = [
+  { title: 'p50, ms', better: 'none', of: ({ loopDelayMs }) => loopDelayMs?.p50 },
+  { title: 'p99, ms', better: 'none', of: ({ loopDelayMs }) => loopDelayMs?.p99 },
+  { title: 'longest, ms', better: 'none', of: ({ loopDelayMs }) => loopDelayMs?.longest },
+];
 /** What is left of a worker's costs when its broker and its clients are elsewhere. */
 const WORKER_ROLES = [INFERENCE, PARENT];
 
@@ -80,10 +89,16 @@ export async function measureThroughput(options: ThroughputOptions): Promise<rea
       rounds: withFirst(options.fixed),
       comparisons: speeds(options.fixed, options.workers),
     },
+    {
+      name: `${model}: delay of the worker's event loop at saturation`,
+      columns: ['1 text a job', '16 texts a job'],
+      rounds: withFirst(options.workers[0]),
+      comparisons: compare(DELAY_METRICS, figures[options.workers[0]] ?? [], figures[options.workers[1]] ?? []),
+    },
     ...options.workers.map((worker) => ({
-      name: `${model}: CPU`,
+      name: `${model}: CPU and batches`,
       rounds: { [offline ?? '']: figures[offline ?? ''] ?? [], [worker]: figures[worker] ?? [] },
-      comparisons: compare(cpuMetrics(figures[worker]), figures[offline ?? ''] ?? [], figures[worker] ?? []),
+      comparisons: compare(costMetrics(figures[worker]), figures[offline ?? ''] ?? [], figures[worker] ?? []),
     })),
   ];
 }
@@ -91,13 +106,13 @@ export async function measureThroughput(options: ThroughputOptions): Promise<rea
 async function measureOnce(side: ThroughputSide, set: TextSet, signal: AbortSignal): Promise<ThroughputRound> {
   signal.throwIfAborted();
   let clock: ReturnType<typeof startCpuClock> | undefined;
-  const { passes, elapsedMs } = await side.run(() => (clock = startCpuClock(side.roles)));
+  const { passes, elapsedMs, ...batching } = await side.run(() => (clock = startCpuClock(side.roles)));
   const used = clock?.read();
   const texts = set.texts.length * passes;
   return {
     tokensPerSecond: (set.tokens * passes) / (elapsedMs / 1000),
     elapsedMs,
-    ...(side.usefulShare !== undefined && { usefulShare: side.usefulShare }),
+    ...batching,
     ...(used && {
       cpuMicrosPerText: Object.fromEntries(Object.entries(used.roles).map(([role, micros]) => [role, micros / texts])),
       otherCores: Math.max(0, used.restMicros) / used.elapsedMicros,
@@ -110,7 +125,7 @@ function speedOf(title: string): Metric<ThroughputRound> {
 }
 
 /** The roles are those of the first round given. */
-function cpuMetrics(rounds: readonly ThroughputRound[] | undefined): readonly Metric<ThroughputRound>[] {
+function costMetrics(rounds: readonly ThroughputRound[] | undefined): readonly Metric<ThroughputRound>[] {
   const roles = Object.keys(rounds?.[0]?.cpuMicrosPerText ?? {});
   return [
     ...roles.map((role): Metric<ThroughputRound> => ({
@@ -120,6 +135,8 @@ function cpuMetrics(rounds: readonly ThroughputRound[] | undefined): readonly Me
     })),
     { title: 'all of them, µs per text', better: 'less', of: (round) => cpuOf(round, roles) },
     { title: 'inference and parent, µs per text', better: 'less', of: (round) => cpuOf(round, WORKER_ROLES) },
+    { title: 'texts per run', better: 'none', of: ({ textsPerRun }) => textsPerRun },
+    { title: 'useful share of the tokens run', better: 'more', of: ({ usefulShare }) => usefulShare },
     { title: 'anything else, cores', better: 'none', of: ({ otherCores }) => otherCores },
   ];
 }
