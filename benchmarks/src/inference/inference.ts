@@ -111,7 +111,7 @@ async function measureModel(
   const loop = await startBareLoop(set, rig.processes);
   try {
     const budget = await bestBudget(loop, set, { budgets: item.budgets, passes: options.quick ? 1 : SEARCH_PASSES });
-    const throughput = await measureThroughput({ ...options, set, ...(await sidesOf(rig, loop, set, budget)) });
+    const throughput = await measureThroughput({ ...options, set, ...sidesOf(rig, loop, set, budget) });
     const latency = await measureLatency({ ...options, set, loop, worker: rig.worker });
     const note = `${item.model}: set ${set.digest}; offline is best with ${budget} tokens, of ${item.budgets.join(', ')}.`;
     return { cases: [...throughput, ...latency], note };
@@ -120,13 +120,13 @@ async function measureModel(
   }
 }
 
-async function sidesOf({ worker, scheduler, servers }: Rig, loop: BareLoop, set: TextSet, budget: number) {
+function sidesOf({ worker, scheduler, servers }: Rig, loop: BareLoop, set: TextSet, budget: number) {
   const whole = { worker, set, servers };
   return {
     sides: [
       bareSide({ name: OFFLINE, loop, set, cut: sortedByLength(budget) }),
-      await wholeWorkerSide({ ...whole, name: WORKER, textsPerJob: 1 }),
-      await wholeWorkerSide({ ...whole, name: WORKER_LARGE, textsPerJob: 16 }),
+      wholeWorkerSide({ ...whole, name: WORKER, textsPerJob: 1 }),
+      wholeWorkerSide({ ...whole, name: WORKER_LARGE, textsPerJob: 16 }),
       schedulerOnlySide('scheduler and processes only', scheduler, set),
       bareSide({ name: 'one by one', loop, set, cut: oneByOne }),
       bareSide({ name: FIXED, loop, set, cut: fixedCount(FIXED_COUNT) }),

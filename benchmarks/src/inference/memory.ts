@@ -40,7 +40,6 @@ export async function measureMemory({
   report,
   signal,
 }: MemoryOptions): Promise<readonly CaseResult[]> {
-  const pids = await worker.inferencePids();
   const step = (quick ? QUICK_JOBS : JOBS) / POINTS;
   const points: MemoryPoint[] = [];
   for (let jobs = step; points.length < POINTS; jobs += step) {
@@ -50,6 +49,7 @@ export async function measureMemory({
     }
     const parent = readResidentBytes(worker.pid);
     if (parent === undefined) return [];
+    const pids = await worker.inferencePids();
     const inference = pids.reduce((sum, pid) => sum + (readResidentBytes(pid) ?? 0), 0);
     points.push({ jobs, parentMib: mebibytes(parent), inferenceMib: mebibytes(inference) });
     report(`${jobs} jobs: parent ${mebibytes(parent).toFixed(0)}, inference ${mebibytes(inference).toFixed(0)} MiB`);

@@ -24,7 +24,7 @@ export function bareSide({ name, loop, set, cut }: BareSideOptions): ThroughputS
   const batches = cut(lengths);
   return {
     name,
-    roles: { [INFERENCE]: loop.pids, benchmark: [process.pid] },
+    roles: async () => ({ [INFERENCE]: loop.pids, benchmark: [process.pid] }),
     async run(onStart) {
       onStart();
       let elapsedMs = 0;
@@ -49,16 +49,17 @@ export interface WholeWorkerOptions {
 }
 
 /** The whole worker, from the queue to confirmed results. */
-export async function wholeWorkerSide(options: WholeWorkerOptions): Promise<ThroughputSide> {
+export function wholeWorkerSide(options: WholeWorkerOptions): ThroughputSide {
   const { name, worker, set, textsPerJob, servers } = options;
   return {
     name,
-    roles: {
+    // n.b. a worker may replace its processes.
+    roles: async () => ({
       [INFERENCE]: await worker.inferencePids(),
       [PARENT]: [worker.pid],
       RabbitMQ: servers['rabbitmq'] ?? [],
       benchmark: [process.pid],
-    },
+    }),
     async run(onStart) {
       let before: Promise<string> | undefined;
       const elapsedMs = await worker.drain(jobsOf(set, { textsPerJob, class: 'standard' }), () => {
@@ -76,7 +77,7 @@ export async function wholeWorkerSide(options: WholeWorkerOptions): Promise<Thro
 export function schedulerOnlySide(name: string, scheduler: SchedulerSide, set: TextSet): ThroughputSide {
   return {
     name,
-    roles: { [INFERENCE]: scheduler.inferencePids, [PARENT]: [process.pid] },
+    roles: async () => ({ [INFERENCE]: scheduler.inferencePids, [PARENT]: [process.pid] }),
     async run(onStart) {
       onStart();
       return { passes: 1, elapsedMs: await scheduler.drain(set) };

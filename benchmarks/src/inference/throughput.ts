@@ -14,8 +14,8 @@ export const PARENT = 'parent';
 /** One way of getting through a set of texts. */
 export interface ThroughputSide {
   readonly name: string;
-  /** Whose CPU time counts for it. */
-  readonly roles: Roles;
+  /** Whose CPU time counts for it, as of now. */
+  readonly roles: () => Promise<Roles>;
   /**
    * Runs the texts, once or several times.
    *
@@ -105,8 +105,9 @@ export async function measureThroughput(options: ThroughputOptions): Promise<rea
 
 async function measureOnce(side: ThroughputSide, set: TextSet, signal: AbortSignal): Promise<ThroughputRound> {
   signal.throwIfAborted();
+  const roles = await side.roles();
   let clock: ReturnType<typeof startCpuClock> | undefined;
-  const { passes, elapsedMs, ...batching } = await side.run(() => (clock = startCpuClock(side.roles)));
+  const { passes, elapsedMs, ...batching } = await side.run(() => (clock = startCpuClock(roles)));
   const used = clock?.read();
   const texts = set.texts.length * passes;
   return {
