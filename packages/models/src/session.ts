@@ -5,9 +5,22 @@ import type { Model } from './model.js';
 import { padSequences } from './padding.js';
 import { ONNX_FILE } from './repository.js';
 
+const CPU = { name: 'cpu' } as const;
+
+/** What computes. Operators that CUDA lacks are computed by the processor, as ONNX Runtime always does. */
+export type ExecutionProvider =
+  | { readonly name: 'cpu' }
+  | {
+      readonly name: 'cuda';
+      /** Number of the graphics card, from 0. */
+      readonly deviceId: number;
+    };
+
 export interface SessionOptions {
   /** Threads within an operator. One thread and as many processes as cores is the fastest whole. */
   readonly threads: number;
+  /** The processor when absent. Another one that is not there is an error, never a reason to use the processor. */
+  readonly provider?: ExecutionProvider;
 }
 
 /** A loaded model. n.b. `run` and `openSession` block the event loop, so this belongs in an inference process. */
@@ -27,20 +40,14 @@ export interface Session {
 /**
  * Loads a model into ONNX Runtime and checks that it is what its `model.yaml` says.
  *
- * @throws ServiceError `model_unavailable` when the file is damaged or has other inputs or another output.
+ * @throws ServiceError `model_unavailable` when the file is damaged or has other inputs or another output, or when the
+ *   execution provider is not available.
  */
-export async function openSession(model: Model, { threads }: SessionOptions): Promise<Session> {
+export async function openSession(model: Model, { threads, provider = CPU }: SessionOptions): Promise<Session> {
   const path = `${model.name}/${model.version}/${ONNX_FILE}`;
   await checkDigest(model, ONNX_FILE);
-  const native = await InferenceSession.create(model.modelPath, {
-    intraOpNumThreads: threads,
-    interOpNumThreads: 1,
-    executionMode: 'sequential',
-    // Errors are thrown, with their message; the native library need not write them to stderr as well.
-    logSeverityLevel: 4,
-    // Idle threads would otherwise burn a core each while they wait for work.
-    extra: { session: { intra_op: { allow_spinning: '0' } } },
-  }).catch((cause: unknown) => {
+  const native = await createNative(model, threads, provider).catch(async (cause: unknown) => {
+    if (await isLoadable(model, provider)) throw providerMissing(provider, cause);
     throw new ServiceError('model_unavailable', `${path} cannot be loaded`, { cause });
   });
   try {
@@ -82,6 +89,36 @@ export async function openSession(model: Model, { threads }: SessionOptions): Pr
     },
     release: () => native.release(),
   };
+}
+
+function createNative(model: Model, threads: number, provider: ExecutionProvider): Promise<InferenceSession> {
+  return InferenceSession.create(model.modelPath, {
+    executionProviders: [provider],
+    intraOpNumThreads: threads,
+    interOpNumThreads: 1,
+    executionMode: 'sequential',
+    // Errors are thrown, with their message; the native library need not write them to stderr as well.
+    logSeverityLevel: 4,
+    // Idle threads would otherwise burn a core each while they wait for work.
+    extra: { session: { intra_op: { allow_spinning: '0' } } },
+  });
+}
+
+/** Whether the processor can do what another execution provider could not: then the model is not to blame. */
+async function isLoadable(model: Model, { name }: ExecutionProvider): Promise<boolean> {
+  if (name === 'cpu') return false;
+  try {
+    await (await createNative(model, 1, CPU)).release();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function providerMissing({ name }: ExecutionProvider, cause: unknown): ServiceError {
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  const detail = `execution provider "${name}" was asked for and is not available on this machine: ${reason}`;
+  return new ServiceError('model_unavailable', detail);
 }
 
 /** Two int64 inputs `[batch, length]`, one float32 output `[batch, dimensions]`, all by the names of `model.yaml`. */
