@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from '@jest/globals';
 import { loadConfig } from './config.js';
@@ -14,11 +15,24 @@ describe('the configuration', () => {
       pool: 'text',
       batch: { maxTokens: 16_384, maxPadding: 0.5, maxDelayMs: 2, targetLatencyMs: 50 },
       calibration: { mode: 'auto', directory: '.local/calibration' },
-      inference: { timeoutMs: 30_000 },
+      inference: { threads: 1, provider: { name: 'cpu' }, timeoutMs: 30_000, memoryLimitBytes: undefined },
       drainTimeoutMs: 25_000,
       ops: { port: undefined },
     });
-    expect(config.inference.processes).toBeGreaterThan(0);
+    expect(config.inference.processes).toBe(availableParallelism());
+  });
+
+  it('divides the cores among processes of several threads, at least one process', async () => {
+    const { inference } = await loadConfig({ ...environment, SLUICE_INFERENCE_THREADS: '256' });
+    expect(inference).toMatchObject({ processes: 1, threads: 256 });
+  });
+
+  it('takes a limit of memory and a graphics card for the inference processes', async () => {
+    const settings = { SLUICE_INFERENCE_MEMORY: '2GiB', SLUICE_EXECUTION_PROVIDER: 'cuda', SLUICE_CUDA_DEVICE: '1' };
+    expect((await loadConfig({ ...environment, ...settings })).inference).toMatchObject({
+      memoryLimitBytes: 2 ** 31,
+      provider: { name: 'cuda', deviceId: 1 },
+    });
   });
 
   it('keeps its own variables, which hold secrets, from the inference processes', async () => {

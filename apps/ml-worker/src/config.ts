@@ -1,7 +1,9 @@
 import { availableParallelism, hostname } from 'node:os';
 import { nameSchema, type JobClass, type ModelsFile } from '@sluice/contracts';
+import type { ExecutionProvider } from '@sluice/models/session';
 import {
   allConfigured,
+  bytes,
   ConfigError,
   durationMs,
   openConfigFolder,
@@ -12,6 +14,8 @@ import { z } from 'zod';
 import type { BatchLimits } from './scheduling/batching.js';
 import { CALIBRATION_MODES, type CalibrationOptions } from './scheduling/calibration.js';
 
+const MEBIBYTE = 2 ** 20;
+
 export const environmentSchema = z.object({
   SLUICE_RABBITMQ_URL: z.url({ protocol: /^amqps?$/ }),
   SLUICE_CONFIG_DIR: z.string().default('config'),
@@ -20,8 +24,16 @@ export const environmentSchema = z.object({
   SLUICE_POOL: nameSchema.optional(),
   /** For people: names the worker in logs and at the broker. */
   SLUICE_WORKER_ID: z.string().max(63).optional(),
-  /** Inference processes, one core each. Counts the machine's cores, not a container's CPU limit: set it there. */
-  SLUICE_INFERENCE_PROCESSES: wholeNumber(1, 256).default(availableParallelism()),
+  /** Cores ÷ threads when absent. Counts the machine's cores, not a container's CPU limit: set it there. */
+  SLUICE_INFERENCE_PROCESSES: wholeNumber(1, 256).optional(),
+  /** Threads, and so cores, of each inference process. */
+  SLUICE_INFERENCE_THREADS: wholeNumber(1, 256).default(1),
+  /** Resident memory of an inference process beyond which it is ended; any when absent. */
+  SLUICE_INFERENCE_MEMORY: bytes(MEBIBYTE).optional(),
+  /** What runs the models. */
+  SLUICE_EXECUTION_PROVIDER: z.enum(['cpu', 'cuda']).default('cpu'),
+  /** Number of the graphics card that `cuda` uses. */
+  SLUICE_CUDA_DEVICE: wholeNumber(0, 255).default(0),
   SLUICE_INFERENCE_TIMEOUT: durationMs.default(30_000),
   /** Jobs taken from a class's queue and not yet answered. More make better batches, fewer spread better. */
   SLUICE_PREFETCH_INTERACTIVE: wholeNumber(1, 10_000).default(64),
@@ -65,7 +77,10 @@ export interface WorkerConfig {
   readonly calibration: Pick<CalibrationOptions, 'mode' | 'directory'>;
   readonly inference: {
     readonly processes: number;
+    readonly threads: number;
+    readonly provider: ExecutionProvider;
     readonly timeoutMs: number;
+    readonly memoryLimitBytes: number | undefined;
     /** Environment of the inference processes: this one without Sluice's variables, which hold secrets. */
     readonly environment: Readonly<NodeJS.ProcessEnv>;
   };
@@ -107,7 +122,10 @@ export async function loadConfig(environment: NodeJS.ProcessEnv): Promise<Worker
     },
     calibration: { mode: settings.SLUICE_CALIBRATION, directory: settings.SLUICE_CALIBRATION_DIR },
     inference: {
-      processes: settings.SLUICE_INFERENCE_PROCESSES,
+      processes: settings.SLUICE_INFERENCE_PROCESSES ?? processesOf(settings.SLUICE_INFERENCE_THREADS),
+      threads: settings.SLUICE_INFERENCE_THREADS,
+      provider: providerOf(settings),
+      memoryLimitBytes: settings.SLUICE_INFERENCE_MEMORY,
       timeoutMs: settings.SLUICE_INFERENCE_TIMEOUT,
       environment: withoutSluice(environment),
     },
@@ -127,6 +145,15 @@ function poolOf(wanted: string | undefined, { pools }: ModelsFile): string {
   throw new ConfigError('The environment has problems', [
     `SLUICE_POOL: must be one of the pools of models.yaml (${Object.keys(pools).join(', ')})`,
   ]);
+}
+
+function processesOf(threads: number): number {
+  return Math.max(1, Math.floor(availableParallelism() / threads));
+}
+
+function providerOf(settings: z.output<typeof environmentSchema>): ExecutionProvider {
+  const name = settings.SLUICE_EXECUTION_PROVIDER;
+  return name === 'cuda' ? { name, deviceId: settings.SLUICE_CUDA_DEVICE } : { name };
 }
 
 function withoutSluice(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {

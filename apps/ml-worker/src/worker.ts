@@ -74,7 +74,7 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
   const batchings = createBatchings(config.batch);
   const calibration = createCalibration({
     ...config.calibration,
-    ...{ threads: 1, host, logger },
+    ...{ threads: config.inference.threads, host, logger },
     costOf: (key) => batchings.costOf(key),
   });
   const scheduler = createScheduler({
@@ -134,7 +134,13 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
       batching: batchings.detail(),
       cancelRequests: cancellations.size,
       jobTimeMs: clock.now(),
-      inferenceProcesses: { wanted: config.inference.processes, warm: host.warm, idle: host.idle, pids: host.pids },
+      inferenceProcesses: {
+        wanted: config.inference.processes,
+        warm: host.warm,
+        idle: host.idle,
+        pids: host.pids,
+        memoryBytes: { processes: entries(host.memory.processes), models: entries(host.memory.models) },
+      },
     }),
     metrics: () => {
       observer.update(scheduler.waitingByModel());
@@ -212,6 +218,10 @@ function connectTo(
 
 function part(name: string, service: { start(): Promise<void>; stop(): Promise<void> }) {
   return { name, start: () => service.start(), stop: () => service.stop() };
+}
+
+function entries(map: ReadonlyMap<string | number, number>): Readonly<Record<string, number>> {
+  return Object.fromEntries(map);
 }
 
 function sum(numbers: readonly number[]): number {

@@ -42,6 +42,7 @@ describe('the rows of texts that were batched', () => {
     }
     host = createInferenceHost({
       ...{ modulePath, processes: 2, timeoutMs: 60_000, environment: process.env, logger },
+      ...{ threads: 1, provider: { name: 'cpu' } },
       models: [...served.values()].map(({ key, model }) => ({ key, model })),
     });
     await host.start();

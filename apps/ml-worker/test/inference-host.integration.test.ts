@@ -1,56 +1,32 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
-import { createTokenizer, openModelRepository, type Model, type Tokenizer } from '@sluice/models';
-import { createLogger } from '@sluice/runtime';
-import { createInferenceHost, type InferenceHost } from '../src/inference/inference-host.js';
-import { REFUSED, SLOW, writeTinyModel } from './tiny-model.js';
-import { isAlive } from './worker-process.js';
+import type { InferenceHost, InferenceHostOptions } from '../src/inference/inference-host.js';
+import { openInferenceFixture, runTexts, type InferenceFixture } from './inference-fixture.js';
+import { REFUSED, SLOW } from './tiny-model.js';
 
-const modulePath = fileURLToPath(new URL('../dist/inference/inference-process.js', import.meta.url));
-const logger = createLogger({ app: 'test', level: 'silent' });
+const KEY = 'tiny/1';
 
 describe('an inference host', () => {
-  let directory: string;
-  let model: Model;
-  let tokenizer: Tokenizer;
+  let fixture: InferenceFixture;
   let host: InferenceHost;
-  const everyPid = new Set<number>();
 
   beforeAll(async () => {
-    directory = await mkdtemp(join(tmpdir(), 'sluice-inference-'));
-    await writeTinyModel(directory);
-    model = await (await openModelRepository(directory)).find('tiny', '1');
-    tokenizer = await createTokenizer(model);
+    fixture = await openInferenceFixture();
   });
 
   afterEach(async () => {
-    for (const pid of host.pids) everyPid.add(pid);
-    await host.stop();
-    expect([...everyPid].filter(isAlive)).toEqual([]);
-    everyPid.clear();
+    expect(await fixture.endHosts()).toEqual([]);
   });
 
-  afterAll(() => rm(directory, { recursive: true, force: true }));
+  afterAll(() => fixture.remove());
 
-  async function start(options: { readonly processes?: number; readonly timeoutMs?: number } = {}) {
-    host = create(model, options);
+  async function start(options: Partial<InferenceHostOptions> = {}): Promise<void> {
+    host = fixture.create(options);
     await host.start();
-    for (const pid of host.pids) everyPid.add(pid);
   }
 
-  function create(of: Model, { processes = 1, timeoutMs = 30_000 } = {}): InferenceHost {
-    const models = [{ key: 'tiny', model: of }];
-    return createInferenceHost({ modulePath, models, environment: process.env, timeoutMs, processes, logger });
-  }
-
-  /** The row of each text, one number each. */
-  async function run(...texts: readonly string[]): Promise<number[]> {
-    const sequences = texts.map((text) => tokenizer.encode(text));
-    return [...(await host.run('tiny', sequences)).rows];
-  }
+  const run = (...texts: readonly string[]) => runTexts(fixture, host, KEY, ...texts);
 
   /** Resolves when a process is idle. */
   async function idle(): Promise<void> {
@@ -65,19 +41,19 @@ describe('an inference host', () => {
   it('tells how long the session took, which is less than the whole way', async () => {
     await start();
     const beganMs = performance.now();
-    const { computeMs } = await host.run('tiny', [tokenizer.encode('a')]);
+    const { computeMs } = await host.run(KEY, [fixture.tokenizer.encode('a')]);
     expect(computeMs).toBeGreaterThan(0);
     expect(computeMs).toBeLessThan(performance.now() - beganMs);
   });
 
   it('can run the models it has while a process is idle', async () => {
     await start();
-    expect(host.canRun('tiny')).toBe(true);
+    expect(host.canRun(KEY)).toBe(true);
     expect(host.canRun('huge')).toBe(false);
     const running = run('a');
-    expect(host.canRun('tiny')).toBe(false);
+    expect(host.canRun(KEY)).toBe(false);
     await running;
-    expect(host.canRun('tiny')).toBe(true);
+    expect(host.canRun(KEY)).toBe(true);
   });
 
   it('rejects a run that the model refuses and works on in the same process', async () => {
@@ -115,13 +91,12 @@ describe('an inference host', () => {
     for (let time = 0; time < 3; time += 1) {
       const [pid] = host.pids;
       const stop = new AbortController();
-      const stopped = expect(host.run('tiny', [tokenizer.encode(SLOW)], stop.signal)).rejects.toBe('not wanted');
+      const stopped = expect(host.run(KEY, [fixture.tokenizer.encode(SLOW)], stop.signal)).rejects.toBe('not wanted');
       stop.abort('not wanted');
       await stopped;
       await idle();
       expect(host.pids).toHaveLength(1);
       expect(host.pids).not.toContain(pid);
-      for (const each of host.pids) everyPid.add(each);
     }
     expect(await run('c')).toEqual([99]);
   });
@@ -130,7 +105,7 @@ describe('an inference host', () => {
     await start();
     const pids = host.pids;
     const stop = new AbortController();
-    await host.run('tiny', [tokenizer.encode('a')], stop.signal);
+    await host.run(KEY, [fixture.tokenizer.encode('a')], stop.signal);
     const next = run('b');
     stop.abort();
     expect(await next).toEqual([98]);
@@ -173,17 +148,17 @@ describe('an inference host', () => {
   });
 
   it('does not start with a model that cannot be loaded', async () => {
-    const broken = join(directory, 'broken.onnx');
-    await writeFile(broken, 'not a model');
-    host = create({ ...model, modelPath: broken });
+    const modelPath = join(fixture.directory, 'broken.onnx');
+    await writeFile(modelPath, 'not a model');
+    host = fixture.create({ models: [{ key: 'broken', model: { ...fixture.tiny('1').model, modelPath } }] });
     await expect(host.start()).rejects.toMatchObject({
       code: 'model_unavailable',
-      cause: expect.stringMatching(/^tiny: .*cannot be loaded/),
+      cause: expect.stringMatching(/^broken: .*cannot be loaded/),
     });
   });
 
   it('can be stopped before it was started, and twice', async () => {
-    host = create(model);
+    host = fixture.create();
     await host.stop();
     await start();
     await Promise.all([host.stop(), host.stop()]);

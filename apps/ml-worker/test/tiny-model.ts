@@ -7,6 +7,10 @@ export const REFUSED = 'é';
 export const SLOW = '~';
 /** A text with this character takes the model a second or two: as `SLOW`, with 4000 × 4000. */
 export const SLUGGISH = '}';
+/** A text with this character, and none above it, never ends: a loop whose condition stays true. */
+export const ENDLESS = '|';
+/** A text with this character, and none above it, takes 1.2 GB of memory and about half a second. */
+export const GREEDY = '{';
 
 export interface TinyModelOptions {
   /** `1` when absent. */
@@ -62,7 +66,14 @@ function tinyOnnx(factor: number): Buffer {
     node('ConstantOfShape', ['shape'], 'square'),
     node('MatMul', ['square', 'square'], 'product'),
     node('ReduceSum', ['product'], 'nothing', { keepdims: 0 }),
-    node('Add', ['sums', 'nothing'], 'rows'),
+    node('Equal', ['largest', 'greedy'], 'isGreedy'),
+    node('Cast', ['isGreedy'], 'isGreedyNumber', { to: INT64 }),
+    node('Mul', ['isGreedyNumber', 'hugeSize'], 'hoardSize'),
+    node('ConstantOfShape', ['hoardSize'], 'hoard'),
+    node('ReduceSum', ['hoard'], 'hoarded', { keepdims: 0 }),
+    node('Equal', ['largest', 'endless'], 'isEndless'),
+    node('Loop', ['', 'isEndless', 'hoarded'], 'spun', { body: sameAgain() }),
+    node('Sum', ['sums', 'nothing', 'spun'], 'rows'),
     bytes(2, text('tiny')),
     floats(
       'table',
@@ -74,6 +85,9 @@ function tinyOnnx(factor: number): Buffer {
       [2],
       Float32Array.from([SLUGGISH, SLOW], (character) => (character.charCodeAt(0) - 0.5) * factor),
     ),
+    floats('greedy', [1], Float32Array.of(GREEDY.charCodeAt(0) * factor)),
+    floats('endless', [1], Float32Array.of(ENDLESS.charCodeAt(0) * factor)),
+    longs('hugeSize', [1], [300_000_000]),
     longs('axis1', [1], [1]),
     longs('stepSize', [1], [4000]),
     longs('smallSize', [1], [8]),
@@ -85,21 +99,48 @@ function tinyOnnx(factor: number): Buffer {
   return Buffer.concat([number(1, 8), bytes(7, Buffer.concat(graph)), opset]);
 }
 
+/** The body of a loop that changes nothing, and goes on if it was begun. */
+function sameAgain(): Buffer {
+  return Buffer.concat([
+    node('Identity', ['goesOn'], 'goesOnStill'),
+    node('Identity', ['carried'], 'carriedOn'),
+    bytes(2, text('body')),
+    value(11, 'round', INT64, []),
+    value(11, 'goesOn', BOOL, [1]),
+    value(11, 'carried', FLOAT, []),
+    value(12, 'goesOnStill', BOOL, [1]),
+    value(12, 'carriedOn', FLOAT, []),
+  ]);
+}
+
 // The few messages of onnx.proto that the graph above needs, in protobuf's wire format. First argument: field number.
 
 const FLOAT = 1;
 const INT64 = 7;
+const BOOL = 9;
 
-function node(operator: string, inputs: readonly string[], output: string, attributes: Record<string, number> = {}) {
+function node(
+  operator: string,
+  inputs: readonly string[],
+  output: string,
+  attributes: Record<string, number | Buffer> = {},
+): Buffer {
   const fields = [
     ...inputs.map((input) => bytes(1, text(input))),
     bytes(2, text(output)),
     bytes(4, text(operator)),
     ...Object.entries(attributes).map(([name, entry]) =>
-      bytes(5, Buffer.concat([bytes(1, text(name)), number(3, entry), number(20, 2)])),
+      bytes(5, Buffer.concat([bytes(1, text(name)), attribute(entry)])),
     ),
   ];
   return bytes(1, Buffer.concat(fields));
+}
+
+/** A whole number, or a graph in bytes. */
+function attribute(entry: number | Buffer): Buffer {
+  return typeof entry === 'number'
+    ? Buffer.concat([number(3, entry), number(20, 2)])
+    : Buffer.concat([bytes(6, entry), number(20, 5)]);
 }
 
 function floats(name: string, dimensions: readonly number[], data: Float32Array): Buffer {

@@ -2,11 +2,12 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { HEADERS, inputTexts, type AcceptedMessage, type CompletedMessage } from '@sluice/contracts';
 import { createTokenizer, decodeOutput, openModelRepository } from '@sluice/models';
-import { createLogger } from '@sluice/runtime';
+import { createLogger, delay } from '@sluice/runtime';
 import { createInferenceHost } from '../src/inference/inference-host.js';
 import { acceptedMessage } from './fixtures.js';
 import { openRig, prepareModels, type ModelFixture, type Rig } from './rig.js';
-import { REFUSED, SLOW } from './tiny-model.js';
+import { ENDLESS, GREEDY, REFUSED, SLOW } from './tiny-model.js';
+import { isAlive } from './worker-process.js';
 
 const WORDS = 'a queue holds work until someone has time for it and meters what the work has really used'.split(' ');
 
@@ -88,6 +89,8 @@ describe('a worker', () => {
       models: versions,
       environment: process.env,
       timeoutMs: 30_000,
+      threads: 1,
+      provider: { name: 'cpu' },
       processes: 1,
       logger: createLogger({ app: 'test', level: 'silent' }),
     });
@@ -206,6 +209,40 @@ describe('a worker', () => {
     expect(letter?.messageId).toBe(stuck[0]?.jobId);
     expect(letter?.headers[HEADERS.reason]).toBe('inference_timeout: Inference took longer than 700 ms.');
     expect(completedAmong(stuck)).toEqual([]);
+  });
+
+  it('gives up a job that takes too much memory at every attempt, unharmed the jobs beside it', async () => {
+    await rig.worker({ SLUICE_INFERENCE_MEMORY: '600MiB' });
+    const greedy = await jobsFor('tiny', [GREEDY]);
+    const good = await jobsFor('tiny', textsOf(20));
+    const deadBefore = rig.dead.length;
+    await rig.submit(greedy, 5);
+    await rig.submit(good);
+    await rig.until(() => allCompleted(good)() && rig.dead.length > deadBefore);
+    expectAllSucceeded(good, true);
+    const [letter] = rig.dead.slice(deadBefore);
+    expect(letter?.messageId).toBe(greedy[0]?.jobId);
+    expect(letter?.headers[HEADERS.reason]).toBe(
+      'inference_crashed: The run took the inference process beyond the 600 MiB of memory that it may use.',
+    );
+  });
+
+  it('leaves no process behind when it is killed while one runs what never ends', async () => {
+    const worker = await rig.worker();
+    const deadBefore = rig.dead.length;
+    await rig.submit(await jobsFor('tiny', [ENDLESS]), 5);
+    await worker.until(({ inferenceProcesses: { warm, idle } }) => warm === 2 && idle === 1);
+    const { pids } = (await worker.health()).detail.inferenceProcesses;
+    expect(await worker.end('SIGKILL')).toBe('SIGKILL');
+    while (pids.some(isAlive)) await delay(10);
+    // The job is delivered again, to a worker that ends it.
+    await rig.worker({ SLUICE_INFERENCE_TIMEOUT: '300ms' });
+    await rig.until(() => rig.dead.length > deadBefore);
+  });
+
+  it('does not start where the graphics card that was asked for is missing', async () => {
+    const settings = { SLUICE_EXECUTION_PROVIDER: 'cuda', SLUICE_CUDA_DEVICE: '255' };
+    await expect(rig.worker(settings)).rejects.toThrow('the worker ended: 1');
   });
 
   it('finishes what it has in hand on SIGTERM, and runs nothing twice', async () => {

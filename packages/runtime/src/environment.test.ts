@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { z } from 'zod';
-import { days, duration, durationMs, parseEnvironment, wholeNumber } from './environment.js';
+import { bytes, days, duration, durationMs, parseEnvironment, wholeNumber } from './environment.js';
 
 const schema = z.object({ URL: z.url(), PORT: wholeNumber(0, 65_535).default(80), WAIT: durationMs.default(5) });
 
@@ -18,6 +18,32 @@ describe('parseEnvironment', () => {
       /URL: is missing\n {2}PORT: .*\n {2}WAIT: must be a duration/,
     );
     expect(() => parseEnvironment(schema, { URL: 's3cret' })).not.toThrow(/s3cret/);
+  });
+});
+
+describe('bytes', () => {
+  it.each([
+    ['512MiB', 2 ** 29],
+    ['2GiB', 2 ** 31],
+    ['64KiB', 2 ** 16],
+    ['1TiB', 2 ** 40],
+    ['10B', 10],
+    ['4096', 4096],
+  ])('reads %p', (text, amount) => {
+    expect(bytes().parse(text)).toBe(amount);
+  });
+
+  it.each(['', '-1', '1.5GiB', '512MB', '512 M', '9007199254740992', '9000TiB'])('refuses %p', (text) => {
+    expect(bytes().safeParse(text).success).toBe(false);
+  });
+
+  it('can demand a least amount, and says what it takes', () => {
+    expect(bytes(2 ** 20).safeParse('1023KiB').error?.issues[0]?.message).toMatch(
+      /^must be from 1048576 to \d+ bytes$/,
+    );
+    expect(bytes(2 ** 20).safeParse('much').error?.issues[0]?.message).toBe(
+      'must be an amount of memory such as "512MiB" or "2GiB"',
+    );
   });
 });
 

@@ -48,6 +48,22 @@ export function days(minDays = 1) {
   });
 }
 
+const UNITS_BYTES = { B: 1, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30, TiB: 2 ** 40 } as const;
+
+/** An amount of memory such as `512MiB`, or a number of bytes; becomes bytes. At least `minBytes`. */
+export function bytes(minBytes = 0) {
+  return z.string().transform((value, context): number => {
+    const match = /^(\d{1,15})(B|KiB|MiB|GiB|TiB)?$/.exec(value.trim());
+    const amount = match ? Number(match[1]) * UNITS_BYTES[(match[2] ?? 'B') as keyof typeof UNITS_BYTES] : NaN;
+    if (amount >= minBytes && amount <= Number.MAX_SAFE_INTEGER) return amount;
+    const message = match
+      ? `must be from ${minBytes} to ${Number.MAX_SAFE_INTEGER} bytes`
+      : 'must be an amount of memory such as "512MiB" or "2GiB"';
+    context.addIssue({ code: 'custom', message });
+    return z.NEVER;
+  });
+}
+
 /** A whole number written in text, within `min … max`. */
 export function wholeNumber(min: number, max: number) {
   return z

@@ -1,17 +1,30 @@
-import { fork, type ChildProcess } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
 import { createInterface } from 'node:readline';
-import type { Readable } from 'node:stream';
+import type { Duplex, Readable } from 'node:stream';
 import { ServiceError } from '@sluice/contracts';
-import { delay, type Logger } from '@sluice/runtime';
-import type { FromInferenceProcess, KeyedModel, RunResult, ToInferenceProcess } from './inference-protocol.js';
+import type { SessionOptions } from '@sluice/models/session';
+import type { Logger } from '@sluice/runtime';
+import { createFrameReader, readResult, runFrame, textFrame, type Frame } from './frames.js';
+import {
+  FRAME,
+  FRAME_PIPE,
+  type KeyedModel,
+  type LoadOrder,
+  type RunResult,
+  type UnloadableReport,
+  type WarmReport,
+} from './inference-protocol.js';
+import { residentBytes } from './process-memory.js';
 
 /** How long loading and warming all models may take. */
 const WARM_UP_TIMEOUT_MS = 120_000;
 /** How long a process that was told to end may take. */
 const END_TIMEOUT_MS = 5_000;
 const LONGEST_LINE = 500;
+const MEBIBYTE = 2 ** 20;
 
-export interface InferenceChildOptions {
+export interface InferenceChildOptions extends Required<SessionOptions> {
   /** Path of the built inference-process module. */
   readonly modulePath: string;
   readonly models: readonly KeyedModel[];
@@ -19,6 +32,8 @@ export interface InferenceChildOptions {
   readonly environment: Readonly<NodeJS.ProcessEnv>;
   /** A run that takes longer is ended together with its process. */
   readonly timeoutMs: number;
+  /** Resident memory of the process in bytes from which on it is ended; any when absent. */
+  readonly memoryLimitBytes?: number | undefined;
   readonly logger: Logger;
 }
 
@@ -27,18 +42,27 @@ export interface InferenceChildOptions {
  *
  * ```
  * warming ──▶ idle ──run▶ busy ──(result, failed)▶ idle
- *    └──────────┴───────────┴──(exit, killed)──▶ gone
+ *    │          └──retire─▶ ending ◀─(retired)─┤
+ *    └──────────────────────▶ gone ◀───(exit, killed)
  * ```
  */
 export interface InferenceChild {
   readonly pid: number | undefined;
-  readonly state: 'warming' | 'idle' | 'busy' | 'gone';
+  readonly state: 'warming' | 'idle' | 'busy' | 'ending' | 'gone';
   /** Resolves when runs may begin. Rejects with `model_unavailable` when the process ends first. */
   readonly warm: Promise<void>;
-  /** The process was killed because its run was not wanted any more. */
-  readonly stopped: boolean;
+  /** Whether the worker itself ended the process, for a reason that is not the process's fault. */
+  readonly givenUp: boolean;
   /** Resolves when the process is gone. Never rejects. */
   readonly gone: Promise<void>;
+  /** Resident memory in bytes as far as it is known; 0 before the process is warm where there is no `/proc`. */
+  readonly memoryBytes: number;
+  /** Whether the memory that the process told with its latest result is above the limit. */
+  readonly isTooLarge: boolean;
+  /** What loading and warming each model added to it; empty before the process is warm. */
+  readonly modelBytes: ReadonlyMap<string, number>;
+  /** Whether it loads or has loaded a model. */
+  has(model: string): boolean;
   /**
    * Runs texts of one model; only while idle. When `stop` aborts before the end, the process is killed and the reason
    * of the abort is thrown.
@@ -47,6 +71,10 @@ export interface InferenceChild {
    *   process is gone).
    */
   run(model: string, sequences: readonly Int32Array[], stop?: AbortSignal): Promise<RunResult>;
+  /** Looks at the memory of a process that is running, and kills it when it is above the limit. */
+  checkMemory(): void;
+  /** Ends the process when its run, if it has one, is over; it takes no other. Resolves when it is gone. */
+  retire(): Promise<void>;
   /** Ends the process: by itself when it is idle, else by SIGKILL. Resolves when it is gone. */
   stop(): Promise<void>;
 }
@@ -55,41 +83,36 @@ interface Run {
   readonly id: number;
   readonly resolve: (result: RunResult) => void;
   readonly reject: (error: unknown) => void;
-  readonly stop: AbortSignal | undefined;
 }
 
 /** Starts a process and lets it load the models. */
 export function startInferenceChild(options: InferenceChildOptions): InferenceChild {
-  const { logger } = options;
-  const child = fork(options.modulePath, {
-    serialization: 'advanced',
-    execArgv: [],
+  const { logger, models, memoryLimitBytes = Infinity } = options;
+  const child = spawn(process.execPath, [options.modulePath], {
     env: { ...options.environment },
-    stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+    stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
   });
+  const pipe = child.stdio[FRAME_PIPE] as Duplex;
   for (const stream of [child.stdout, child.stderr]) if (stream) logLines(stream, child.pid, logger);
+  const positions = new Map(models.map(({ key }, position) => [key, position]));
   let state: InferenceChild['state'] = 'warming';
   let current: Run | undefined;
   let runs = 0;
   let problem: string | undefined;
-  let timedOut = false;
-  let stopped = false;
+  /** What a run that is under way ends with when the process was killed on purpose. */
+  let verdict: { readonly error: unknown } | undefined;
+  let givenUp = false;
+  let retired = false;
+  let memoryBytes = 0;
+  let modelBytes: ReadonlyMap<string, number> = new Map();
   let deadline: NodeJS.Timeout | undefined;
   const warming = deferred();
-  const gone = endOf(child).then((how) => {
+  const gone = endOf(child, pipe).then((how) => {
     state = 'gone';
     problem ??= `the inference process ended: ${how}`;
-    warming.reject(new ServiceError('model_unavailable', 'The models could not be loaded.', { cause: problem }));
-    const run = finish();
-    run?.reject(lossOf(run));
+    warming.reject(unavailable(problem));
+    finish()?.reject(verdict ? verdict.error : crashed('The inference process ended during the run.', problem));
   });
-
-  function lossOf({ stop }: Run): unknown {
-    if (stopped) return stop?.reason;
-    return timedOut
-      ? new ServiceError('inference_timeout', `Inference took longer than ${options.timeoutMs} ms.`)
-      : new ServiceError('inference_crashed', 'The inference process ended during the run.', { cause: problem });
-  }
 
   /** Takes the run that is under way, so that it is answered once. */
   function finish(): Run | undefined {
@@ -99,54 +122,99 @@ export function startInferenceChild(options: InferenceChildOptions): InferenceCh
     return run;
   }
 
-  function killAfter(timeoutMs: number): void {
-    deadline = setTimeout(() => {
-      timedOut = true;
-      logger.error({ child: child.pid, timeoutMs, state }, 'an inference process overran its time and is killed');
-      child.kill('SIGKILL');
-    }, timeoutMs);
-  }
-
   /** A run blocks its process: nothing gentler than the end of the process can stop it. */
-  function stopRun(id: number): void {
-    if (current?.id !== id) return;
-    stopped = true;
+  function kill(error: unknown): void {
+    verdict ??= { error };
     child.kill('SIGKILL');
   }
 
-  function send(message: ToInferenceProcess): void {
-    child.send(message, (error) => {
-      // The process is going or gone: its exit answers the run.
-      if (error) logger.debug({ err: error, child: child.pid }, 'an inference process could not be told');
-    });
+  function killAfter(timeoutMs: number): void {
+    deadline = setTimeout(() => {
+      logger.error({ child: child.pid, timeoutMs, state }, 'an inference process overran its time and is killed');
+      problem ??= `the inference process took longer than ${timeoutMs} ms`;
+      kill(new ServiceError('inference_timeout', `Inference took longer than ${timeoutMs} ms.`));
+    }, timeoutMs);
   }
 
-  child.on('message', (message: FromInferenceProcess) => {
-    if (state === 'gone') return;
-    switch (message.type) {
-      case 'warm':
-        clearTimeout(deadline);
-        state = 'idle';
-        warming.resolve();
-        return;
-      case 'unloadable':
-        problem = `${message.model}: ${message.reason}`;
-        return;
-      case 'result':
-      case 'failed': {
-        if (current?.id !== message.id) return;
-        const run = finish();
-        // n.b. the answer may have crossed with the kill: then the process takes no other run.
-        if (!timedOut && !stopped) state = 'idle';
-        if (message.type === 'result') run?.resolve({ rows: message.rows, computeMs: message.computeMs });
-        else run?.reject(refusal(message.reason));
-        return;
+  function stopRun(id: number, reason: unknown): void {
+    if (current?.id !== id) return;
+    givenUp = true;
+    kill(reason);
+  }
+
+  /** Lets the process end by itself, which it does when its pipe closes. */
+  function endGently(): void {
+    state = 'ending';
+    pipe.end();
+    clearTimeout(deadline);
+    deadline = setTimeout(() => child.kill('SIGKILL'), END_TIMEOUT_MS);
+  }
+
+  /** n.b. the answer may have crossed with the kill: then the process takes no other run. */
+  function becomeIdle(): void {
+    if (verdict) return;
+    if (retired) endGently();
+    else state = 'idle';
+  }
+
+  function isWarm({ memoryBytes: bytes, modelBytes: added }: WarmReport): void {
+    clearTimeout(deadline);
+    memoryBytes = bytes;
+    modelBytes = new Map(models.map(({ key }, position) => [key, added[position] ?? 0]));
+    if (bytes > memoryLimitBytes) {
+      problem = `loading the models takes ${inMebibytes(bytes)} of memory, more than the ${inMebibytes(memoryLimitBytes)} allowed`;
+      child.kill('SIGKILL');
+      return;
+    }
+    becomeIdle();
+    warming.resolve();
+  }
+
+  function hasAnswered(run: Run, { kind, body }: Frame): void {
+    finish();
+    becomeIdle();
+    if (kind === FRAME.failed) return run.reject(refused(body.toString()));
+    const result = readResult(body);
+    memoryBytes = result.memoryBytes;
+    run.resolve({ rows: result.rows, computeMs: result.computeMs });
+  }
+
+  function hear(frame: Frame): void {
+    switch (frame.kind) {
+      case FRAME.warm:
+        return isWarm(JSON.parse(frame.body.toString()) as WarmReport);
+      case FRAME.unloadable: {
+        const { model, reason } = JSON.parse(frame.body.toString()) as UnloadableReport;
+        problem = `${model}: ${reason}`;
+        return endGently();
       }
+      case FRAME.result:
+      case FRAME.failed:
+        if (current?.id === frame.id) hasAnswered(current, frame);
+        return;
+      default:
+        throw new Error(`there is no frame of kind ${frame.kind}`);
+    }
+  }
+
+  const read = createFrameReader(hear);
+  pipe.on('data', (chunk: Buffer) => {
+    try {
+      read(chunk);
+    } catch (error) {
+      logger.error({ err: error, child: child.pid }, 'an inference process wrote nonsense and is killed');
+      problem ??= 'the inference process wrote nonsense';
+      child.kill('SIGKILL');
     }
   });
+  pipe.on('error', (error) => {
+    // The process is going or gone: its exit answers the run.
+    logger.debug({ err: error, child: child.pid }, 'an inference process could not be told');
+  });
 
+  const order: LoadOrder = { models, threads: options.threads, provider: options.provider };
   killAfter(WARM_UP_TIMEOUT_MS);
-  send({ type: 'load', models: options.models });
+  pipe.write(textFrame(FRAME.load, 0, JSON.stringify(order)));
 
   return {
     get pid() {
@@ -155,52 +223,87 @@ export function startInferenceChild(options: InferenceChildOptions): InferenceCh
     get state() {
       return state;
     },
-    get stopped() {
-      return stopped;
+    get givenUp() {
+      return givenUp;
+    },
+    get memoryBytes() {
+      return (child.pid !== undefined && residentBytes(child.pid)) || memoryBytes;
+    },
+    get isTooLarge() {
+      return memoryBytes > memoryLimitBytes;
+    },
+    get modelBytes() {
+      return modelBytes;
     },
     warm: warming.promise,
     gone,
+    has: (model) => positions.has(model),
     run(model, sequences, stop) {
       if (state !== 'idle') throw new Error(`the inference process is ${state}`);
+      const position = positions.get(model);
+      if (position === undefined) throw new Error(`the inference process has no model ${model}`);
       state = 'busy';
       const id = ++runs;
       return new Promise((resolve, reject) => {
-        current = { id, resolve, reject, stop };
-        stop?.addEventListener('abort', () => stopRun(id), { once: true });
+        current = { id, resolve, reject };
+        stop?.addEventListener('abort', () => stopRun(id, stop.reason), { once: true });
         killAfter(options.timeoutMs);
-        send({ type: 'run', id, model, sequences });
+        pipe.write(runFrame(id, { model: position, sequences }));
       });
     },
+    checkMemory() {
+      if (state !== 'busy' || child.pid === undefined) return;
+      const bytes = residentBytes(child.pid) ?? 0;
+      if (bytes <= memoryLimitBytes) return;
+      logger.error({ child: child.pid, bytes }, 'an inference process took too much memory and is killed');
+      const limit = inMebibytes(memoryLimitBytes);
+      kill(crashed(`The run took the inference process beyond the ${limit} of memory that it may use.`));
+    },
+    async retire() {
+      givenUp = true;
+      retired = true;
+      if (state === 'warming') child.kill('SIGKILL');
+      if (state === 'idle') endGently();
+      await gone;
+    },
     async stop() {
-      if (state === 'gone') return;
-      if (state === 'idle') child.disconnect();
-      else child.kill('SIGKILL');
-      const abort = new AbortController();
-      await Promise.race([gone, delay(END_TIMEOUT_MS, abort.signal).then(() => child.kill('SIGKILL'))]);
-      abort.abort();
+      givenUp = true;
+      if (state === 'idle') endGently();
+      else if (state !== 'ending' && state !== 'gone') child.kill('SIGKILL');
       await gone;
     },
   };
 }
 
-function refusal(reason: string): ServiceError {
+function refused(reason: string): ServiceError {
   return new ServiceError('inference_failed', 'The model could not process the input.', { cause: reason });
 }
 
+function crashed(detail: string, cause?: string): ServiceError {
+  return new ServiceError('inference_crashed', detail, { cause });
+}
+
+function unavailable(problem: string): ServiceError {
+  return new ServiceError('model_unavailable', `The models could not be loaded: ${problem}`, { cause: problem });
+}
+
+function inMebibytes(bytes: number): string {
+  return `${Math.round(bytes / MEBIBYTE)} MiB`;
+}
+
 /** Resolves with how the process ended, after everything it said was read. One that could not be started has ended. */
-async function endOf(child: ChildProcess): Promise<string> {
+async function endOf(child: ChildProcess, pipe: Duplex): Promise<string> {
   const exit = new Promise<string>((resolve) => {
     child.once('exit', (code, signal) => resolve(signal ?? `exit code ${code}`));
     child.on('error', (error) => {
       if (child.pid === undefined) resolve(error.message);
     });
   });
-  const silence = new Promise<void>((resolve) => {
-    if (child.connected) child.once('disconnect', resolve);
-    else resolve();
-  });
+  // n.b. what `once` rejects with is the pipe's error, after which nothing more is read either.
+  const silence = once(pipe, 'close').catch(() => undefined);
+  const how = await exit;
   await silence;
-  return exit;
+  return how;
 }
 
 /** ONNX Runtime writes its own words to stderr; they become lines of the worker's log. */

@@ -1,14 +1,34 @@
 import { ServiceError } from '@sluice/contracts';
 import { delay, type Service } from '@sluice/runtime';
 import { startInferenceChild, type InferenceChild, type InferenceChildOptions } from './inference-child.js';
-import type { RunResult } from './inference-protocol.js';
+import type { KeyedModel, RunResult } from './inference-protocol.js';
 
 /** Pause before a lost process is replaced: none after the first loss, then doubled while nothing succeeds. */
 const RESTART_DELAY_MS = { first: 100, longest: 10_000 } as const;
+/** How often it is looked whether the last process with an old model is still needed. */
+const NEEDED_EVERY_MS = 20;
 
 export interface InferenceHostOptions extends InferenceChildOptions {
-  /** How many processes; each runs one batch at a time on one core. */
+  /** How many processes; each runs one batch at a time on `threads` cores. */
   readonly processes: number;
+  /** How often the memory of running processes is looked at, in milliseconds; 100 when absent. */
+  readonly memoryCheckMs?: number;
+}
+
+/** What somebody who has other models served wants to know and has to tell. */
+export interface ServeHooks {
+  /** Called once, as soon as a process with the new models is warm: from then on both sets run. */
+  onServing(): void;
+  /** Whether texts of a model that is to go are still waiting or running. */
+  stillNeeded(key: string): boolean;
+}
+
+/** Resident memory in bytes. */
+export interface InferenceMemory {
+  /** By process id. */
+  readonly processes: ReadonlyMap<number, number>;
+  /** What loading and warming each model added, in the process that was started last. */
+  readonly models: ReadonlyMap<string, number>;
 }
 
 /**
@@ -24,58 +44,146 @@ export interface InferenceHost extends Service {
   readonly warm: number;
   /** Ids of the living processes. */
   readonly pids: readonly number[];
+  readonly memory: InferenceMemory;
   /** Whether a process that is idle now has this model loaded. */
   canRun(model: string): boolean;
   /** Called whenever a process becomes idle. */
   onIdle(listener: () => void): void;
   /** See `InferenceChild.run`; only while `canRun` says so. */
   run(model: string, sequences: readonly Int32Array[], stop?: AbortSignal): Promise<RunResult>;
+  /**
+   * Has every process serve exactly these models; one call at a time, between `start` and `stop`. Processes are replaced one
+   * at a time by new ones that have loaded and warmed all of them, so work goes on meanwhile, a damaged model never reaches
+   * a process that works, and the memory of models that go is really freed. The last old process is kept until none of the models
+   * that only it has is needed.
+   *
+   * Once a first process is warm there is no way back: a later one that cannot be started is tried again as any process
+   * that is lost.
+   *
+   * @throws ServiceError `model_unavailable` when the first new process cannot load or warm the models; then the old ones go on as
+   *   if nothing had been asked.
+   */
+  serve(models: readonly KeyedModel[], hooks: ServeHooks): Promise<void>;
+}
+
+/** The place of one process; another takes it when that is lost or has to go. */
+interface Slot {
+  child: InferenceChild;
 }
 
 export function createInferenceHost(options: InferenceHostOptions): InferenceHost {
-  const { logger } = options;
+  const { logger, memoryLimitBytes, memoryCheckMs = 100 } = options;
+  /** All that live, the newest last. Those without a slot are to go. */
   const children = new Set<InferenceChild>();
-  const loaded = new Set(options.models.map(({ key }) => key));
+  const slots: Slot[] = [];
+  /** What has to end before the host has stopped. */
+  const tasks = new Set<Promise<void>>();
   const stopping = new AbortController();
-  const keepers: Promise<void>[] = [];
+  /** What processes are started with. */
+  let models = options.models;
+  let modelBytes: ReadonlyMap<string, number> = new Map();
   let idleListener: () => void = () => undefined;
   let lossesInARow = 0;
+  let replacing = false;
+  let memoryTimer: NodeJS.Timeout | undefined;
 
-  function startChild(): InferenceChild {
-    const child = startInferenceChild(options);
+  function startChild(of: readonly KeyedModel[]): InferenceChild {
+    const child = startInferenceChild({ ...options, models: of });
     children.add(child);
     void child.gone.then(() => children.delete(child));
+    track(welcome(child));
     return child;
   }
 
-  /** Replaces a process whenever it is lost, until the host stops. */
-  async function keepAlive(first: InferenceChild): Promise<void> {
-    for (let child = first; ; child = startChild()) {
-      await becomeIdle(child);
-      await child.gone;
-      if (stopping.signal.aborted) return;
-      // Not lost but given up: no sign of trouble, and not to be waited for.
-      if (child.stopped) continue;
-      const delayMs = restartDelayMs(lossesInARow);
-      lossesInARow += 1;
-      logger.warn({ child: child.pid, delayMs }, 'an inference process was lost and will be replaced');
-      await delay(delayMs, stopping.signal);
-      if (stopping.signal.aborted) return;
-    }
+  function track(task: Promise<void>): void {
+    tasks.add(task);
+    void task.then(() => tasks.delete(task));
   }
 
-  async function becomeIdle(child: InferenceChild): Promise<void> {
+  async function welcome(child: InferenceChild): Promise<void> {
     try {
       await child.warm;
+      modelBytes = child.modelBytes;
       logger.info({ child: child.pid, warm: count('idle', 'busy') }, 'an inference process is warm');
       idleListener();
     } catch (error) {
-      if (!stopping.signal.aborted) logger.error({ err: error }, 'an inference process could not load its models');
+      if (!child.givenUp) logger.error({ err: error }, 'an inference process could not load its models');
     }
   }
 
+  /** Gives a slot to a process, and to others after it whenever the one that has the slot is lost. */
+  function put(child: InferenceChild, slot: Slot): void {
+    slot.child = child;
+    track(restartWhenLost(child, slot));
+  }
+
+  async function restartWhenLost(child: InferenceChild, slot: Slot): Promise<void> {
+    const isToBeKept = (): boolean => slot.child === child && !stopping.signal.aborted;
+    await child.gone;
+    if (isToBeKept() && !child.givenUp) await pauseAfterLoss(child);
+    if (isToBeKept()) put(startChild(models), slot);
+  }
+
+  async function pauseAfterLoss(child: InferenceChild): Promise<void> {
+    const delayMs = restartDelayMs(lossesInARow);
+    lossesInARow += 1;
+    logger.warn({ child: child.pid, delayMs }, 'an inference process was lost and will be replaced');
+    await delay(delayMs, stopping.signal);
+  }
+
+  /** The newest that is idle and has the model, so that those that are to go have less to do. */
+  function findIdle(model: string): InferenceChild | undefined {
+    let found: InferenceChild | undefined;
+    for (const child of children) if (child.state === 'idle' && child.has(model)) found = child;
+    return found;
+  }
+
   function count(...states: readonly InferenceChild['state'][]): number {
-    return [...children].filter((child) => states.includes(child.state)).length;
+    let counted = 0;
+    for (const { state } of children) if (states.includes(state)) counted += 1;
+    return counted;
+  }
+
+  /** What a run allocated at its peak stays with the process, so one that grew too large is replaced. */
+  function hasRun(child: InferenceChild): void {
+    if (child.state !== 'idle') return;
+    if (!child.isTooLarge) return idleListener();
+    logger.warn({ child: child.pid, bytes: child.memoryBytes }, 'an inference process grew too large and is replaced');
+    void child.retire();
+  }
+
+  /** Has new processes take over all slots, and ends the old ones, the last one when its models are not needed any more. */
+  async function replaceAll(first: InferenceChild, leaving: Leaving): Promise<void> {
+    const old = new Set(slots.map(({ child }) => child).filter(isAlive));
+    for (const child of old) void child.gone.then(() => old.delete(child));
+    for (const slot of slots) {
+      if (stopping.signal.aborted) return;
+      // n.b. a slot whose process was lost in the meantime has a new one already.
+      if (slot !== slots[0] && !old.has(slot.child)) continue;
+      const next = slot === slots[0] ? first : startChild(models);
+      put(next, slot);
+      await next.warm.catch(() => undefined);
+      const [one, other] = old;
+      if (one && other) {
+        old.delete(one);
+        void one.retire();
+      }
+    }
+    await outlast(old, leaving);
+    for (const child of old) void child.retire();
+  }
+
+  /** Waits until leaving models are not needed any more, and sees to it that one of the old processes lives until then. */
+  async function outlast(old: Set<InferenceChild>, { of, isNeeded }: Leaving): Promise<void> {
+    while (isNeeded() && !stopping.signal.aborted) {
+      if (old.size === 0) {
+        const child = startChild(of);
+        old.add(child);
+        void child.gone.then(() => old.delete(child));
+        await child.warm.catch(() => pauseAfterLoss(child));
+      }
+      await delay(NEEDED_EVERY_MS, stopping.signal);
+    }
   }
 
   return {
@@ -88,32 +196,72 @@ export function createInferenceHost(options: InferenceHostOptions): InferenceHos
     get pids() {
       return [...children].map((child) => child.pid).filter((pid) => pid !== undefined);
     },
-    canRun: (model) => loaded.has(model) && count('idle') > 0,
+    get memory() {
+      const processes = [...children].map((child) => [child.pid ?? 0, child.memoryBytes] as const);
+      return { processes: new Map(processes), models: modelBytes };
+    },
+    canRun: (model) => findIdle(model) !== undefined,
     onIdle(listener) {
       idleListener = listener;
     },
     async start() {
-      const firsts = Array.from({ length: options.processes }, startChild);
-      for (const child of firsts) keepers.push(keepAlive(child));
-      await Promise.race(firsts.map((child) => child.warm));
+      if (memoryLimitBytes !== undefined) {
+        memoryTimer = setInterval(() => children.forEach((child) => child.checkMemory()), memoryCheckMs);
+      }
+      for (let started = 0; started < options.processes; started += 1) {
+        const slot: Slot = { child: startChild(models) };
+        slots.push(slot);
+        put(slot.child, slot);
+      }
+      await Promise.race(slots.map(({ child }) => child.warm));
     },
     async stop() {
       stopping.abort();
+      clearInterval(memoryTimer);
       await Promise.all([...children].map((child) => child.stop()));
-      await Promise.all(keepers);
+      await Promise.all(tasks);
     },
     async run(model, sequences, stop) {
-      const child = [...children].find(({ state }) => state === 'idle');
-      if (!child) throw new ServiceError('model_unavailable', 'No inference process is idle.');
+      const child = findIdle(model);
+      if (!child) throw new ServiceError('model_unavailable', 'No idle inference process has the model.');
       try {
         const result = await child.run(model, sequences, stop);
         lossesInARow = 0;
         return result;
       } finally {
-        if (child.state === 'idle') idleListener();
+        hasRun(child);
+      }
+    },
+    async serve(wanted, hooks) {
+      if (replacing || slots.length === 0 || stopping.signal.aborted)
+        throw new Error('other models cannot be served now');
+      replacing = true;
+      try {
+        const first = startChild(wanted);
+        await first.warm;
+        const of = models;
+        const keys = new Set(wanted.map(({ key }) => key));
+        const leaving = of.filter(({ key }) => !keys.has(key));
+        models = wanted;
+        const replaced = replaceAll(first, { of, isNeeded: () => leaving.some(({ key }) => hooks.stillNeeded(key)) });
+        track(replaced);
+        hooks.onServing();
+        await replaced;
+      } finally {
+        replacing = false;
       }
     },
   };
+}
+
+/** Models of which some are not served any more. */
+interface Leaving {
+  readonly of: readonly KeyedModel[];
+  readonly isNeeded: () => boolean;
+}
+
+function isAlive({ state }: InferenceChild): boolean {
+  return state !== 'gone';
 }
 
 function restartDelayMs(lossesInARow: number): number {

@@ -1,8 +1,8 @@
 import type { Model } from '@sluice/models';
+import type { SessionOptions } from '@sluice/models/session';
 
 /**
- * What a worker and its inference processes say to each other, over the channel of a forked child with `advanced`
- * serialization (typed arrays travel as bytes).
+ * What a worker and its inference processes say to each other.
  *
  * ```
  * worker                      inference process
@@ -10,27 +10,47 @@ import type { Model } from '@sluice/models';
  *   ◀──────────────── warm | unloadable
  *   run(id) ───────────────────▶ one at a time
  *   ◀─────────── result(id) | failed(id)
- *   (channel closes) ──────────▶ ends
+ *   (pipe closes) ─────────────▶ ends
  * ```
+ *
+ * They travel as frames (`frames.ts`) over a pipe that is file descriptor `FRAME_PIPE` of the process.
  */
-export type ToInferenceProcess =
-  | { readonly type: 'load'; readonly models: readonly KeyedModel[] }
-  | {
-      readonly type: 'run';
-      readonly id: number;
-      /** Key of a loaded model. */
-      readonly model: string;
-      /** Token ids of each text, not empty. */
-      readonly sequences: readonly Int32Array[];
-    };
+export const FRAME_PIPE = 3;
 
-export type FromInferenceProcess =
-  | { readonly type: 'warm' }
-  /** A model of `load` cannot be used; the process ends. */
-  | { readonly type: 'unloadable'; readonly model: string; readonly reason: string }
-  | ({ readonly type: 'result'; readonly id: number } & RunResult)
-  /** The run was refused by the model; the process works on. */
-  | { readonly type: 'failed'; readonly id: number; readonly reason: string };
+/** Kinds of frames. The bodies of `load`, `warm` and `unloadable` are JSON, that of `failed` is text. */
+export const FRAME = { load: 1, run: 2, warm: 3, unloadable: 4, result: 5, failed: 6 } as const;
+
+/** Body of `load`. Runs name a model by its position in the list. */
+export interface LoadOrder extends Required<SessionOptions> {
+  readonly models: readonly KeyedModel[];
+}
+
+/** Body of `warm`: resident memory in bytes. */
+export interface WarmReport {
+  readonly memoryBytes: number;
+  /** What loading and warming added, for each model of the order. */
+  readonly modelBytes: readonly number[];
+}
+
+/** Body of `unloadable`: a model of the order cannot be used; the process ends. */
+export interface UnloadableReport {
+  readonly model: string;
+  readonly reason: string;
+}
+
+/** A model and the name under which runs ask for it. */
+export interface KeyedModel {
+  readonly key: string;
+  readonly model: Model;
+}
+
+/** Body of `run`. */
+export interface RunOrder {
+  /** Position of the model in the list of `load`. */
+  readonly model: number;
+  /** Token ids of each text, not empty. */
+  readonly sequences: readonly Int32Array[];
+}
 
 /** What a run came to. */
 export interface RunResult {
@@ -40,8 +60,8 @@ export interface RunResult {
   readonly computeMs: number;
 }
 
-/** A model and the name under which runs ask for it. */
-export interface KeyedModel {
-  readonly key: string;
-  readonly model: Model;
+/** Body of `result`. */
+export interface ResultReport extends RunResult {
+  /** Resident memory of the process in bytes, at most a moment old. */
+  readonly memoryBytes: number;
 }

@@ -30,6 +30,8 @@ function createSummingHost() {
     },
     warm: 1,
     pids: [],
+    memory: { processes: new Map(), models: new Map() },
+    serve: async (_models, hooks) => hooks.onServing(),
     canRun: () => idle > 0,
     onIdle: (listener) => void (onIdle = listener),
     start: async () => undefined,

@@ -108,6 +108,7 @@ export function createSimInference(options: SimInferenceOptions): SimInference {
       return count('idle', 'busy');
     },
     pids: [],
+    memory: { processes: new Map(), models: new Map() },
     canRun: () => count('idle') > 0,
     onIdle: (listener) => void (idleListener = listener),
     async start() {
@@ -127,6 +128,8 @@ export function createSimInference(options: SimInferenceOptions): SimInference {
         if (children.has(child)) idleListener();
       }
     },
+    // The simulated suite never changes its models.
+    serve: async (_models, hooks) => hooks.onServing(),
     loseOne() {
       const [child] = children;
       if (child) lose(child, new ServiceError('inference_crashed', 'The process ended.'));

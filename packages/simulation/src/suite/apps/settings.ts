@@ -59,7 +59,10 @@ export function workerConfig(workerId: string): WorkerConfig {
     prefetch: { interactive: 4, standard: 4, batch: 4 },
     batch: { maxTokens: 128, maxPadding: 0.5, maxDelayMs: 2, targetLatencyMs: 50 },
     calibration: { mode: 'off', directory: '' },
-    inference: { processes: 2, timeoutMs: 3 * SECOND_MS, environment: {} },
+    inference: {
+      ...{ processes: 2, threads: 1, provider: { name: 'cpu' } },
+      ...{ timeoutMs: 3 * SECOND_MS, memoryLimitBytes: undefined, environment: {} },
+    },
     cancelGraceMs: 250,
     publishTimeoutMs: 10 * SECOND_MS,
     stallTimeoutMs: 5 * MINUTE_MS,
