@@ -10,7 +10,7 @@ import { serverVersions } from '../harness/server-versions.js';
 import { startBareLoop, type BareLoop } from './bare-loop.js';
 import { arrivalOrder, fixedCount, oneByOne, sortedByLength } from './batch-cuts.js';
 import { measureLatency } from './latency.js';
-import { measureMemory } from './memory.js';
+import { measureJobMemory, measureReloadMemory } from './memory.js';
 import { startSchedulerSide, type SchedulerSide } from './scheduler-side.js';
 import { bareSide, bestBudget, schedulerOnlySide, wholeWorkerSide } from './sides.js';
 import { CODE, loadTextSet, PROSE, sampleOf, type TextSet, type TextSource } from './text-set.js';
@@ -64,7 +64,11 @@ export async function runInference(options: BenchmarkOptions): Promise<Benchmark
       const rig = { worker, scheduler, processes, servers: serverRoles(services) };
       const measured = [];
       for (const item of [EMBEDDING, LANGUAGE]) measured.push(await measureModel(item, rig, options));
-      const memory = await measureMemory({ ...options, worker, set: await loadSet(LANGUAGE, options, SHORT_TEXT) });
+      const short = await loadSet(LANGUAGE, options, SHORT_TEXT);
+      const memory = [
+        ...(await measureJobMemory({ ...options, worker, set: short })),
+        ...(await measureReloadMemory({ ...options, scheduler, set: short })),
+      ];
       return {
         benchmark: 'inference',
         conditions,

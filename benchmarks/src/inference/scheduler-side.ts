@@ -26,6 +26,8 @@ export interface SchedulerSide {
   readonly inferencePids: readonly number[];
   /** Runs texts that all wait from the start, each as a job of its own. Resolves with the time that took, in milliseconds. */
   drain(set: TextSet): Promise<number>;
+  /** Loads every model anew; texts may be run meanwhile. Resolves when only processes that have done so are left. */
+  reload(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -73,6 +75,7 @@ export async function startSchedulerSide(options: SchedulerSideOptions): Promise
       if (outcomes.some(({ state }) => state !== 'ran')) throw new Error('a text was not run');
       return elapsedMs;
     },
+    reload: () => host.serve(models.map(keyed), { onServing: () => undefined, stillNeeded: () => false }),
     stop: () => host.stop(),
   };
 }
