@@ -35,7 +35,7 @@ export const environmentSchema = z.object({
   /** Number of the graphics card that `cuda` uses. */
   SLUICE_CUDA_DEVICE: wholeNumber(0, 255).default(0),
   SLUICE_INFERENCE_TIMEOUT: durationMs.default(30_000),
-  /** Jobs taken from a class's queue and not yet answered. More make better batches, fewer spread better. */
+  /** Most jobs taken from a class's queue and not yet answered. More make better batches, fewer spread better. */
   SLUICE_PREFETCH_INTERACTIVE: wholeNumber(1, 10_000).default(64),
   SLUICE_PREFETCH_STANDARD: wholeNumber(1, 10_000).default(128),
   SLUICE_PREFETCH_BATCH: wholeNumber(1, 10_000).default(128),

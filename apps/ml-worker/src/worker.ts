@@ -4,7 +4,7 @@ import {
   createPublisher,
   declareTopology,
   type BrokerConnection,
-  type Consumer,
+  type AdjustableConsumer,
 } from '@sluice/broker';
 import { workQueue, type JobClass } from '@sluice/contracts';
 import { openModelRepository } from '@sluice/models';
@@ -20,6 +20,7 @@ import { createHeldJobs } from './jobs/held-jobs.js';
 import { createInferenceHost, type InferenceHost } from './inference/inference-host.js';
 import { createJobClock } from './jobs/job-clock.js';
 import { createJobHandler } from './jobs/job-handler.js';
+import { createPrefetchControl } from './jobs/prefetch-control.js';
 import { createProgressWatch } from './progress-watch.js';
 import type { QueuedText } from './scheduling/running-job.js';
 import { createScheduler } from './scheduling/scheduler.js';
@@ -31,6 +32,10 @@ import { createStartedNotices } from './jobs/started-notices.js';
 
 /** Requests to cancel that are remembered: some 20 MB. */
 const MOST_CANCELLATIONS = 100_000;
+/** Jobs of a class that a process should find, besides the one that it runs. */
+const LEAST_JOBS_PER_PROCESS = 2;
+/** Jobs in hand should last for so many runs of the target latency: with four, lengths are found that fit together. */
+const RUNS_IN_HAND = 4;
 /** Notices of started jobs that may be unanswered beside the results. */
 const SPARE_PUBLISHES = 16;
 
@@ -106,7 +111,7 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
     stopping: stopping.signal,
   });
 
-  const consumerOf = (jobClass: JobClass): Consumer =>
+  const consumerOf = (jobClass: JobClass): AdjustableConsumer =>
     createConsumer({
       connection: consuming,
       publisher,
@@ -115,7 +120,19 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
       handler,
       logger,
     });
-  const consumers = served.classes.map(consumerOf);
+  const consumerByClass = served.classes.map((jobClass) => ({
+    class: jobClass,
+    most: config.prefetch[jobClass],
+    consumer: consumerOf(jobClass),
+  }));
+  const consumers = consumerByClass.map(({ consumer }) => consumer);
+  const prefetch = createPrefetchControl({
+    consumers: consumerByClass,
+    least: LEAST_JOBS_PER_PROCESS * config.inference.processes,
+    holdMs: RUNS_IN_HAND * config.batch.targetLatencyMs,
+    now: () => performance.now(),
+    logger,
+  });
   const attached = (): boolean => cancelInbox.attached && consumers.every((consumer) => consumer.attached);
   const connected = (): boolean => consuming.state === 'connected' && publishing.state === 'connected';
   const watch = createProgressWatch({ consumers, stallTimeoutMs: config.stallTimeoutMs, now: () => performance.now() });
@@ -170,6 +187,7 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
         start: async () => void (await Promise.all(consumers.map((consumer) => consumer.start()))),
         stop: async () => void (await Promise.all(consumers.map((consumer) => consumer.stop()))),
       },
+      { name: 'prefetch', start: async () => prefetch.start(), stop: async () => prefetch.stop() },
     ],
     logger,
   );

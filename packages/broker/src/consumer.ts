@@ -34,6 +34,19 @@ export interface Consumer extends Service {
   barrier(): Promise<void>;
 }
 
+/** A consumer whose prefetch can be lowered, and raised again. */
+export interface AdjustableConsumer extends Consumer {
+  /** Deliveries that were settled since the consumer was created. */
+  readonly settled: number;
+  /**
+   * Most deliveries to be held here unsettled from now on, from 1 to the `prefetch` that the consumer was made with. What was delivered
+   * stays; for a moment as many as before and as many as now may be held together. What is on its way goes back to its place in the queue
+   * and is then `redelivered`, which counts towards the delivery limit. Also holds for channels that are opened later.
+   * Resolves when the broker knows, or the channel is lost; one change at a time, each costs three round trips.
+   */
+  setPrefetch(prefetch: number): Promise<void>;
+}
+
 interface ConsumerCommon {
   readonly connection: BrokerConnection;
   /** Publishes copies for retry and dead. */
@@ -74,7 +87,7 @@ export interface BatchConsumerOptions extends ConsumerCommon {
 }
 
 /** Consumes a queue one delivery at a time, up to `prefetch` of them side by side. See `createBatchConsumer`. */
-export function createConsumer(options: ConsumerOptions): Consumer {
+export function createConsumer(options: ConsumerOptions): AdjustableConsumer {
   const { handler, prefetch, ...common } = options;
   return consume({
     ...common,
@@ -101,7 +114,7 @@ interface ConsumeOptions extends Omit<BatchConsumerOptions, 'handler'> {
   readonly handler: (deliveries: readonly Delivery[], signal: AbortSignal) => Promise<readonly Settlement[]>;
 }
 
-function consume(options: ConsumeOptions): Consumer {
+function consume(options: ConsumeOptions): AdjustableConsumer {
   const { publisher, queue, prefetch, lingerMs, concurrency = 1, handler, retryTiers = RETRY_TIERS } = options;
   const { retries = queue.startsWith('work.') ? 'tiers' : 'in-place' } = options;
   const maxBatch = Math.min(options.maxBatch, prefetch);
@@ -114,6 +127,7 @@ function consume(options: ConsumeOptions): Consumer {
   let linger: NodeJS.Timeout | undefined;
   let running = 0;
   let inFlight = 0;
+  let settled = 0;
   let lastProgressAtMs = performance.now();
   let stopping: Promise<void> | undefined;
 
@@ -169,6 +183,7 @@ function consume(options: ConsumeOptions): Consumer {
       link.acknowledge(done);
       if (moves.length > 0) await Promise.all(moves);
       if (held.length < round.length) lastProgressAtMs = performance.now();
+      settled += round.length - held.length;
       open = held;
       if (held.length === 0) return;
       await delay(Math.max(...settlements.map(delayOf)), link.over);
@@ -238,12 +253,16 @@ function consume(options: ConsumeOptions): Consumer {
     get inFlight() {
       return inFlight;
     },
+    get settled() {
+      return settled;
+    },
     get lastProgressAtMs() {
       return lastProgressAtMs;
     },
     get generation() {
       return intake.generation;
     },
+    setPrefetch: (wanted) => intake.setPrefetch(Math.max(1, Math.min(prefetch, Math.round(wanted)))),
     barrier: () => intake.barrier(),
     start: () => intake.start(),
     stop() {

@@ -2,7 +2,7 @@ export { UnroutableError } from './broker-errors.js';
 export { createBrokerConnection } from './connection.js';
 export type { BrokerConnection, BrokerConnectionOptions, ConnectionState, Declaration } from './connection.js';
 export { createBatchConsumer, createConsumer } from './consumer.js';
-export type { BatchConsumerOptions, Consumer, ConsumerOptions, RetryMode } from './consumer.js';
+export type { AdjustableConsumer, BatchConsumerOptions, Consumer, ConsumerOptions, RetryMode } from './consumer.js';
 export type { Delivery } from './delivery.js';
 export { createFence } from './fence.js';
 export type { Fence, FenceOptions } from './fence.js';

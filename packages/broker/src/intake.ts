@@ -11,6 +11,7 @@ const CANCEL_TIMEOUT_MS = 3_000;
 export interface IntakeOptions {
   readonly connection: BrokerConnection;
   readonly queue: string;
+  /** Most deliveries unsettled at once, until `setPrefetch`. */
   readonly prefetch: number;
   readonly logger: Logger;
   /** Aborts when the consumer stops. */
@@ -20,11 +21,23 @@ export interface IntakeOptions {
   readonly onLost: (link: Link) => void;
 }
 
+/** A channel that is open, and the consumer on it. */
+interface Attachment {
+  readonly channel: Channel;
+  readonly link: OwnLink;
+  /** Undefined until there is a consumer. */
+  consumerTag: string | undefined;
+  /** Of the consumer. */
+  prefetch: number;
+}
+
 /** Receives from one queue, on a channel that is opened again after every loss. */
 export interface Intake extends Service {
   readonly attached: boolean;
   /** Grows whenever a channel is lost or deliveries are given back: the broker may then deliver them elsewhere. */
   readonly generation: number;
+  /** See `AdjustableConsumer.setPrefetch`. */
+  setPrefetch(prefetch: number): Promise<void>;
   /** See `Consumer.barrier`. */
   barrier(): Promise<void>;
   /** Takes no more deliveries; those received can still be settled until `stop`. */
@@ -32,8 +45,11 @@ export interface Intake extends Service {
 }
 
 export function createIntake(options: IntakeOptions): Intake {
-  const { connection, queue, prefetch, logger, halt } = options;
-  let current: { readonly channel: Channel; readonly link: OwnLink; consumerTag: string | undefined } | undefined;
+  const { connection, queue, logger, halt } = options;
+  let { prefetch } = options;
+  let current: Attachment | undefined;
+  /** The latest change of the prefetch; one goes on at a time. */
+  let tuning: Promise<void> = Promise.resolve();
   let loseLink = (): void => undefined;
   let canceled = false;
   let generation = 0;
@@ -49,7 +65,8 @@ export function createIntake(options: IntakeOptions): Intake {
         over: AbortSignal.any([lost.signal, halt]),
         onGivenBack: () => (generation += 1),
       });
-      current = { channel, link, consumerTag: undefined };
+      const attachment: Attachment = { channel, link, consumerTag: undefined, prefetch };
+      current = attachment;
       loseLink = () => {
         if (lost.signal.aborted) return;
         generation += 1;
@@ -57,12 +74,9 @@ export function createIntake(options: IntakeOptions): Intake {
       };
       // At the event itself, so that no settlement in the same turn tries a dead channel.
       channel.once('close', loseLink);
-      await channel.prefetch(prefetch);
-      if (canceled) return;
-      const { consumerTag } = await channel.consume(queue, (message) => receive(message, channel, link));
-      current.consumerTag = consumerTag;
-      logger.info({ prefetch }, 'attached to the queue');
-      if (canceled) await channel.cancel(consumerTag);
+      await attach(attachment);
+      // It may have been changed while the broker was being told.
+      tuning = tuning.then(reattach);
     },
     onLost() {
       const link = current?.link;
@@ -71,6 +85,36 @@ export function createIntake(options: IntakeOptions): Intake {
       if (link) options.onLost(link);
     },
   });
+
+  async function attach(attachment: Attachment): Promise<void> {
+    const { channel, link } = attachment;
+    attachment.prefetch = prefetch;
+    await channel.prefetch(prefetch);
+    if (canceled) return;
+    const { consumerTag } = await channel.consume(queue, (message) => receive(message, channel, link));
+    attachment.consumerTag = consumerTag;
+    logger.info({ prefetch: attachment.prefetch }, 'attached to the queue');
+    if (canceled) await channel.cancel(consumerTag);
+  }
+
+  /**
+   * A prefetch holds for consumers that begin after it was set, so another consumer takes the place of this one. For a moment both
+   * receive; what the first one received stays with the channel and is settled there.
+   */
+  async function reattach(): Promise<void> {
+    const attachment = current;
+    const before = attachment?.consumerTag;
+    // Not attached yet, or not any more: the next consumer begins with the new prefetch.
+    if (!attachment || before === undefined || attachment.prefetch === prefetch || canceled) return;
+    try {
+      await attach(attachment);
+      await attachment.channel.cancel(before);
+    } catch (error) {
+      // n.b. amqplib rejects what is unanswered when the channel closes; the next one is opened by the supervisor.
+      logger.warn({ err: error }, 'the prefetch could not be changed on this channel');
+      attachment.channel.close().catch(() => undefined);
+    }
+  }
 
   function receive(message: ConsumeMessage | null, channel: Channel, link: OwnLink): void {
     // n.b. null: the broker has cancelled the consumer (queue deleted, ack timeout on 4.3); the channel lives on, deaf.
@@ -100,8 +144,14 @@ export function createIntake(options: IntakeOptions): Intake {
       });
       await link.settled();
     },
+    setPrefetch(wanted) {
+      prefetch = wanted;
+      tuning = tuning.then(reattach);
+      return tuning;
+    },
     async cancel() {
       canceled = true;
+      await withDeadline(tuning, CANCEL_TIMEOUT_MS, () => new Error('no answer')).catch(() => undefined);
       if (current?.consumerTag === undefined) return;
       const told = current.channel.cancel(current.consumerTag);
       await withDeadline(told, CANCEL_TIMEOUT_MS, () => new Error('no answer')).catch(() => undefined);

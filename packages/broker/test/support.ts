@@ -10,6 +10,7 @@ import {
   createConsumer,
   createPublisher,
   declareTopology,
+  type AdjustableConsumer,
   type BatchConsumerOptions,
   type BrokerConnection,
   type Consumer,
@@ -37,7 +38,7 @@ export interface Bench {
   readonly inspect: Channel;
   /** Declares a new pool with a `standard` work queue and returns the pool's name. */
   pool(): Promise<string>;
-  consumer(queue: string, options: Chosen<ConsumerOptions>): Promise<Consumer>;
+  consumer(queue: string, options: Chosen<ConsumerOptions>): Promise<AdjustableConsumer>;
   batchConsumer(queue: string, options: Chosen<BatchConsumerOptions>): Promise<Consumer>;
   /** Stops it with `release`, or `close`. */
   keep<S extends Service>(service: S): S;
