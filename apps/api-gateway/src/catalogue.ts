@@ -1,5 +1,5 @@
-import { ServiceError, type ModelFile, type ModelsFile } from '@sluice/contracts';
-import { createTokenizer, findVersions, openModelRepository, type Tokenizer } from '@sluice/models';
+import { ServiceError, type ModelFile } from '@sluice/contracts';
+import type { Tokenizer } from '@sluice/models';
 
 /** A model as tenants know it. */
 export interface PublicModel {
@@ -18,36 +18,19 @@ export interface Catalogue {
   find(name: string): PublicModel;
 }
 
-/**
- * Joins `config/models.yaml` with the model repository. The gateway counts input tokens with the same tokenizer files
- * as the worker, so the hold is exact.
- *
- * @throws ServiceError `model_unavailable` when a configured model is missing or broken.
- */
-export async function loadCatalogue(file: ModelsFile, modelDir: string): Promise<Catalogue> {
-  const repository = await openModelRepository(modelDir);
-  const models = await Promise.all(
-    Object.entries(file.models).map(async ([name, entry]): Promise<PublicModel> => {
-      // n.b. which version runs a job is decided by the worker; all of them count tokens alike.
-      const { main: model } = await findVersions(repository, name, entry);
-      return {
-        name,
-        version: model.version,
-        pool: entry.pool,
-        description: entry.description ?? model.file.description,
-        classes: file.pools[entry.pool]?.classes ?? [],
-        facts: model.file,
-        tokenizer: await createTokenizer(model),
-      };
-    }),
-  );
-  return createCatalogue(models);
+/** A catalogue whose models can be exchanged. */
+export interface ChangingCatalogue extends Catalogue {
+  /** From now on these are the models; requests under way keep the one that they found. */
+  replace(models: readonly PublicModel[]): void;
 }
 
-export function createCatalogue(models: readonly PublicModel[]): Catalogue {
-  const byName = new Map(models.map((model) => [model.name, model]));
+export function createCatalogue(first: readonly PublicModel[]): ChangingCatalogue {
+  let models = first;
+  let byName = namesOf(first);
   return {
-    models,
+    get models() {
+      return models;
+    },
     find(name) {
       const model = byName.get(name);
       if (model) return model;
@@ -55,5 +38,12 @@ export function createCatalogue(models: readonly PublicModel[]): Catalogue {
         fields: [{ field: 'model', reason: 'names no model' }],
       });
     },
+    replace(next) {
+      [models, byName] = [next, namesOf(next)];
+    },
   };
+}
+
+function namesOf(models: readonly PublicModel[]): ReadonlyMap<string, PublicModel> {
+  return new Map(models.map((model) => [model.name, model]));
 }

@@ -1,6 +1,13 @@
 import { availableParallelism } from 'node:os';
 import type { ModelsFile, PlansFile } from '@sluice/contracts';
-import { allConfigured, duration, openConfigFolder, parseEnvironment, wholeNumber } from '@sluice/runtime';
+import {
+  allConfigured,
+  duration,
+  openConfigFolder,
+  parseEnvironment,
+  wholeNumber,
+  type ConfigFolder,
+} from '@sluice/runtime';
 import { z } from 'zod';
 
 /** One server, or the seeds of a Redis Cluster. */
@@ -19,6 +26,8 @@ export const environmentSchema = z.object({
   SLUICE_RABBITMQ_URL: z.url({ protocol: /^amqps?$/ }),
   SLUICE_CONFIG_DIR: z.string().default('config'),
   SLUICE_MODEL_DIR: z.string().default('.local/models'),
+  /** How often it is looked whether models.yaml or the model repository has changed; 0: only on SIGHUP. */
+  SLUICE_MODEL_POLL: duration().default(5_000),
   SLUICE_KEY_PREFIX: z.string().min(1).default('sluice'),
   SLUICE_LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
   /** Secret that turns API keys into the hashes PostgreSQL stores; at least 16 characters. */
@@ -59,6 +68,7 @@ export interface GatewayConfig {
   readonly redisUrl: string;
   readonly rabbitmqUrl: string;
   readonly modelDir: string;
+  readonly modelPollMs: number;
   readonly keyPrefix: string;
   readonly logLevel: string;
   readonly apiKeyPepper: string;
@@ -81,6 +91,8 @@ export interface GatewayConfig {
   readonly shutdownDelayMs: number;
   readonly poolSize: number;
   readonly models: ModelsFile;
+  /** Where `models` is read again. */
+  readonly files: Pick<ConfigFolder, 'models' | 'modelsLook'>;
   readonly plans: PlansFile;
 }
 
@@ -104,6 +116,7 @@ export async function loadConfig(environment: NodeJS.ProcessEnv): Promise<Gatewa
     redisUrl: settings.SLUICE_REDIS_URL,
     rabbitmqUrl: settings.SLUICE_RABBITMQ_URL,
     modelDir: settings.SLUICE_MODEL_DIR,
+    modelPollMs: settings.SLUICE_MODEL_POLL,
     keyPrefix: settings.SLUICE_KEY_PREFIX,
     logLevel: settings.SLUICE_LOG_LEVEL,
     apiKeyPepper: settings.SLUICE_API_KEY_PEPPER,
@@ -126,6 +139,7 @@ export async function loadConfig(environment: NodeJS.ProcessEnv): Promise<Gatewa
     shutdownDelayMs: settings.SLUICE_SHUTDOWN_DELAY,
     poolSize: Math.max(4, availableParallelism()),
     models,
+    files,
     plans,
   });
 }

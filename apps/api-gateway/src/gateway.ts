@@ -24,6 +24,8 @@ const MEMBER_WAIT_MS = 5_000;
 export interface GatewayOptions {
   readonly config: GatewayConfig;
   readonly catalogue: Catalogue;
+  /** Keeps the catalogue up to date; it stays as it is when absent. */
+  readonly watch?: Service;
   readonly logger: Logger;
   /** What it talks to; the servers that the configuration names when absent. */
   readonly servers?: GatewayServers;
@@ -70,7 +72,7 @@ export function createGateway(options: GatewayOptions): Gateway {
   const parts: Parts = { config, servers, jobs, connection, ingestConnection, ingest, logger };
   const listener = listen ? createHttp(parts, catalogue) : undefined;
   return {
-    lifecycle: createLifecycle(partsInOrder(parts, listener), logger),
+    lifecycle: createLifecycle(partsInOrder(parts, options.watch, listener), logger),
     get port() {
       return listener?.port ?? 0;
     },
@@ -121,7 +123,11 @@ function healthChecks({ config, servers, jobs, connection, ingest }: Parts): rea
   ];
 }
 
-function partsInOrder(parts: Parts, listener: Listener | undefined): readonly LifecyclePart[] {
+function partsInOrder(
+  parts: Parts,
+  watch: Service | undefined,
+  listener: Listener | undefined,
+): readonly LifecyclePart[] {
   const { config, servers, jobs, connection, ingestConnection, ingest } = parts;
   return [
     part('store', servers.store),
@@ -138,6 +144,7 @@ function partsInOrder(parts: Parts, listener: Listener | undefined): readonly Li
     // n.b. before the member leaves: fences wait for them.
     { name: 'unconfirmed facts', stop: () => jobs.unconfirmed.stop() },
     part('fence', jobs.fence),
+    ...(watch ? [part('model files', watch)] : []),
     ...(config.ingest ? [part('ingest broker', ingestConnection), part('ingest', ingest)] : []),
     ...(listener ? [part('listener', listener)] : []),
   ];

@@ -82,7 +82,7 @@ export function createJobs({ config, catalogue, servers, connection, logger }: J
   const estimates = createLearnedEstimates();
   const prices = createPriceBook({ store, refreshMs: config.priceRefreshMs, logger });
   const abandoned = createAbandonedHolds({ quota, logger });
-  const models = catalogue.models.map(({ name }) => name);
+  const models = (): readonly string[] => catalogue.models.map(({ name }) => name);
   const loader = createTenantLoader({
     ...{ tenantLimits, models, quota, store, fence, now, idempotencyTtlMs, logger },
     waitMs: config.loadWaitMs,

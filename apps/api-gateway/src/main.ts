@@ -1,13 +1,13 @@
 import { createLogger, exitOnConfigError, runApp } from '@sluice/runtime';
-import { loadCatalogue } from './catalogue.js';
+import { openCatalogue } from './catalogue-files.js';
 import { loadConfig } from './config.js';
 import { createGateway } from './gateway.js';
 import { NAME } from './servers.js';
 
 const config = await loadConfig(process.env).catch(exitOnConfigError);
 const logger = createLogger({ app: NAME, level: config.logLevel });
-const catalogue = await loadCatalogue(config.models, config.modelDir).catch(exitOnConfigError);
-const gateway = createGateway({ config, catalogue, logger });
+const { catalogue, watch } = await openCatalogue({ ...config, logger }).catch(exitOnConfigError);
+const gateway = createGateway({ config, catalogue, watch, logger });
 
 await runApp({
   name: NAME,
@@ -15,4 +15,5 @@ await runApp({
   drainTimeoutMs: config.drainTimeoutMs,
   lifecycle: gateway.lifecycle,
   onReady: () => ({ port: gateway.port }),
+  onHangUp: () => void watch.check(),
 });

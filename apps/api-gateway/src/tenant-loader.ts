@@ -21,8 +21,8 @@ export interface TenantLoader {
 
 export interface TenantLoaderOptions {
   readonly tenantLimits: Pick<TenantLimits, 'planOf' | 'ofModels'>;
-  /** Public names of all models. */
-  readonly models: readonly string[];
+  /** Public names of all models at present. */
+  readonly models: () => readonly string[];
   readonly quota: Pick<Quota, 'beginLoad' | 'keepLoad' | 'leaveLoad' | 'load'>;
   readonly store: Pick<Store, 'quotaFacts' | 'recentKeys' | 'findTenant' | 'listApiKeys'>;
   readonly fence: Pick<Fence, 'pass'>;
@@ -78,7 +78,7 @@ export function createTenantLoader(options: TenantLoaderOptions): TenantLoader {
     const keyLimits = new Map<string, LimitChanges>(
       [...stored].filter(([, changes]) => Object.keys(changes).length > 0),
     );
-    return planLoad({ plan, timeZone, keyLimits, models, nowMs: now() });
+    return planLoad({ plan, timeZone, keyLimits, models: models(), nowMs: now() });
   }
 
   async function keysOf(tenantId: string): Promise<LoadedKeys> {
@@ -101,7 +101,7 @@ export function createTenantLoader(options: TenantLoaderOptions): TenantLoader {
   async function loadUntilDone(principal: Principal): Promise<void> {
     const beganMs = performance.now();
     for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt++) {
-      const ticket = await turn.begin(principal.tenantId, () => tenantLimits.ofModels(principal, models));
+      const ticket = await turn.begin(principal.tenantId, () => tenantLimits.ofModels(principal, models()));
       if (!ticket) return;
       if ((await turn.during(ticket, () => loadOnce(principal, ticket))) === 'loaded') {
         logger.debug({ tenantId: principal.tenantId, attempt, ms: performance.now() - beganMs }, 'loaded a tenant');

@@ -71,7 +71,7 @@ async function startLoader(fenceTimeoutMs: number): Promise<LoaderProcess> {
   };
   const fence = createFence({ connection, publisher, registry, timeoutMs: fenceTimeoutMs, logger });
   const loader = createTenantLoader({
-    ...{ tenantLimits, models: MODELS, quota, now, waitMs: 60_000, idempotencyTtlMs: HOUR_MS, logger },
+    ...{ tenantLimits, models: () => MODELS, quota, now, waitMs: 60_000, idempotencyTtlMs: HOUR_MS, logger },
     fence: {
       async pass() {
         gate.onPass();

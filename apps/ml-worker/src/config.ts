@@ -9,6 +9,7 @@ import {
   openConfigFolder,
   parseEnvironment,
   wholeNumber,
+  type ConfigFolder,
 } from '@sluice/runtime';
 import { z } from 'zod';
 import type { BatchLimits } from './scheduling/batching.js';
@@ -20,6 +21,8 @@ export const environmentSchema = z.object({
   SLUICE_RABBITMQ_URL: z.url({ protocol: /^amqps?$/ }),
   SLUICE_CONFIG_DIR: z.string().default('config'),
   SLUICE_MODEL_DIR: z.string().default('.local/models'),
+  /** How often it is looked whether models.yaml or the model repository has changed; 0: only on SIGHUP. */
+  SLUICE_MODEL_POLL: durationMs.default(5_000),
   /** The pool of models.yaml that this worker serves; may be absent when there is only one. */
   SLUICE_POOL: nameSchema.optional(),
   /** For people: names the worker in logs and at the broker. */
@@ -72,6 +75,9 @@ export interface WorkerConfig {
   readonly workerId: string;
   readonly modelDirectory: string;
   readonly modelsFile: ModelsFile;
+  /** Where `modelsFile` is read again. */
+  readonly files: Pick<ConfigFolder, 'models' | 'modelsLook'>;
+  readonly modelPollMs: number;
   readonly prefetch: Readonly<Record<JobClass, number>>;
   readonly batch: BatchLimits;
   readonly calibration: Pick<CalibrationOptions, 'mode' | 'directory'>;
@@ -99,9 +105,10 @@ export interface WorkerConfig {
  */
 export async function loadConfig(environment: NodeJS.ProcessEnv): Promise<WorkerConfig> {
   const { SLUICE_CONFIG_DIR: directory } = parseEnvironment(folderSchema, environment);
+  const files = openConfigFolder(directory, environment);
   const [settings, modelsFile] = await allConfigured([
     () => parseEnvironment(environmentSchema, environment),
-    openConfigFolder(directory, environment).models(),
+    files.models(),
   ]);
   return {
     rabbitmqUrl: settings.SLUICE_RABBITMQ_URL,
@@ -109,6 +116,8 @@ export async function loadConfig(environment: NodeJS.ProcessEnv): Promise<Worker
     workerId: settings.SLUICE_WORKER_ID ?? `${hostname()}-${process.pid}`,
     modelDirectory: settings.SLUICE_MODEL_DIR,
     modelsFile,
+    files,
+    modelPollMs: settings.SLUICE_MODEL_POLL,
     prefetch: {
       interactive: settings.SLUICE_PREFETCH_INTERACTIVE,
       standard: settings.SLUICE_PREFETCH_STANDARD,

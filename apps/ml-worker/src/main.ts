@@ -17,4 +17,5 @@ await runApp({
   drainTimeoutMs: config.drainTimeoutMs,
   lifecycle: worker,
   onReady: () => ({ port: worker.opsPort }),
+  onHangUp: () => void worker.reload(),
 });

@@ -7,7 +7,6 @@ import {
   type AdjustableConsumer,
 } from '@sluice/broker';
 import { workQueue, type JobClass } from '@sluice/contracts';
-import { openModelRepository } from '@sluice/models';
 import { createLifecycle, createMetrics, createOpsServer, type Lifecycle, type Logger } from '@sluice/runtime';
 import { createBatcher } from './scheduling/batcher.js';
 import { createBatchings } from './scheduling/batching.js';
@@ -26,8 +25,9 @@ import type { QueuedText } from './scheduling/running-job.js';
 import { createScheduler } from './scheduling/scheduler.js';
 import { createSchedulingMetrics } from './scheduling/scheduling-metrics.js';
 import { createModelRouter } from './models/model-router.js';
-import { createPoolLoader } from './models/pool-loader.js';
-import type { ModelRoutes, ServedPool } from './models/served-models.js';
+import { fixedModels, openModelFiles } from './models/model-files.js';
+import { createModelMetrics, modelDetails } from './models/model-metrics.js';
+import type { ServedPool } from './models/served-models.js';
 import { createStartedNotices } from './jobs/started-notices.js';
 
 /** Requests to cancel that are remembered: some 20 MB. */
@@ -55,6 +55,8 @@ export interface WorkerOptions {
 export interface Worker extends Lifecycle {
   /** Port of the ops server; undefined when it is off or not started. */
   readonly opsPort: number | undefined;
+  /** Serves what models.yaml and the model repository say now; resolves when that is done or refused. Never rejects. */
+  reload(): Promise<void>;
 }
 
 /**
@@ -69,13 +71,15 @@ export interface Worker extends Lifecycle {
 export async function createWorker(options: WorkerOptions): Promise<Worker> {
   const { config, logger, inferenceModulePath: modulePath, connect = connectTo(config, logger) } = options;
   const { modelsFile, pool } = config;
-  const served = options.served ?? (await loadServed(config, logger));
+  const source = options.served ? fixedModels(options.served) : await openModelFiles(config, logger);
+  const { served } = source;
   const router = createModelRouter(served.models);
   const host =
     options.host ?? createInferenceHost({ ...config.inference, modulePath, models: served.versions, logger });
   const metrics = createMetrics();
   const observer = createSchedulingMetrics(metrics);
   const loopDelay = createEventLoopDelay(metrics);
+  const modelMetrics = createModelMetrics(metrics);
   const batchings = createBatchings(config.batch);
   const calibration = createCalibration({
     ...config.calibration,
@@ -87,6 +91,11 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
     batcher: createBatcher<QueuedText>(),
     batchingOf: (model) => batchings.of(model),
     cancelGraceMs: config.cancelGraceMs,
+  });
+  const modelWatch = source.watch({
+    ...{ router, host, logger },
+    stillNeeded: (key) => scheduler.waitingFor(key),
+    onApplied: (problems) => modelMetrics.reloaded(problems),
   });
 
   // Two connections: the broker slows a connection that publishes too fast, and acknowledgements must not wait for that.
@@ -144,7 +153,8 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
     ready: () => lifecycle.state === 'running' && connected() && attached() && host.warm > 0,
     detail: () => ({
       pool,
-      models: [...router.models].map(modelDetail),
+      models: modelDetails(router.models, host.memory.models),
+      modelFiles: { state: modelWatch.busy ? 'changing' : 'served', problems: modelWatch.problems },
       connections: { consuming: consuming.state, publishing: publishing.state },
       jobsInHand: sum(consumers.map(({ inFlight }) => inFlight)),
       waitingTexts: scheduler.waiting,
@@ -162,6 +172,7 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
     metrics: () => {
       observer.update(scheduler.waitingByModel());
       loopDelay.update();
+      modelMetrics.update(router.models, host.memory.models);
       return metrics.render();
     },
     logger,
@@ -181,6 +192,7 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
       part('requests to cancel', cancelInbox),
       part('inference processes', host),
       { name: 'calibration', start: () => calibration.calibrate(served.versions) },
+      part('model files', modelWatch),
       { name: 'notices of started jobs', stop: async () => notices.stop() },
       {
         name: 'consumers',
@@ -200,30 +212,11 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
       return ops.port;
     },
     start: () => lifecycle.start(),
+    reload: () => modelWatch.check(),
     stop() {
       stopping.abort();
       return lifecycle.stop();
     },
-  };
-}
-
-/** @throws ServiceError `model_unavailable` when a model of the pool cannot be served. */
-async function loadServed({ pool, modelsFile, modelDirectory }: WorkerConfig, logger: Logger): Promise<ServedPool> {
-  const loader = createPoolLoader({ pool, repository: await openModelRepository(modelDirectory) });
-  const { served, problems } = await loader.load(modelsFile);
-  for (const problem of problems) logger.error({ problem }, 'a version of a model is passed over');
-  return served;
-}
-
-/** A model as `/health` shows it. */
-function modelDetail([name, { main, canary, shadow }]: readonly [string, ModelRoutes]) {
-  return {
-    name,
-    version: main.model.version,
-    ...(canary && {
-      canary: { version: canary.served.model.version, percent: canary.percent, stickyBy: canary.stickyBy },
-    }),
-    ...(shadow && { shadow: { version: shadow.served.model.version, percent: shadow.percent } }),
   };
 }
 

@@ -19,6 +19,8 @@ export interface TinyModelOptions {
   readonly factor?: number;
   /** 1000 when absent. */
   readonly maxInputTokens?: number;
+  /** Its file is not a model. */
+  readonly damaged?: boolean;
 }
 
 /**
@@ -26,9 +28,9 @@ export interface TinyModelOptions {
  * Small enough to load at once, and able to go wrong on demand, as a real model may. The version appears complete.
  */
 export async function writeTinyModel(repository: string, options: TinyModelOptions = {}): Promise<void> {
-  const { version = '1', factor = 1, maxInputTokens = 1000 } = options;
+  const { version = '1', factor = 1, maxInputTokens = 1000, damaged = false } = options;
   const work = await mkdtemp(join(repository, '.writing-'));
-  await writeFile(join(work, 'model.onnx'), tinyOnnx(factor));
+  await writeFile(join(work, 'model.onnx'), damaged ? 'damage' : tinyOnnx(factor));
   await writeFile(join(work, 'model.yaml'), tinyYaml(maxInputTokens));
   await mkdir(join(repository, 'tiny'), { recursive: true });
   await rename(work, join(repository, 'tiny', version));

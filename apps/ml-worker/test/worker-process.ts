@@ -11,6 +11,14 @@ export interface Health {
   readonly ok: boolean;
   readonly live: boolean;
   readonly detail: {
+    readonly models: readonly {
+      readonly name: string;
+      readonly version: string;
+      readonly canary?: { readonly version: string };
+      /** By version. */
+      readonly memoryBytes: Readonly<Record<string, number | null>>;
+    }[];
+    readonly modelFiles: { readonly state: 'served' | 'changing'; readonly problems: readonly string[] };
     readonly jobsInHand: number;
     readonly waitingTexts: number;
     readonly batching: Readonly<Record<string, { readonly bestTokens?: number; readonly correction: number }>>;
@@ -27,6 +35,10 @@ export interface WorkerProcess {
   health(): Promise<Health>;
   /** Resolves when what `/health` shows meets the condition; the test's time limit bounds the wait. */
   until(condition: (detail: Health['detail']) => boolean): Promise<void>;
+  /** The sample of `/metrics` with this name and these labels, as they are written there. */
+  metric(name: string): Promise<number>;
+  /** Resident memory of the program itself, without its inference processes. */
+  residentBytes(): number;
   /** Status of an ops path. */
   status(path: string): Promise<number>;
   /** Sends a signal; resolves with the exit code or the signal that ended it. */
@@ -60,6 +72,12 @@ export async function startWorkerProcess(
     async until(condition) {
       while (!condition((await health()).detail)) await delay(10);
     },
+    async metric(name) {
+      const lines = (await (await get('/metrics')).text()).split('\n');
+      return Number(lines.find((line) => line.startsWith(`${name} `))?.slice(name.length));
+    },
+    residentBytes: () =>
+      Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${child.pid}/status`, 'utf8'))?.[1]) * 1024,
     status: async (path) => (await get(path)).status,
     async end(signal) {
       child.kill(signal);

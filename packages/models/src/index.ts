@@ -1,6 +1,7 @@
 export { tokenizerId } from './compatibility.js';
 export { modelDigest } from './digests.js';
 export * from './model.js';
+export { createModelWatch, type ModelWatch, type ModelWatchOptions } from './model-watch.js';
 export { decodeOutput, TOP_LABELS } from './output.js';
 export { lookOfVersion, openModelRepository, type ModelRepository } from './repository.js';
 export { createTokenizer, type Tokenizer } from './tokenizer.js';

@@ -1,3 +1,4 @@
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
   modelNamesSchema,
@@ -17,6 +18,8 @@ import { loadConfigFile } from './config-file.js';
 /** The files of `config/`. Each call reads its file, validates it and freezes it. All throw `ConfigError`. */
 export interface ConfigFolder {
   models(): Promise<ModelsFile>;
+  /** What `models.yaml` looks like from outside, without reading it: another text when it has changed. */
+  modelsLook(): Promise<string>;
   /** Also refuses limits on models that `models.yaml` does not have. */
   plans(): Promise<PlansFile>;
   /** Also refuses prices of models that `models.yaml` does not have. */
@@ -35,6 +38,10 @@ export function openConfigFolder(directory: string, environment: NodeJS.ProcessE
 
   return {
     models: () => load('models.yaml', modelsFileSchema),
+    async modelsLook() {
+      const facts = await stat(join(directory, 'models.yaml')).catch(() => undefined);
+      return facts ? `${facts.size} ${facts.mtimeMs} ${facts.ino}` : 'none';
+    },
     async plans() {
       const models = await modelNames();
       return load('plans.yaml', models ? plansFileFor(models) : plansFileSchema);

@@ -11,6 +11,8 @@ export interface AppOptions {
   readonly lifecycle: Service;
   /** What a parent process is told when the program works. */
   readonly onReady?: () => { readonly port?: number | undefined };
+  /** What SIGHUP does, which ends the program when this is absent. */
+  readonly onHangUp?: () => void;
 }
 
 /**
@@ -40,6 +42,7 @@ export async function runApp(options: AppOptions): Promise<void> {
   }
 
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void end(signal));
+  if (options.onHangUp) process.on('SIGHUP', options.onHangUp);
   // n.b. a forked child must not outlive a parent that was killed; without an IPC channel this event never comes.
   process.once('disconnect', () => void end('the parent process is gone'));
   process.on('unhandledRejection', (error) => {

@@ -98,8 +98,8 @@ export function adminRoutes(options: AdminRoutesOptions): Router {
 
 /** A tenant as operators send it; names of plans and models must exist in the configuration. */
 function tenantSchemaFor({ plans, catalogue }: AdminRoutesOptions) {
-  const models = new Set(['*', ...catalogue.models.map(({ name }) => name)]);
   const overrides = overridesSchema.superRefine(({ perModel = {} }, context) => {
+    const models = new Set(['*', ...catalogue.models.map(({ name }) => name)]);
     for (const model of Object.keys(perModel)) {
       if (!models.has(model))
         context.addIssue({ code: 'custom', path: ['perModel', model], message: 'names no model' });

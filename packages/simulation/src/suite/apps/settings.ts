@@ -13,6 +13,9 @@ export const DRAIN_TIMEOUT_MS = 25 * SECOND_MS;
 /** How long a job may wait and run. */
 export const JOB_TTL_MS = 20 * SECOND_MS;
 
+/** Never read again. */
+const files = { models: async () => modelsFile, modelsLook: async () => '' };
+
 /** As in production, but for intervals of what is idle, which are longer: each costs events. */
 export function gatewayConfig(plans: PlansFile): GatewayConfig {
   return {
@@ -32,7 +35,7 @@ export function gatewayConfig(plans: PlansFile): GatewayConfig {
     ingest: false,
     drainTimeoutMs: DRAIN_TIMEOUT_MS,
     shutdownDelayMs: 0,
-    models: modelsFile,
+    ...{ models: modelsFile, files, modelPollMs: 0 },
     plans,
   };
 }
@@ -56,6 +59,7 @@ export const collectorConfig: CollectorConfig = {
 export function workerConfig(workerId: string): WorkerConfig {
   return {
     ...{ rabbitmqUrl: URLS.rabbitmqUrl, pool: servedPool.pool, workerId, modelDirectory: '', modelsFile },
+    ...{ files, modelPollMs: 0 },
     prefetch: { interactive: 4, standard: 4, batch: 4 },
     batch: { maxTokens: 128, maxPadding: 0.5, maxDelayMs: 2, targetLatencyMs: 50 },
     calibration: { mode: 'off', directory: '' },

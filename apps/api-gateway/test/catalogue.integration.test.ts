@@ -1,0 +1,114 @@
+import { cp, mkdir, mkdtemp, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { delay } from '@sluice/runtime';
+import { createFixture, createTenant, send, type Fixture, type Gateway } from './gateway-fixture.js';
+
+const MODEL = 'guesslang';
+
+let fixture: Fixture;
+let gateway: Gateway;
+let key: string;
+let modelDir: string;
+let modelsYaml: string;
+let original: string;
+
+beforeAll(async () => {
+  fixture = await createFixture();
+  modelDir = await mkdtemp(join(tmpdir(), 'sluice-models-'));
+  for (const name of ['use-lite-en', 'use-lite-en-int8']) {
+    await symlink(join(fixture.environment['SLUICE_MODEL_DIR'] ?? '', name), join(modelDir, name));
+  }
+  await putVersion('1');
+  modelsYaml = join(fixture.environment['SLUICE_CONFIG_DIR'] ?? '', 'models.yaml');
+  original = (await readFile(modelsYaml, 'utf8')).replace(/(guesslang:\n.*\n.*version: )'1'/, '$1latest');
+  await writeFile(modelsYaml, original);
+  gateway = await fixture.startGateway({ SLUICE_MODEL_POLL: '20ms', SLUICE_MODEL_DIR: modelDir });
+  key = await createTenant(gateway.url, 'acme');
+}, 120_000);
+
+beforeEach(() => writeFile(modelsYaml, original));
+
+afterAll(async () => {
+  await fixture.close();
+  await rm(modelDir, { recursive: true });
+});
+
+/** Puts a copy of the model into the repository, in one step. */
+async function putVersion(version: string, change: (description: string) => string = (same) => same): Promise<void> {
+  const work = join(modelDir, `.new-${version}`);
+  await cp(join(fixture.environment['SLUICE_MODEL_DIR'] ?? '', MODEL, '1'), work, { recursive: true });
+  const description = await readFile(join(work, 'model.yaml'), 'utf8');
+  await writeFile(join(work, 'model.yaml'), change(description));
+  await mkdir(join(modelDir, MODEL), { recursive: true });
+  await rename(work, join(modelDir, MODEL, version));
+}
+
+interface Listed {
+  readonly id: string;
+  readonly version: string;
+  readonly maxInputTokens: number;
+}
+
+async function listed(): Promise<readonly Listed[]> {
+  return ((await send(gateway.url, '/v1/models', { key })).body as { readonly data: readonly Listed[] }).data;
+}
+
+/** Waits until the list of models is as it should be; the test's time limit bounds the wait. */
+async function untilListed(condition: (models: readonly Listed[]) => boolean): Promise<void> {
+  while (!condition(await listed())) await delay(20);
+}
+
+const submit = (model: string) =>
+  send(gateway.url, '/v1/jobs', { key, method: 'POST', body: JSON.stringify({ model, input: 'const a = 1;' }) });
+
+describe('the catalogue of a gateway that runs', () => {
+  it('has a model as soon as models.yaml has it, and no longer', async () => {
+    expect((await submit('detector')).status).toBe(404);
+    await writeFile(modelsYaml, `${original}  detector: { pool: text, repository: ${MODEL}, version: '1' }\n`);
+    await untilListed((models) => models.some(({ id }) => id === 'detector'));
+    expect((await submit('detector')).status).toBe(202);
+    await writeFile(modelsYaml, original);
+    await untilListed((models) => models.length === 3);
+    expect((await submit('detector')).status).toBe(404);
+  });
+
+  it('has a new version that is put into the repository, and not one that takes less', async () => {
+    await putVersion('2', (description) => description.replace(/maxInputTokens: .*/, 'maxInputTokens: 12000'));
+    await untilListed((models) => models.some(({ id, version }) => id === MODEL && version === '2'));
+    expect((await listed()).find(({ id }) => id === MODEL)).toMatchObject({ maxInputTokens: 12_000 });
+    await putVersion('3', (description) => description.replace(/maxInputTokens: .*/, 'maxInputTokens: 11000'));
+    await putVersion('4');
+    await writeFile(modelsYaml, `${original}  seen: { pool: text, repository: ${MODEL}, version: '1' }\n`);
+    await untilListed((models) => models.some(({ id }) => id === 'seen'));
+    expect((await listed()).find(({ id }) => id === MODEL)).toMatchObject({ version: '2' });
+  });
+
+  it('stays as it is while models.yaml is wrong, and heals with it', async () => {
+    const before = await listed();
+    await writeFile(modelsYaml, 'models: [');
+    await delay(100);
+    expect(await listed()).toEqual(before);
+    const more = `${original}  healed: { pool: text, repository: ${MODEL}, version: '1' }\n`;
+    await writeFile(modelsYaml, more.replace('pools:\n', 'pools:\n  other: {}\n'));
+    await delay(100);
+    expect(await listed()).toEqual(before);
+    await writeFile(modelsYaml, more);
+    await untilListed((models) => models.some(({ id }) => id === 'healed'));
+  });
+
+  it('is looked at again at once on SIGHUP', async () => {
+    const other = await fixture.startGateway({ SLUICE_MODEL_POLL: '0', SLUICE_MODEL_DIR: modelDir });
+    const ids = async () => {
+      const { body } = await send(other.url, '/v1/models', { key });
+      return (body as { readonly data: readonly Listed[] }).data.map(({ id }) => id);
+    };
+    await writeFile(modelsYaml, `${original}  late: { pool: text, repository: ${MODEL}, version: '1' }\n`);
+    await untilListed((models) => models.some(({ id }) => id === 'late'));
+    expect(await ids()).not.toContain('late');
+    // n.b. not `other.process.kill`, after which it would count as told to end.
+    process.kill(other.process.pid ?? 0, 'SIGHUP');
+    while (!(await ids()).includes('late')) await delay(20);
+  });
+});

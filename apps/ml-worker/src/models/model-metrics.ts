@@ -1,0 +1,60 @@
+import type { Metrics } from '@sluice/runtime';
+import { servedBy, type ModelRoutes } from './served-models.js';
+
+type Models = ReadonlyMap<string, ModelRoutes>;
+/** Bytes by a version's key. */
+type MemoryByKey = ReadonlyMap<string, number>;
+
+export interface ModelMetrics {
+  /** The files were read again, and this is wrong with them. */
+  reloaded(problems: readonly string[]): void;
+  /** Brings the gauges up to date, before they are rendered. */
+  update(models: Models, memory: MemoryByKey): void;
+}
+
+export function createModelMetrics(metrics: Metrics): ModelMetrics {
+  const reloads = metrics.counter('sluice_worker_model_reloads_total', 'Times that changed files were read.');
+  const failures = metrics.counter(
+    'sluice_worker_model_reload_failures_total',
+    'Times that not everything could be served as the files say.',
+  );
+  const bytes = metrics.gauge(
+    'sluice_worker_model_memory_bytes',
+    'What loading a version added to the resident memory of the inference process that was started last.',
+  );
+  reloads.add({}, 0);
+  failures.add({}, 0);
+  return {
+    reloaded(problems) {
+      reloads.add();
+      if (problems.length > 0) failures.add();
+    },
+    update(models, memory) {
+      bytes.clear();
+      for (const [model, routes] of models) {
+        for (const { key, model: version } of servedBy(routes)) {
+          const size = memory.get(key);
+          if (size !== undefined) bytes.set(size, { model, version: version.version });
+        }
+      }
+    },
+  };
+}
+
+/** The models as `/health` shows them. */
+export function modelDetails(models: Models, memory: MemoryByKey) {
+  return [...models].map(([name, routes]) => {
+    const { main, canary, shadow } = routes;
+    return {
+      name,
+      version: main.model.version,
+      ...(canary && {
+        canary: { version: canary.served.model.version, percent: canary.percent, stickyBy: canary.stickyBy },
+      }),
+      ...(shadow && { shadow: { version: shadow.served.model.version, percent: shadow.percent } }),
+      memoryBytes: Object.fromEntries(
+        servedBy(routes).map(({ key, model }) => [model.version, memory.get(key) ?? null]),
+      ),
+    };
+  });
+}
