@@ -32,23 +32,12 @@ const canarySchema = z.strictObject({
 });
 export type CanaryPolicy = z.infer<typeof canarySchema>;
 
-/** A part of the jobs also runs on another version, to compare; what comes of that is never a result and never billed. */
-const shadowSchema = z.strictObject({
-  version: versionSchema,
-  /** Share of the jobs, 0 … 100. */
-  percent: percentSchema,
-  /** Largest absolute difference of an output number that is no cause for a warning. */
-  tolerance: z.number().min(0),
-});
-export type ShadowPolicy = z.infer<typeof shadowSchema>;
-
 const modelEntrySchema = z.strictObject({
   pool: nameSchema,
   /** Folder of the model repository; the public name when absent. */
   repository: nameSchema.optional(),
   version: versionSchema,
   canary: canarySchema.optional(),
-  shadow: shadowSchema.optional(),
   batching: batchingSchema.optional(),
   description: z.string().max(200).optional(),
 });
@@ -78,10 +67,9 @@ export const modelsFileSchema = z
       if (typeof pool === 'string' && isFields(file.pools) && !Object.hasOwn(file.pools, pool)) {
         refuse(['pool'], `no pool "${pool}" exists`);
       }
-      for (const other of ['canary', 'shadow']) {
-        const version = fieldOf(fieldOf(model, other), 'version');
-        if (version === undefined || version !== fieldOf(model, 'version')) continue;
-        refuse([other, 'version'], 'must be another version than the model has');
+      const version = fieldOf(fieldOf(model, 'canary'), 'version');
+      if (version !== undefined && version === fieldOf(model, 'version')) {
+        refuse(['canary', 'version'], 'must be another version than the model has');
       }
     }
   }, EVEN_WITH_ISSUES);

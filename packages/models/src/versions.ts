@@ -8,7 +8,6 @@ export interface ModelVersions {
   readonly main: Model;
   /** Absent when the entry has none, or when it is the main version at present. */
   readonly canary?: Model;
-  readonly shadow?: Model;
   /** Why versions greater than the one that `latest` came to were passed over, one sentence each. */
   readonly passedOver: readonly string[];
 }
@@ -27,20 +26,17 @@ export async function findVersions(
   entry: ModelEntry,
 ): Promise<ModelVersions> {
   const folder = entry.repository ?? name;
-  const wanted = [entry, entry.canary, entry.shadow].some((policy) => policy?.version === 'latest');
+  const wanted = [entry, entry.canary].some((policy) => policy?.version === 'latest');
   const latest = wanted ? await findLatest(repository, folder) : undefined;
   const find = async (version: string): Promise<Model> =>
     version === 'latest' && latest ? latest.model : repository.findIntact(folder, version);
 
   const main = await find(entry.version);
-  const beside = async (version: string | undefined): Promise<Model | undefined> => {
-    const model = version === undefined ? undefined : await find(version);
-    if (!model || model.version === main.version) return undefined;
-    await requireFit(name, main, model);
-    return model;
-  };
-  const [canary, shadow] = [await beside(entry.canary?.version), await beside(entry.shadow?.version)];
-  return { main, passedOver: latest?.passedOver ?? [], ...(canary && { canary }), ...(shadow && { shadow }) };
+  const passedOver = latest?.passedOver ?? [];
+  const canary = entry.canary && (await find(entry.canary.version));
+  if (!canary || canary.version === main.version) return { main, passedOver };
+  await requireFit(name, main, canary);
+  return { main, canary, passedOver };
 }
 
 /**

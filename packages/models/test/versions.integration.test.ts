@@ -52,15 +52,14 @@ function unavailable(detail: RegExp) {
 }
 
 describe('the versions of a public model', () => {
-  it('are the pinned one, the canary and the shadow', async () => {
+  it('are the pinned one and the canary', async () => {
     for (const version of ['1', '2', '3', '4']) await writeVersion(version);
     const found = await versionsOf({
       version: '2',
-      canary: { version: '3', percent: 5, stickyBy: 'tenant' },
-      shadow: { version: 'latest', percent: 100, tolerance: 0 },
+      canary: { version: 'latest', percent: 5, stickyBy: 'tenant' },
     });
-    const { main, canary, shadow, passedOver } = found;
-    expect([main.version, canary?.version, shadow?.version, passedOver]).toEqual(['2', '3', '4', []]);
+    const { main, canary, passedOver } = found;
+    expect([main.version, canary?.version, passedOver]).toEqual(['2', '4', []]);
   });
 
   it('leave out a canary that is the main version by now', async () => {
@@ -126,8 +125,6 @@ describe('the versions of a public model', () => {
     await writeVersion('2', after);
     const canary = { version: '2', percent: 5, stickyBy: 'tenant' } as const;
     await expect(versionsOf({ version: '1', canary })).rejects.toEqual(unavailable(reason));
-    const shadow = { version: '2', percent: 5, tolerance: 0 };
-    await expect(versionsOf({ version: '1', shadow })).rejects.toEqual(unavailable(reason));
   });
 
   it('may take longer inputs', async () => {

@@ -61,7 +61,7 @@ interface Context extends JobAttemptOptions {
 export async function attemptJob(job: DeliveredJob, options: JobAttemptOptions): Promise<AttemptOutcome> {
   const { message, attempt } = job;
   const { logger } = options;
-  const served = options.models.route(message)?.served;
+  const served = options.models.route(message);
   const context: Context = { job, served, startedAtMs: undefined, ...options };
   if (isLate(context)) return tooLate(context);
   if (options.cancellations.has(message)) return { completed: canceled(factsOf(context), 0) };

@@ -44,14 +44,13 @@ export function createModelMetrics(metrics: Metrics): ModelMetrics {
 /** The models as `/health` shows them. */
 export function modelDetails(models: Models, memory: MemoryByKey) {
   return [...models].map(([name, routes]) => {
-    const { main, canary, shadow } = routes;
+    const { main, canary } = routes;
     return {
       name,
       version: main.model.version,
       ...(canary && {
         canary: { version: canary.served.model.version, percent: canary.percent, stickyBy: canary.stickyBy },
       }),
-      ...(shadow && { shadow: { version: shadow.served.model.version, percent: shadow.percent } }),
       memoryBytes: Object.fromEntries(
         servedBy(routes).map(({ key, model }) => [model.version, memory.get(key) ?? null]),
       ),

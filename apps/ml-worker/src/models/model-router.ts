@@ -5,22 +5,15 @@ import type { ModelRoutes, ServedModel } from './served-models.js';
 /** What decides which version a job gets. */
 export type RoutedJob = Pick<AcceptedMessage, 'model' | 'jobId' | 'tenantId' | 'apiKeyId'>;
 
-/** Where a job goes. */
-export interface Route {
-  readonly served: ServedModel;
-  /** A version that is to be compared with; only where the main version runs. */
-  readonly shadow?: NonNullable<ModelRoutes['shadow']>;
-}
-
 /** Knows which version runs a job. */
 export interface ModelRouter {
   /** By public name. */
   readonly models: ReadonlyMap<string, ModelRoutes>;
   /**
-   * Where a job goes: the same way at every attempt and at every worker, as long as they have the same `models.yaml` and
+   * The version that runs a job: the same at every attempt and at every worker, as long as they have the same `models.yaml` and
    * repository. Undefined when the model is not served here.
    */
-  route(job: RoutedJob): Route | undefined;
+  route(job: RoutedJob): ServedModel | undefined;
   /** Sends jobs by other routes from now on. Work that was begun keeps its version. */
   switchTo(models: ReadonlyMap<string, ModelRoutes>): void;
 }
@@ -34,13 +27,8 @@ export function createModelRouter(first: ReadonlyMap<string, ModelRoutes>): Mode
     route(job) {
       const routes = models.get(job.model);
       if (!routes) return undefined;
-      const { main, canary, shadow } = routes;
-      if (canary && isWithin(canary.percent, 'canary', job.model, stickyKey(job, canary.stickyBy))) {
-        return { served: canary.served };
-      }
-      return shadow && isWithin(shadow.percent, 'shadow', job.model, job.jobId)
-        ? { served: main, shadow }
-        : { served: main };
+      const { main, canary } = routes;
+      return canary && isWithin(canary.percent, job.model, stickyKey(job, canary.stickyBy)) ? canary.served : main;
     },
     switchTo(next) {
       models = next;
@@ -65,10 +53,10 @@ function stickyKey(job: RoutedJob, stickyBy: StickyBy): string {
 
 /**
  * Whether a key belongs to the first `percent` of all keys. Each key has its fixed place, so a greater percentage only adds
- * keys; places in different models, and for different purposes, have nothing to do with each other.
+ * keys; its places in different models have nothing to do with each other.
  */
-function isWithin(percent: number, purpose: string, model: string, key: string): boolean {
-  return placeOf(`${purpose} ${model} ${key}`) * 100 < percent;
+function isWithin(percent: number, model: string, key: string): boolean {
+  return placeOf(`${model} ${key}`) * 100 < percent;
 }
 
 /** Spreads texts evenly over 0 … 1 (1 excluded), by the first 48 bits of their SHA-256. */

@@ -86,14 +86,13 @@ export function createPoolLoader({ pool, repository }: PoolLoaderOptions): PoolL
   }
 
   async function routesOf(name: string, entry: ModelEntry, load: Load): Promise<ModelRoutes> {
-    const { main, canary, shadow, passedOver } = await findVersions(repository, name, entry);
+    const { main, canary, passedOver } = await findVersions(repository, name, entry);
     const before = load.running?.models.get(name)?.main.model;
     if (before) await requireFit(name, before, main);
     load.problems.push(...passedOver);
     return {
       main: await serve(main, entry, load),
       ...(canary && entry.canary && { canary: { ...entry.canary, served: await serve(canary, entry, load) } }),
-      ...(shadow && entry.shadow && { shadow: { ...entry.shadow, served: await serve(shadow, entry, load) } }),
     };
   }
 

@@ -1,4 +1,4 @@
-import type { CanaryPolicy, JobClass, ShadowPolicy } from '@sluice/contracts';
+import type { CanaryPolicy, JobClass } from '@sluice/contracts';
 import type { Tokenizer } from '@sluice/models';
 import type { KeyedModel } from '../inference/inference-protocol.js';
 import type { BatchLimits } from '../scheduling/batching.js';
@@ -15,7 +15,6 @@ export interface ModelRoutes {
   /** For everybody else. */
   readonly main: ServedModel;
   readonly canary?: { readonly served: ServedModel } & Pick<CanaryPolicy, 'percent' | 'stickyBy'>;
-  readonly shadow?: { readonly served: ServedModel } & Pick<ShadowPolicy, 'percent' | 'tolerance'>;
 }
 
 /** What a worker serves. */
@@ -30,8 +29,8 @@ export interface ServedPool {
 }
 
 /** The versions of one model. */
-export function servedBy({ main, canary, shadow }: ModelRoutes): readonly ServedModel[] {
-  return [main, canary?.served, shadow?.served].filter((served) => served !== undefined);
+export function servedBy({ main, canary }: ModelRoutes): readonly ServedModel[] {
+  return canary ? [main, canary.served] : [main];
 }
 
 /** Every version that these models lead to, once. n.b. plain data only, for it goes to the inference processes. */
