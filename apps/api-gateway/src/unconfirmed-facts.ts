@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { EXCHANGES, MESSAGE_TYPES, type AcceptedMessage } from '@sluice/contracts';
 import type { Publisher } from '@sluice/broker';
 import { delay, type Logger } from '@sluice/runtime';
@@ -32,6 +33,8 @@ const MAX_FACTS = 10_000;
 export function createUnconfirmedFacts({ publisher, logger }: UnconfirmedFactsOptions): UnconfirmedFacts {
   const waiting = new Map<string, Promise<void>>();
   const stopping = new AbortController();
+  // Each fact that waits listens to it.
+  setMaxListeners(0, stopping.signal);
 
   /** n.b. it does not go to `submissions`: whether the work is done a second time is the client's to say. */
   function publish(message: AcceptedMessage): Promise<void> {

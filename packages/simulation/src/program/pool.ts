@@ -9,7 +9,7 @@ const SEEDS_A_SLICE = 20;
  * A run leaves megabytes of garbage behind, nearly all of it at its end: the larger the space for what is new, the less of
  * it is copied. Threads that collect it would only wait for the other processes.
  */
-const NODE_OPTIONS = ['--max-semi-space-size=64', '--single-threaded-gc'];
+const NODE_OPTIONS = ['--max-semi-space-size=64', '--single-threaded-gc', '--stack-trace-limit=3'];
 /** A slice takes a second or so. One that takes this long waits for something that never happens in virtual time. */
 const SLICE_TIMEOUT_MS = 120_000;
 

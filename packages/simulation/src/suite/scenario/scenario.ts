@@ -77,7 +77,7 @@ export function drawScenario(random: Random, startMs: number): Scenario {
       redis: skewed ? Math.floor(random.between(-SERVER_SKEW_MS, SERVER_SKEW_MS)) : 0,
       postgres: skewed ? Math.floor(random.between(-SERVER_SKEW_MS, SERVER_SKEW_MS)) : 0,
     },
-    requests: drawRequests(random.fork('requests'), { tenants, burstsAtMs, count: 4 + random.int(9) }),
+    requests: drawRequests(random.fork('requests'), { tenants, burstsAtMs, count: 3 + random.int(6) }),
     faults: [
       ...drawFaults(random.fork('faults'), { apps, burstsAtMs, untilMs: HEAL_AT_MS - 200, count: faults }),
       ...(isLong ? [longOutage(random.fork('long outage'), burstsAtMs)] : []),
@@ -95,6 +95,6 @@ function appNames(random: Random): readonly string[] {
   const of = (kind: string, count: number): readonly string[] =>
     Array.from({ length: count }, (_, index) => `${kind}-${index + 1}`);
   // A run with one of each goes other ways, and costs less.
-  const [gateways, collectors, workers] = [random.pick([1, 2, 2]), random.pick([1, 2, 2]), random.pick([1, 1, 2])];
+  const [gateways, collectors, workers] = [random.pick([1, 2]), random.pick([1, 2]), random.pick([1, 1, 2])];
   return [...of('gateway', gateways), ...of('collector', collectors), ...of('worker', workers)];
 }
