@@ -7,7 +7,7 @@ import type { Catalogue } from './catalogue.js';
 import type { Flights } from './flights.js';
 import type { JobClock } from './job-clock.js';
 import { countSubmission, type CountedSubmission, type JobMessages } from './job-message.js';
-import { isUnconfirmed, type JobPublisher } from './job-publisher.js';
+import type { JobPublisher } from './job-publisher.js';
 import { factsOf, openJob, readFacts, type JobView } from './job-view.js';
 import type { LearnedEstimates } from './learned-estimates.js';
 import { refusal } from './refusal.js';
@@ -79,8 +79,7 @@ type Flight =
  *            │ └─exists─▶ wait until it is known to be queued: that job; else a new flight that publishes it again
  *            │ reserved
  *         publish ─certainly not queued─▶ release, 503
- *            │    └─outcome unknown─────▶ the hold stays (the job may run), 503; the same Idempotency-Key finds out,
- *            │                            and the fact is published until it is confirmed
+ *            │    └─outcome unknown─────▶ the hold stays (the job may run), 503; the same Idempotency-Key finds out
  *            ▼ confirmed
  *           202
  * ```
@@ -114,8 +113,8 @@ export function createAdmission(options: AdmissionOptions): Admission {
     try {
       await jobPublisher.publish(message, pool, generation);
     } catch (error) {
-      if (!isUnconfirmed(error))
-        abandoned.add({ tenantId: message.tenantId, jobId: message.jobId, owner: message.jobId });
+      const unknown = error instanceof ServiceError && error.code === 'publish_unconfirmed';
+      if (!unknown) abandoned.add({ tenantId: message.tenantId, jobId: message.jobId, owner: message.jobId });
       throw error;
     }
   }

@@ -1,13 +1,11 @@
 import { EXCHANGES, MESSAGE_TYPES, routingKey, ServiceError, type AcceptedMessage } from '@sluice/contracts';
 import type { BrokerConnection, FenceMember, Publisher } from '@sluice/broker';
-import type { UnconfirmedFacts } from './unconfirmed-facts.js';
 
 export interface JobPublisherOptions {
   readonly connection: Pick<BrokerConnection, 'state' | 'generation'>;
   readonly publisher: Pick<Publisher, 'publish'>;
   /** Nothing is reserved before the fence can ask this process. */
   readonly member: Pick<FenceMember, 'ready'>;
-  readonly unconfirmed: Pick<UnconfirmedFacts, 'add'>;
 }
 
 export interface JobPublisher {
@@ -24,7 +22,7 @@ export interface JobPublisher {
   publish(message: AcceptedMessage, pool: string, generation: number): Promise<void>;
 }
 
-export function createJobPublisher({ connection, publisher, member, unconfirmed }: JobPublisherOptions): JobPublisher {
+export function createJobPublisher({ connection, publisher, member }: JobPublisherOptions): JobPublisher {
   return {
     generation() {
       if (connection.state === 'connected' && member.ready) return connection.generation;
@@ -38,19 +36,9 @@ export function createJobPublisher({ connection, publisher, member, unconfirmed 
         type: MESSAGE_TYPES.accepted,
         messageId: message.jobId,
       };
-      try {
-        await publisher.publish(outgoing, { generation });
-      } catch (error) {
-        if (isUnconfirmed(error)) unconfirmed.add(message);
-        throw error;
-      }
+      await publisher.publish(outgoing, { generation });
     },
   };
-}
-
-/** The job may be queued, and its fact as well, or one of them, or neither. */
-export function isUnconfirmed(error: unknown): boolean {
-  return error instanceof ServiceError && error.code === 'publish_unconfirmed';
 }
 
 /** Nothing was queued, for certain. */

@@ -27,7 +27,6 @@ import { createRepeatedRequests } from './repeated-requests.js';
 import type { GatewayServers } from './servers.js';
 import { createTenantLimits } from './tenant-limits.js';
 import { createTenantLoader } from './tenant-loader.js';
-import { createUnconfirmedFacts } from './unconfirmed-facts.js';
 
 const FENCE_TIMEOUT_MS = 10_000;
 
@@ -56,7 +55,6 @@ export function createJobs({ config, catalogue, servers, connection, logger }: J
     maxInFlight: config.publishWindow,
   });
   const flights = createFlights();
-  const unconfirmed = createUnconfirmedFacts({ publisher, logger });
   const registry: FenceRegistry = {
     register: (facts) => store.registerFenceMember(facts),
     members: () => store.fenceMembers(),
@@ -70,7 +68,6 @@ export function createJobs({ config, catalogue, servers, connection, logger }: J
     registry,
     async onDrain() {
       await flights.drain();
-      await unconfirmed.drain();
       await publisher.barrier();
     },
     logger,
@@ -90,7 +87,7 @@ export function createJobs({ config, catalogue, servers, connection, logger }: J
   const admission = createAdmission({
     ...{ catalogue, tenantLimits, loader, estimates, clock, quota, flights, abandoned, idempotencyTtlMs },
     messages: createJobMessages({ clock, prices, estimates, tenantLimits, jobTtlMs: config.jobTtlMs }),
-    jobPublisher: createJobPublisher({ connection, publisher, member, unconfirmed }),
+    jobPublisher: createJobPublisher({ connection, publisher, member }),
     repeated: createRepeatedRequests({ quota, store, clock, idempotencyTtlMs, logger }),
   });
   const lookup = createJobLookup({ quota, store, now });
@@ -98,7 +95,7 @@ export function createJobs({ config, catalogue, servers, connection, logger }: J
 
   return {
     clockNotices: createClockNotices({ redis, clock, publisher, intervalMs: config.clockIntervalMs, logger }),
-    ...{ clock, publisher, member, fence, tenantLimits, prices, abandoned, unconfirmed, loader, answers },
+    ...{ clock, publisher, member, fence, tenantLimits, prices, abandoned, loader, answers },
     authentication: createAuthentication({ ...principals, pepper: config.apiKeyPepper }),
     producers: createProducers(principals),
     admission,
