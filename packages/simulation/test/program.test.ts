@@ -102,7 +102,7 @@ describe('the simulation program', () => {
   });
 
   it('looks for built-in defects, and says which were not found or did not replay', async () => {
-    const { code, stdout } = await simulate('--defects', '--seeds', '40');
+    const { code, stdout } = await simulate('--hunt', 'all', '--seeds', '40');
     expect(stdout).toMatch(/^miscounts +seed \d+: counted \(after \d+ runs\)$/m);
     expect(stdout).toMatch(/^remembers +NOT FOUND in 40 runs$/m);
     expect(code).toBe(1);

@@ -15,8 +15,8 @@ export interface ProgramOptions {
   readonly crashAt: readonly number[];
   /** A built-in defect that every run suffers from. */
   readonly defect?: string;
-  /** Looks for each built-in defect until it is found. */
-  readonly defects: boolean;
+  /** The built-in defects to look for, each until it is found; empty: all of them. */
+  readonly hunt?: readonly string[];
   readonly processes: number;
   /** Every how manyth seed is run again elsewhere and must go the same way; 0 for none. */
   readonly verify: number;
@@ -40,7 +40,8 @@ export const USAGE = `Usage: npm run simulate -- [options]
   --crash-at K[,K]  with --seed: kill the process that comes to its K-th crash point
   --every-point N   run seed N once for each of its crash points, with a crash there
   --defect NAME     sabotage the suite; the invariants should notice
-  --defects         look for each built-in defect in up to --seeds seeds; all must be found
+  --hunt NAME[,NAME]
+                    look for these built-in defects, each in up to --seeds seeds; "all": for every one
   --processes N     how many at a time (one for each core)
   --verify N        run every N-th seed twice and compare (50; 0: none)
   --max-failures N  stop after so many failing seeds (10)
@@ -66,7 +67,7 @@ export function readOptions(argv: readonly string[]): ProgramOptions {
     ...(everyPoint !== undefined && { everyPoint }),
     crashAt: points.map((text) => number('crash-at', text, 1) ?? 1),
     ...(values.defect !== undefined && { defect: values.defect }),
-    defects: values.defects === true,
+    ...(values.hunt !== undefined && { hunt: values.hunt === 'all' ? [] : values.hunt.split(',') }),
     processes: number('processes', values.processes, 1) ?? availableParallelism(),
     verify: number('verify', values.verify, 0) ?? 50,
     maxFailures: number('max-failures', values['max-failures'], 1) ?? 10,
@@ -77,7 +78,6 @@ export function readOptions(argv: readonly string[]): ProgramOptions {
 
 function parse(argv: readonly string[]) {
   const text = { type: 'string' } as const;
-  const flag = { type: 'boolean' } as const;
   try {
     return parseArgs({
       args: [...argv],
@@ -89,7 +89,7 @@ function parse(argv: readonly string[]) {
         'every-point': text,
         'crash-at': text,
         defect: text,
-        defects: flag,
+        hunt: text,
         processes: text,
         verify: text,
         'max-failures': text,

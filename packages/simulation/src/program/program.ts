@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { everyPoint, runCampaign, seedsFrom, type CampaignResult } from './campaign.js';
 import { huntDefect } from './defect-hunt.js';
-import type { ProgramOptions } from './options.js';
+import { UsageError, type ProgramOptions } from './options.js';
 import { runAll } from './pool.js';
 import { detailsOf, findingsOf, tableOf } from './report.js';
 import type { SeedOutcome, SeedRequest } from './seed-outcome.js';
@@ -12,10 +12,10 @@ const PROGRESS_EVERY_MS = 5_000;
 
 type Print = (text: string) => void;
 
-/** Does what was asked for. True when every invariant held; with `defects`, when every defect was noticed. */
+/** Does what was asked for. True when every invariant held; with `hunt`, when every defect was noticed. */
 export async function runProgram(options: ProgramOptions, print: Print): Promise<boolean> {
   if (options.seed !== undefined) return replay({ ...requestOf(options, options.seed) }, options, print);
-  if (options.defects) return hunt(options, print);
+  if (options.hunt) return hunt(options.hunt, options, print);
   if (options.everyPoint !== undefined) return crashEverywhere(requestOf(options, options.everyPoint), options, print);
   return campaign(seedsFrom(options.first, options.seeds, options.defect), options, print);
 }
@@ -82,11 +82,13 @@ async function crashEverywhere(request: SeedRequest, options: ProgramOptions, pr
   return campaign(everyPoint(request, points), options, print);
 }
 
-/** Looks for every built-in defect, one after the other. */
-async function hunt(options: ProgramOptions, print: Print): Promise<boolean> {
+/** Looks for the named defects, one after the other; for every one if none is named. */
+async function hunt(names: readonly string[], options: ProgramOptions, print: Print): Promise<boolean> {
   const { defects } = await runAll([], { processes: 1, suite: options.suite, onOutcome: () => true });
+  const unknown = names.find((name) => !defects.includes(name));
+  if (unknown !== undefined) throw new UsageError(`--hunt takes ${defects.join(', ')} or all, not "${unknown}".`);
   const results = [];
-  for (const defect of defects) {
+  for (const defect of names.length > 0 ? names : defects) {
     const result = await huntDefect(defect, options);
     results.push(result);
     const { finding, runs, replayed } = result;
