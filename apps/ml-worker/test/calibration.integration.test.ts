@@ -142,7 +142,7 @@ describe('a calibration', () => {
   });
 
   it('measures texts one by one of a model that takes them so', async () => {
-    const { model } = characterModel({ batchable: false });
+    const { model } = characterModel({ quantisation: 'dynamic' });
     const run = async () => ({ rows: new Float32Array(0), computeMs: 1 });
     const { points } = await measureRuns(model.file, run, 200);
     expect(new Set(points.map(({ texts }) => texts))).toEqual(new Set([1]));

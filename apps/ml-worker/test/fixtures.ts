@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
-import { inputTexts, newJobId, type AcceptedMessage } from '@sluice/contracts';
+import { inputTexts, newJobId, type AcceptedMessage, type ModelFile } from '@sluice/contracts';
 import type { Delivery } from '@sluice/broker';
 import type { ServedModel } from '../src/models/served-models.js';
 
 /** A model with one output column and one token for each character (its code). */
-export function characterModel(overrides: { readonly batchable?: boolean; readonly maxInputTokens?: number } = {}) {
+export function characterModel(overrides: Partial<Pick<ModelFile, 'quantisation' | 'maxInputTokens'>> = {}) {
   const encode = (text: string): Int32Array => Int32Array.from(text, (character) => character.charCodeAt(0));
   const served: ServedModel = {
     key: 'characters/1',
@@ -23,7 +23,7 @@ export function characterModel(overrides: { readonly batchable?: boolean; readon
         tokenizer: { type: 'bytes' },
         maxInputTokens: 100,
         maxOutputTokens: 0,
-        batchable: true,
+        quantisation: 'none',
         inputs: { inputIds: 'ids', attentionMask: 'mask' },
         output: { name: 'rows', dimensions: 1 },
         ...overrides,

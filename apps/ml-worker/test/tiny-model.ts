@@ -45,7 +45,7 @@ source: The tests
 precision: fp32
 tokenizer: { type: bytes }
 maxInputTokens: ${maxInputTokens}
-batchable: true
+quantisation: none
 inputs: { inputIds: ids, attentionMask: mask }
 output: { name: rows, dimensions: 1 }
 `;

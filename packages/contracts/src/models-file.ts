@@ -100,10 +100,11 @@ export const modelFileSchema = z.strictObject({
   /** Most tokens the model can produce for a text; 0 for models that produce none. */
   maxOutputTokens: z.int().min(0).default(0),
   /**
-   * Whether texts may share a run. False for dynamic int8 models: their activations are quantised over the whole
-   * tensor, so a text's result would depend on its neighbours and on padding.
+   * How the model turns its activations into integers. `none`: not at all. `static`: by scales that are part of the file.
+   * `dynamic`: by scales that each run takes from its whole tensor, so a text's result would depend on its neighbours and on
+   * padding: such a model runs every text by itself, unpadded.
    */
-  batchable: z.boolean(),
+  quantisation: z.enum(['none', 'dynamic', 'static']),
   inputs: z.strictObject({ inputIds: tensorName, attentionMask: tensorName }),
   output: z.strictObject({
     name: tensorName,
@@ -114,3 +115,8 @@ export const modelFileSchema = z.strictObject({
   labels: z.array(z.string()).optional(),
 });
 export type ModelFile = z.infer<typeof modelFileSchema>;
+
+/** Whether texts may share a run of the model: not if what one of them gives would depend on the others. */
+export function isBatchable({ quantisation }: Pick<ModelFile, 'quantisation'>): boolean {
+  return quantisation !== 'dynamic';
+}

@@ -1,4 +1,4 @@
-import { ServiceError } from '@sluice/contracts';
+import { isBatchable, ServiceError } from '@sluice/contracts';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { checkDigest } from './digests.js';
 import type { Model } from './model.js';
@@ -26,8 +26,8 @@ export interface SessionOptions {
 /** A loaded model. n.b. `run` and `openSession` block the event loop, so this belongs in an inference process. */
 export interface Session {
   /**
-   * Runs texts given as token ids, each as if alone: padding is masked, and a model that is not batchable is run text
-   * by text. A text of no tokens is allowed.
+   * Runs texts given as token ids, each as if alone: padding is masked, and a model whose quantisation is
+   * dynamic is run text by text. A text of no tokens is allowed.
    *
    * @returns float32 `[batch, dimensions]`, row-major, in the order of the sequences.
    * @throws ServiceError `input_too_long` or `inference_failed`.
@@ -56,7 +56,7 @@ export async function openSession(model: Model, { threads, provider = CPU }: Ses
     await native.release();
     throw error;
   }
-  const { batchable, maxInputTokens, inputs, output } = model.file;
+  const { maxInputTokens, inputs, output } = model.file;
 
   async function runTogether(sequences: readonly Int32Array[]): Promise<Float32Array> {
     const { inputIds, attentionMask, shape } = padSequences(sequences);
@@ -85,7 +85,7 @@ export async function openSession(model: Model, { threads, provider = CPU }: Ses
       if (longest > maxInputTokens) {
         throw new ServiceError('input_too_long', `A text has ${longest} tokens, the model takes ${maxInputTokens}`);
       }
-      return batchable ? runTogether(sequences) : runAlone(sequences);
+      return isBatchable(model.file) ? runTogether(sequences) : runAlone(sequences);
     },
     release: () => native.release(),
   };

@@ -44,7 +44,7 @@ describe('building the models', () => {
   it('makes models that the repository finds', async () => {
     const repository = await openModelRepository(built);
     for (const { name, version } of RECIPES) expect((await repository.find(name, version)).file.name).toBe(name);
-    expect((await repository.find('use-lite-en-int8', '1')).file.batchable).toBe(false);
+    expect((await repository.find('use-lite-en-int8', '1')).file.quantisation).toBe('dynamic');
     expect((await repository.find('guesslang', '1')).file.labels).toHaveLength(54);
   });
 

@@ -15,7 +15,7 @@ source: none
 precision: fp32
 tokenizer: { type: unigram, vocabulary: vocabulary.json, reserved: 1 }
 maxInputTokens: 16
-batchable: true
+quantisation: none
 inputs: { inputIds: input_ids, attentionMask: attention_mask }
 output: { name: probabilities, dimensions: 2 }
 labels: [yes, no]
@@ -99,6 +99,11 @@ describe('the model repository', () => {
   it('lists what is wrong in a description, with its line', async () => {
     await writeFile(join(folder, 'model.yaml'), DESCRIPTION.replace('maxInputTokens: 16', 'maxInputTokens: none'));
     await expect(find()).rejects.toEqual(unavailable(/tiny\/1\/model\.yaml is not valid: .*:\d+: maxInputTokens/));
+  });
+
+  it('refuses a description that tells with an older field whether texts may share runs', async () => {
+    await writeFile(join(folder, 'model.yaml'), DESCRIPTION.replace('quantisation: none', 'batchable: true'));
+    await expect(find()).rejects.toEqual(unavailable(/quantisation: is required; .*not known: "batchable"/));
   });
 
   it('refuses a description that is not YAML', async () => {

@@ -35,7 +35,7 @@ async function writeVersion(version: string, facts: Facts = {}): Promise<string>
   await writeFile(join(folder, 'vocabulary.json'), facts.vocabulary ?? '[["a", -1]]');
   const lines = [
     ...['name: tiny', 'description: For tests', 'licence: Apache-2.0', 'source: none', 'precision: fp32'],
-    ...[`task: ${task}`, `tokenizer: ${tokenizer}`, 'batchable: true'],
+    ...[`task: ${task}`, `tokenizer: ${tokenizer}`, 'quantisation: none'],
     ...[`maxInputTokens: ${maxInputTokens}`, `maxOutputTokens: ${maxOutputTokens}`],
     'inputs: { inputIds: ids, attentionMask: mask }',
     `output: { name: rows, dimensions: ${facts.dimensions ?? 2} }`,

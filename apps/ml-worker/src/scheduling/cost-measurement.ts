@@ -1,4 +1,4 @@
-import type { ModelFile } from '@sluice/contracts';
+import { isBatchable, type ModelFile } from '@sluice/contracts';
 import type { RunResult } from '../inference/inference-protocol.js';
 import type { CostPoint } from './cost-fit.js';
 
@@ -13,7 +13,7 @@ export interface Measurement {
   readonly tripMs: number;
 }
 
-/** Texts of the runs that are measured; a model that is not batchable runs one by one whatever it is given. */
+/** Texts of the runs that are measured; a model whose quantisation is dynamic runs one by one whatever it is given. */
 const BATCHES = [1, 4, 16] as const;
 const SHORT_LENGTHS = [4, 16, 64] as const;
 const LONG_PARTS = [1 / 8, 1 / 4, 1 / 2, 1] as const;
@@ -64,10 +64,11 @@ export async function measureRuns(file: ModelFile, run: Run, budgetMs: number): 
 }
 
 /** From the least to the most tokens. */
-function kindsOf({ batchable, maxInputTokens }: ModelFile): readonly Omit<CostPoint, 'ms'>[] {
-  const longest = Math.min(LONGEST, maxInputTokens);
+function kindsOf(file: ModelFile): readonly Omit<CostPoint, 'ms'>[] {
+  const longest = Math.min(LONGEST, file.maxInputTokens);
+  const batches = isBatchable(file) ? BATCHES : [1];
   const parts = LONG_PARTS.map((part) => Math.ceil(longest * part));
   const lengths = new Set([...SHORT_LENGTHS.filter((length) => length < longest), ...parts]);
-  const kinds = [...lengths].flatMap((length) => (batchable ? BATCHES : [1]).map((texts) => ({ texts, length })));
+  const kinds = [...lengths].flatMap((length) => batches.map((texts) => ({ texts, length })));
   return kinds.sort((a, b) => a.texts * a.length - b.texts * b.length);
 }

@@ -1,4 +1,4 @@
-import { isServiceError, ServiceError, type JobClass } from '@sluice/contracts';
+import { isBatchable, isServiceError, ServiceError, type JobClass } from '@sluice/contracts';
 import type { Logger } from '@sluice/runtime';
 import type { InferenceHost } from '../inference/inference-host.js';
 import type { ServedModel } from '../models/served-models.js';
@@ -84,7 +84,7 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
 
   function add(job: RunningJob, index: number, alone: boolean): void {
     const { served, class: jobClass, sequences, remainingMs } = job.work;
-    const { batchable } = served.model.file;
+    const batchable = isBatchable(served.model.file);
     const batching = batchingOf(served);
     const { limits, cost } = batching;
     const nowMs = performance.now();

@@ -26,7 +26,7 @@ function modelOf(name: string): Model {
     tokenizer: { type: 'bytes' },
     maxInputTokens: MAX_INPUT_TOKENS,
     maxOutputTokens: name === 'chatty' ? MAX_OUTPUT_TOKENS : 0,
-    batchable: true,
+    quantisation: 'none',
     inputs: { inputIds: 'ids', attentionMask: 'mask' },
     output: { name: 'rows', dimensions: 1 },
   };
