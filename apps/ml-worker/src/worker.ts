@@ -6,7 +6,7 @@ import {
   type BrokerConnection,
   type AdjustableConsumer,
 } from '@sluice/broker';
-import { workQueue, type JobClass } from '@sluice/contracts';
+import { workQueue, type AcceptedMessage, type JobClass } from '@sluice/contracts';
 import { createLifecycle, createMetrics, createOpsServer, type Lifecycle, type Logger } from '@sluice/runtime';
 import { createBatcher } from './scheduling/batcher.js';
 import { createBatchings } from './scheduling/batching.js';
@@ -16,6 +16,7 @@ import { createCancellations } from './jobs/cancellations.js';
 import type { WorkerConfig } from './config.js';
 import { createEventLoopDelay } from './event-loop-delay.js';
 import { createHeldJobs } from './jobs/held-jobs.js';
+import { createHoldTimes } from './jobs/hold-times.js';
 import { createInferenceHost, type InferenceHost } from './inference/inference-host.js';
 import { createJobClock } from './jobs/job-clock.js';
 import { createJobHandler } from './jobs/job-handler.js';
@@ -34,8 +35,6 @@ import { createStartedNotices } from './jobs/started-notices.js';
 const MOST_CANCELLATIONS = 100_000;
 /** Jobs of a class that a process should find, besides the one that it runs. */
 const LEAST_JOBS_PER_PROCESS = 2;
-/** Jobs in hand should last for so many runs of the target latency: with four, lengths are found that fit together. */
-const RUNS_IN_HAND = 4;
 /** Notices of started jobs that may be unanswered beside the results. */
 const SPARE_PUBLISHES = 16;
 
@@ -83,7 +82,7 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
   const batchings = createBatchings(config.batch);
   const calibration = createCalibration({
     ...config.calibration,
-    ...{ threads: config.inference.threads, host, logger },
+    ...{ threads: config.inference.threads, provider: config.inference.provider.name, host, logger },
     costOf: (key) => batchings.costOf(key),
   });
   const scheduler = createScheduler({
@@ -113,10 +112,17 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
   const held = createHeldJobs();
   const cancelInbox = createCancelInbox({ connection: consuming, cancellations, held, clock, publisher, logger });
   const notices = createStartedNotices({ publisher, logger, now });
+  const holdTimes = createHoldTimes();
   const stopping = new AbortController();
   const handler = createJobHandler({
     ...{ scheduler, publisher, cancellations, held, notices, clock, logger },
-    models: router,
+    models: {
+      route(message: AcceptedMessage) {
+        const model = router.route(message);
+        if (model) holdTimes.came(message.class, batchings.of(model).limits.targetLatencyMs);
+        return model;
+      },
+    },
     stopping: stopping.signal,
   });
 
@@ -138,7 +144,7 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
   const prefetch = createPrefetchControl({
     consumers: consumerByClass,
     least: LEAST_JOBS_PER_PROCESS * config.inference.processes,
-    holdMs: RUNS_IN_HAND * config.batch.targetLatencyMs,
+    holdMs: (jobClass) => holdTimes.take(jobClass),
     now: () => performance.now(),
     logger,
   });

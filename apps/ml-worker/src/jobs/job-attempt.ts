@@ -16,13 +16,12 @@ import type { JobClock } from './job-clock.js';
 import { retryRuleOf, settlementAfter } from './retry-policy.js';
 import type { Work } from '../scheduling/running-job.js';
 import type { Scheduler } from '../scheduling/scheduler.js';
-import type { ModelRouter } from '../models/model-router.js';
 import type { ServedModel } from '../models/served-models.js';
 import type { StartedNotices } from './started-notices.js';
 
 export interface JobAttemptOptions {
   /** Which version runs a job. */
-  readonly models: Pick<ModelRouter, 'route'>;
+  readonly models: { readonly route: (message: AcceptedMessage) => ServedModel | undefined };
   readonly scheduler: Pick<Scheduler, 'run' | 'cancel'>;
   readonly cancellations: Cancellations;
   readonly notices: StartedNotices;

@@ -5,11 +5,12 @@ import { createPrefetchControl } from './prefetch-control.js';
 /** A consumer that gets `rate` jobs a second done and has `inFlight` in hand. */
 function createFixture({ most = 128, least = 4 } = {}) {
   let nowMs = 0;
+  let holdMs: number | undefined = 200;
   const set: number[] = [];
   const consumer = { inFlight: 0, settled: 0, setPrefetch: async (prefetch: number) => void set.push(prefetch) };
   const control = createPrefetchControl({
     consumers: [{ class: 'standard', most, consumer }],
-    ...{ least, holdMs: 200, now: () => nowMs, logger: createLogger({ app: 'test', level: 'silent' }) },
+    ...{ least, holdMs: () => holdMs, now: () => nowMs, logger: createLogger({ app: 'test', level: 'silent' }) },
   });
   /** Three seconds at this rate, then a look. */
   const pass = async (rate: number, inFlight: number) => {
@@ -19,7 +20,12 @@ function createFixture({ most = 128, least = 4 } = {}) {
     await control.look();
     return [...set];
   };
-  return { pass };
+  return {
+    pass,
+    hold: (ms: number | undefined) => {
+      holdMs = ms;
+    },
+  };
 }
 
 describe('the control of the prefetch', () => {
@@ -33,6 +39,15 @@ describe('the control of the prefetch', () => {
     await pass(100, 128);
     expect(await pass(300, 20)).toEqual([20, 60]);
     expect(await pass(10_000, 60)).toEqual([20, 60, 128]);
+  });
+
+  it('holds more for models that may take longer', async () => {
+    const { pass, hold } = createFixture();
+    expect(await pass(100, 128)).toEqual([20]);
+    hold(600);
+    expect(await pass(100, 20)).toEqual([20, 60]);
+    hold(undefined);
+    expect(await pass(1_000, 60)).toEqual([20, 60]);
   });
 
   it('leaves two for each process, however slow it is', async () => {

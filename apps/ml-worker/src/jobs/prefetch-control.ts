@@ -21,8 +21,11 @@ export interface PrefetchControlOptions {
   readonly consumers: readonly ControlledConsumer[];
   /** Lowest prefetch, where the highest allows it. */
   readonly least: number;
-  /** For how long jobs in hand should last at the rate at which they are done, in milliseconds. */
-  readonly holdMs: number;
+  /**
+   * For how long jobs of a class in hand should last at the rate at which they are done, in milliseconds; undefined when none came
+   * since it was last asked. Asked at each look.
+   */
+  readonly holdMs: (jobClass: JobClass) => number | undefined;
   /** Milliseconds of a clock that is never set. */
   readonly now: () => number;
   readonly logger: Logger;
@@ -53,9 +56,10 @@ export function createPrefetchControl(options: PrefetchControlOptions): Prefetch
     const { consumer, most } = controlled;
     const done = consumer.settled - entry.settled;
     entry.settled += done;
+    const holdForMs = holdMs(controlled.class);
     // n.b. none done says nothing about how many could be: the broker may be away.
-    if (done === 0 || consumer.inFlight < prefetch * FULL) return;
-    const wanted = Math.min(most, Math.max(least, Math.ceil((done / elapsedMs) * holdMs)));
+    if (done === 0 || holdForMs === undefined || consumer.inFlight < prefetch * FULL) return;
+    const wanted = Math.min(most, Math.max(least, Math.ceil((done / elapsedMs) * holdForMs)));
     if (wanted < prefetch * FACTOR && wanted > prefetch / FACTOR) return;
     entry.prefetch = wanted;
     logger.info({ class: controlled.class, from: prefetch, to: wanted }, 'the prefetch follows what is done');
