@@ -13,6 +13,9 @@ import { openRig, prepareModels, type ModelFixture, type Rig } from './rig.js';
 const logger = createLogger({ app: 'test', level: 'silent' });
 const curve: CostCurve = { perRun: 0.6, perText: 0.02, perToken: 0.01, perPair: 0.0001, crowding: 0.00001 };
 
+/** What a run comes to. */
+const ran = (computeMs: number, cpuMs = computeMs) => ({ rows: new Float32Array(0), computeMs, cpuMs });
+
 describe('a calibration', () => {
   let directory: string;
   let keyed: KeyedModel;
@@ -37,10 +40,10 @@ describe('a calibration', () => {
     let runs = 0;
     const run = async (_model: string, sequences: readonly Int32Array[]) => {
       runs += 1;
-      return { rows: new Float32Array(0), computeMs: exact.runMs(sequences.length, sequences[0]?.length ?? 0) };
+      return ran(exact.runMs(sequences.length, sequences[0]?.length ?? 0));
     };
     const calibration = createCalibration({
-      ...{ mode: 'auto', directory: folder(), threads: 1, host: { run }, costOf: () => cost, logger },
+      ...{ mode: 'auto', directory: folder(), threads: 1, provider: 'cpu', host: { run }, costOf: () => cost, logger },
       ...overrides,
     });
     await calibration.calibrate([keyed]);
@@ -68,13 +71,14 @@ describe('a calibration', () => {
     expectMeasured(second.cost);
   });
 
-  it('measures again when told to, and when model or threads are others', async () => {
+  it('measures again when told to, and when model, threads or what computes are others', async () => {
     await calibrate();
     expect((await calibrate({ mode: 'always' })).runs).toBeGreaterThan(0);
     expect((await calibrate({ threads: 2 })).runs).toBeGreaterThan(0);
+    expect((await calibrate({ provider: 'cuda' })).runs).toBeGreaterThan(0);
     await writeFile(keyed.model.modelPath, 'other weights');
     expect((await calibrate()).runs).toBeGreaterThan(0);
-    expect(await files()).toHaveLength(3);
+    expect(await files()).toHaveLength(4);
   });
 
   it.each([
@@ -99,9 +103,36 @@ describe('a calibration', () => {
 
   it('does not keep what was measured while the machine did something else', async () => {
     let runs = 0;
-    const run = async () => ({ rows: new Float32Array(0), computeMs: (runs += 1) % 2 === 0 ? 1 : 500 });
+    const run = async () => ran((runs += 1) % 2 === 0 ? 1 : 500);
     await calibrate({ host: { run } });
     await expect(files()).rejects.toThrow(/ENOENT/);
+  });
+
+  /** A run is interrupted for 8 ms after each 2 ms that it computed. */
+  const interrupted = async (_model: string, sequences: readonly Int32Array[]) => {
+    const cpuMs = createCostModel({ curve, tripMs: 0 }).runMs(sequences.length, sequences[0]?.length ?? 0);
+    return ran(cpuMs + 8 * Math.floor(cpuMs / 2), cpuMs);
+  };
+
+  it('is not misled by a machine that interrupts long runs', async () => {
+    const { cost } = await calibrate({ host: { run: interrupted } });
+    expectMeasured(cost);
+  });
+
+  it.each([
+    ['several threads compute', { threads: 2 }],
+    ['a graphics card computes', { provider: 'cuda' }],
+  ] as const)('goes by the time that passed where %s', async (_what, circumstances) => {
+    const { cost } = await calibrate({ host: { run: interrupted }, ...circumstances });
+    expect(cost.runMs(16, 100)).toBeGreaterThan(3 * createCostModel({ curve, tripMs: 0 }).runMs(16, 100));
+  });
+
+  it('goes by the time that passed where processor time is counted in large steps', async () => {
+    const exact = createCostModel({ curve, tripMs: 0 });
+    const run = async (_model: string, sequences: readonly Int32Array[]) =>
+      ran(exact.runMs(sequences.length, sequences[0]?.length ?? 0), 0);
+    const { cost } = await calibrate({ host: { run } });
+    expectMeasured(cost);
   });
 
   it('leaves a model as not measured that cannot be run', async () => {
@@ -134,17 +165,17 @@ describe('a calibration', () => {
     const run = async () => {
       runs += 1;
       await delay(30);
-      return { rows: new Float32Array(0), computeMs: 30 };
+      return ran(30);
     };
-    const { points } = await measureRuns(keyed.model.file, run, 200);
+    const { points } = await measureRuns({ file: keyed.model.file, run, budgetMs: 200, byCpu: true });
     expect(runs).toBeLessThanOrEqual(8);
     expect(points.length).toBeGreaterThan(0);
   });
 
   it('measures texts one by one of a model that takes them so', async () => {
     const { model } = characterModel({ quantisation: 'dynamic' });
-    const run = async () => ({ rows: new Float32Array(0), computeMs: 1 });
-    const { points } = await measureRuns(model.file, run, 200);
+    const run = async () => ran(1);
+    const { points } = await measureRuns({ file: model.file, run, budgetMs: 200, byCpu: true });
     expect(new Set(points.map(({ texts }) => texts))).toEqual(new Set([1]));
   });
 });

@@ -26,7 +26,7 @@ for (;;) {
   }
   const [[token]] = readRun(body).sequences;
   actions[String.fromCharCode(token)]?.();
-  const result = { rows: Float32Array.of(token), computeMs: 0, memoryBytes: 0 };
+  const result = { rows: Float32Array.of(token), computeMs: 0, cpuMs: 0, memoryBytes: 0 };
   writeSync(FRAME_PIPE, resultFrame(header.readUInt32LE(4), result));
 }
 

@@ -34,6 +34,7 @@ describe('frames', () => {
     const resultOf = fc.record({
       rows: fc.float32Array({ maxLength: 600, noNaN: true }),
       computeMs: fc.double({ min: 0, max: 1e6, noNaN: true }),
+      cpuMs: fc.double({ min: 0, max: 1e6, noNaN: true }),
       memoryBytes: fc.nat(2 ** 50),
     });
     fc.assert(
@@ -49,7 +50,7 @@ describe('frames', () => {
   });
 
   it('do not copy the rows of a result that arrives at once', () => {
-    const bytes = resultFrame(1, { rows: Float32Array.of(1, 2), computeMs: 1, memoryBytes: 2 });
+    const bytes = resultFrame(1, { rows: Float32Array.of(1, 2), computeMs: 1, cpuMs: 1, memoryBytes: 2 });
     let rows: Float32Array | undefined;
     createFrameReader(({ body }) => ({ rows } = readResult(body)))(bytes);
     expect(rows?.buffer).toBe(bytes.buffer);

@@ -8,7 +8,7 @@ import { FRAME, type ResultReport, type RunOrder } from './inference-protocol.js
  * u32 kind │ u32 id │ u32 bytes of the body │ u32 0 │ body
  *
  * run:    u32 model │ u32 texts │ u32 0 │ u32 0 │ u32 tokens of each text … │ i32 ids …
- * result: f64 computeMs │ f64 memoryBytes │ f32 rows …
+ * result: f64 computeMs │ f64 cpuMs │ f64 memoryBytes │ f32 rows …
  * ```
  */
 export interface Frame {
@@ -23,7 +23,8 @@ export const HEADER_BYTES = 16;
 /** Longer than the inputs and outputs of any sensible run; beyond it the sender has gone mad. */
 const MOST_BODY_BYTES = 2 ** 30;
 const RUN_HEAD_WORDS = 4;
-const RESULT_HEAD_BYTES = 16;
+const RESULT_HEAD_NUMBERS = 3;
+const RESULT_HEAD_BYTES = 8 * RESULT_HEAD_NUMBERS;
 const WORD_BYTES = 4;
 
 /** The length of a frame's body, from its header. Throws when it cannot be one. */
@@ -70,19 +71,21 @@ export function readRun(body: Buffer): RunOrder {
   return { model, sequences };
 }
 
-export function resultFrame(id: number, { rows, computeMs, memoryBytes }: ResultReport): Buffer {
+export function resultFrame(id: number, { rows, computeMs, cpuMs, memoryBytes }: ResultReport): Buffer {
   const frame = startFrame(FRAME.result, id, RESULT_HEAD_BYTES + rows.byteLength);
   const start = frame.byteOffset + HEADER_BYTES;
-  new Float64Array(frame.buffer, start, 2).set([computeMs, memoryBytes]);
+  new Float64Array(frame.buffer, start, RESULT_HEAD_NUMBERS).set([computeMs, cpuMs, memoryBytes]);
   new Float32Array(frame.buffer, start + RESULT_HEAD_BYTES, rows.length).set(rows);
   return frame;
 }
 
 /** The rows are a view into the body. */
 export function readResult(body: Buffer): ResultReport {
-  const [computeMs = 0, memoryBytes = 0] = new Float64Array(body.buffer, body.byteOffset, 2);
+  const head = new Float64Array(body.buffer, body.byteOffset, RESULT_HEAD_NUMBERS);
+  const [computeMs = 0, cpuMs = 0, memoryBytes = 0] = head;
   const numbers = (body.length - RESULT_HEAD_BYTES) / WORD_BYTES;
-  return { rows: new Float32Array(body.buffer, body.byteOffset + RESULT_HEAD_BYTES, numbers), computeMs, memoryBytes };
+  const rows = new Float32Array(body.buffer, body.byteOffset + RESULT_HEAD_BYTES, numbers);
+  return { rows, computeMs, cpuMs, memoryBytes };
 }
 
 /**

@@ -176,7 +176,7 @@ export function startInferenceChild(options: InferenceChildOptions): InferenceCh
     if (kind === FRAME.failed) return run.reject(refused(body.toString()));
     const result = readResult(body);
     memoryBytes = result.memoryBytes;
-    run.resolve({ rows: result.rows, computeMs: result.computeMs });
+    run.resolve({ rows: result.rows, computeMs: result.computeMs, cpuMs: result.cpuMs });
   }
 
   function hear(frame: Frame): void {

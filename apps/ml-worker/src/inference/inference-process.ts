@@ -61,11 +61,13 @@ async function run(id: number, body: Buffer): Promise<Buffer> {
   const model = models[order.model];
   if (!model) throw new Error(`model ${order.model} is not loaded`);
   const beganMs = performance.now();
+  const usedBefore = process.cpuUsage();
   const rows = await model.session.run(order.sequences);
+  const used = process.cpuUsage(usedBefore);
   const computeMs = performance.now() - beganMs;
   if (rows.length !== order.sequences.length * model.dimensions) throw new Error('the output has another shape');
   if (!areFinite(rows)) throw new Error('the output holds a value that is not a finite number');
-  return resultFrame(id, { rows, computeMs, memoryBytes: memoryBytes() });
+  return resultFrame(id, { rows, computeMs, cpuMs: (used.user + used.system) / 1_000, memoryBytes: memoryBytes() });
 }
 
 function areFinite(rows: Float32Array): boolean {

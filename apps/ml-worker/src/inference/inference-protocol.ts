@@ -58,6 +58,8 @@ export interface RunResult {
   readonly rows: Float32Array;
   /** How long the session took, in milliseconds, without the way there and back. */
   readonly computeMs: number;
+  /** Processor time that the process used meanwhile, all its threads together, in milliseconds. */
+  readonly cpuMs: number;
 }
 
 /** Body of `result`. */

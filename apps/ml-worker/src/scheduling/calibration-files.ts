@@ -12,6 +12,8 @@ export interface Circumstances {
   readonly digest: string;
   /** Name of the processor. */
   readonly processor: string;
+  /** What computed. */
+  readonly provider: string;
   /** Threads of an inference process. */
   readonly threads: number;
 }
@@ -20,6 +22,7 @@ const fileSchema = z.object({
   key: z.string(),
   digest: z.string(),
   processor: z.string(),
+  provider: z.string(),
   threads: z.number(),
   tripMs: z.number().min(0),
   points: z
@@ -60,8 +63,8 @@ function pathOf(directory: string, circumstances: Circumstances): string {
   return join(directory, `${circumstances.key.replaceAll('/', '-')}-${short}.json`);
 }
 
-function describe({ key, digest, processor, threads }: Circumstances): string {
-  return JSON.stringify([key, digest, processor, threads]);
+function describe({ key, digest, processor, provider, threads }: Circumstances): string {
+  return JSON.stringify([key, digest, processor, provider, threads]);
 }
 
 function parse(text: string): unknown {

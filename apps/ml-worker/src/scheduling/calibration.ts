@@ -1,11 +1,12 @@
 import { cpus } from 'node:os';
 import { modelDigest } from '@sluice/models';
+import type { ExecutionProvider } from '@sluice/models/session';
 import type { Logger } from '@sluice/runtime';
 import type { InferenceHost } from '../inference/inference-host.js';
 import type { KeyedModel } from '../inference/inference-protocol.js';
 import { openCalibrationFiles, type Circumstances } from './calibration-files.js';
 import { fitCostCurve, relativeError } from './cost-fit.js';
-import { measureRuns, type Measurement } from './cost-measurement.js';
+import { measureRuns, type Measurement, type Run } from './cost-measurement.js';
 import type { CostModel } from './cost-model.js';
 
 /** How long one model may be measured, in milliseconds. */
@@ -22,6 +23,8 @@ export interface CalibrationOptions {
   readonly directory: string;
   /** Threads of an inference process. */
   readonly threads: number;
+  /** What computes in them. */
+  readonly provider: ExecutionProvider['name'];
   readonly host: Pick<InferenceHost, 'run'>;
   readonly costOf: (key: string) => CostModel;
   readonly logger: Logger;
@@ -39,12 +42,14 @@ export interface Calibration {
 }
 
 export function createCalibration(options: CalibrationOptions): Calibration {
-  const { mode, directory, threads, host, costOf, logger } = options;
+  const { mode, directory, threads, provider, host, costOf, logger } = options;
   const files = openCalibrationFiles(directory);
+  /** Only then the processor time of a run is what it takes when nothing disturbs it. */
+  const byCpu = provider === 'cpu' && threads === 1;
   const processor = cpus()[0]?.model ?? 'unknown';
 
   async function circumstancesOf({ key, model }: KeyedModel): Promise<Circumstances> {
-    return { key, digest: await modelDigest(model), processor, threads };
+    return { key, digest: await modelDigest(model), processor, provider, threads };
   }
 
   function adopt(key: string, { points, tripMs }: Measurement): number {
@@ -61,7 +66,8 @@ export function createCalibration(options: CalibrationOptions): Calibration {
 
   async function measureOne(keyed: KeyedModel): Promise<void> {
     const { key, model } = keyed;
-    const measurement = await measureRuns(model.file, (sequences) => host.run(key, sequences), BUDGET_MS);
+    const run: Run = (sequences) => host.run(key, sequences);
+    const measurement = await measureRuns({ file: model.file, run, budgetMs: BUDGET_MS, byCpu });
     const error = adopt(key, measurement);
     const facts = {
       model: key,

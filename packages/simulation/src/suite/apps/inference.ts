@@ -90,7 +90,7 @@ export function createSimInference(options: SimInferenceOptions): SimInference {
         child.state = 'idle';
         if (error) return reject(error);
         for (const ids of sequences) onRan(String.fromCharCode(...ids));
-        resolve({ rows: new Float32Array(sequences.length).fill(0.5), computeMs: ms });
+        resolve({ rows: new Float32Array(sequences.length).fill(0.5), computeMs: ms, cpuMs: ms });
       }, ms);
       child.lose = (reason) => {
         end();
