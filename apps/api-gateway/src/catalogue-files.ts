@@ -71,7 +71,7 @@ export async function openCatalogue(options: CatalogueFilesOptions): Promise<Cat
   for (const problem of loaded.passedOver) logger.error({ problem }, 'a model cannot be served as its files say');
   const watch = createModelWatch({
     ...{ first, files, repository, everyMs, apply, logger },
-    firstProblems: loaded.passedOver,
+    firstProblems: () => loaded.passedOver,
     onApplied: () => undefined,
   });
   return { catalogue, watch };

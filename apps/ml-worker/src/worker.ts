@@ -29,6 +29,7 @@ import { createModelRouter } from './models/model-router.js';
 import { fixedModels, openModelFiles } from './models/model-files.js';
 import { createModelMetrics, modelDetails } from './models/model-metrics.js';
 import type { ServedPool } from './models/served-models.js';
+import { createVersionCosts } from './models/version-costs.js';
 import { createStartedNotices } from './jobs/started-notices.js';
 
 /** Requests to cancel that are remembered: some 20 MB. */
@@ -91,8 +92,9 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
     batchingOf: (model) => batchings.of(model),
     cancelGraceMs: config.cancelGraceMs,
   });
-  const modelWatch = source.watch({
+  const models = source.serve({
     ...{ router, host, logger },
+    costs: createVersionCosts({ calibration, batchings }),
     stillNeeded: (key) => scheduler.waitingFor(key),
     onApplied: (problems) => modelMetrics.reloaded(problems),
   });
@@ -160,7 +162,11 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
     detail: () => ({
       pool,
       models: modelDetails(router.models, host.memory.models),
-      modelFiles: { state: modelWatch.busy ? 'changing' : 'served', problems: modelWatch.problems },
+      modelFiles: {
+        state: models.watch.busy ? 'changing' : 'served',
+        problems: models.watch.problems,
+        unloadable: entries(models.unloadable),
+      },
       connections: { consuming: consuming.state, publishing: publishing.state },
       jobsInHand: sum(consumers.map(({ inFlight }) => inFlight)),
       waitingTexts: scheduler.waiting,
@@ -178,7 +184,7 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
     metrics: () => {
       observer.update(scheduler.waitingByModel());
       loopDelay.update();
-      modelMetrics.update(router.models, host.memory.models);
+      modelMetrics.update({ models: router.models, memory: host.memory, unloadable: models.unloadable });
       return metrics.render();
     },
     logger,
@@ -196,9 +202,9 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
       // Before the first job and until the last one: whatever is in hand can be cancelled. And before the processes, which
       // take a while to load their models: by then somebody has told the time.
       part('requests to cancel', cancelInbox),
-      part('inference processes', host),
-      { name: 'calibration', start: () => calibration.calibrate(served.versions) },
-      part('model files', modelWatch),
+      { name: 'inference processes', start: () => models.start(), stop: () => host.stop() },
+      { name: 'calibration', start: () => calibration.calibrate(models.running.versions) },
+      part('model files', models.watch),
       { name: 'notices of started jobs', stop: async () => notices.stop() },
       {
         name: 'consumers',
@@ -218,7 +224,7 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
       return ops.port;
     },
     start: () => lifecycle.start(),
-    reload: () => modelWatch.check(),
+    reload: () => models.watch.check(),
     stop() {
       stopping.abort();
       return lifecycle.stop();
@@ -237,7 +243,7 @@ function part(name: string, service: { start(): Promise<void>; stop(): Promise<v
   return { name, start: () => service.start(), stop: () => service.stop() };
 }
 
-function entries(map: ReadonlyMap<string | number, number>): Readonly<Record<string, number>> {
+function entries<Value>(map: ReadonlyMap<string | number, Value>): Readonly<Record<string, Value>> {
   return Object.fromEntries(map);
 }
 

@@ -143,7 +143,7 @@ describe('a calibration', () => {
   it('measures and reads nothing when it is off', async () => {
     await calibrate();
     const { runs, cost, calibration } = await calibrate({ mode: 'off' });
-    await calibration.recall([keyed]);
+    expect(await calibration.recall([keyed])).toEqual([keyed]);
     expect([runs, cost.runMs(2, 30)]).toEqual([0, createCostModel(UNMEASURED).runMs(2, 30)]);
   });
 
@@ -152,10 +152,10 @@ describe('a calibration', () => {
       mode: 'auto',
       host: { run: () => Promise.reject(new Error()) },
     });
-    await calibration.recall([keyed]);
+    expect(await calibration.recall([keyed])).toEqual([keyed]);
     expect(cost.runMs(2, 30)).toBe(createCostModel(UNMEASURED).runMs(2, 30));
     await calibrate();
-    await calibration.recall([keyed]);
+    expect(await calibration.recall([keyed])).toEqual([]);
     expectMeasured(cost);
     expect(runs).toBe(0);
   });

@@ -1,4 +1,6 @@
-import { writeFile } from 'node:fs/promises';
+import { execFileSync } from 'node:child_process';
+import { closeSync, constants, openSync } from 'node:fs';
+import { copyFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
@@ -118,15 +120,14 @@ describe('serving other models', () => {
     expect(await run('2', 'a')).toEqual([97]);
   });
 
-  it('leaves everything as it was when a model is damaged', async () => {
+  it('leaves everything as it was when a model is damaged, and says which', async () => {
     await start({ processes: 2 });
     const { pids } = host;
-    const modelPath = join(fixture.directory, 'broken.onnx');
-    await writeFile(modelPath, 'not a model');
-    const broken = { key: 'tiny/3', model: { ...fixture.tiny('1').model, modelPath } };
-    const { done } = serve([fixture.tiny('1'), broken]);
+    const { done } = serve([fixture.tiny('1'), await broken()]);
     await expect(done).rejects.toMatchObject({
       code: 'model_unavailable',
+      model: 'tiny/3',
+      reason: expect.stringMatching(/cannot be loaded/),
       cause: expect.stringMatching(/^tiny\/3: .*cannot be loaded/),
     });
     expect(await run('1', 'a')).toEqual([97]);
@@ -146,6 +147,50 @@ describe('serving other models', () => {
       cause: 'the inference process ended: SIGKILL',
     });
     expect(host.pids).toEqual(pids);
+    expect(await run('1', 'a')).toEqual([97]);
+  });
+
+  it('says which model was being loaded when the first new process ends without a word', async () => {
+    await start();
+    const modelPath = join(fixture.directory, 'endless.onnx');
+    execFileSync('mkfifo', [modelPath]);
+    const endless = { key: 'tiny/3', model: { ...fixture.tiny('1').model, modelPath } };
+    const { pids } = host;
+    const { done } = serve([fixture.tiny('1'), endless]);
+    const [pid = 0] = host.pids.filter((other) => !pids.includes(other));
+    const writing = await untilRead(modelPath);
+    process.kill(pid, 'SIGKILL');
+    closeSync(writing);
+    await expect(done).rejects.toMatchObject({ model: 'tiny/3', reason: 'the inference process ended: SIGKILL' });
+    expect(host.pids).toEqual(pids);
+  });
+
+  it('leaves everything as it was when work cannot be sent to the new models', async () => {
+    await start();
+    const { pids } = host;
+    const onServing = (): void => {
+      throw new Error('no routes');
+    };
+    await expect(host.serve([fixture.tiny('2')], { onServing, stillNeeded: () => false })).rejects.toThrow('no routes');
+    expect(host.pids).toEqual(pids);
+    expect(await run('1', 'a')).toEqual([97]);
+    expect(host.canRun('tiny/2')).toBe(false);
+  });
+
+  it('works with the first new process while no other can be started, and with all after the next change', async () => {
+    await start({ processes: 2 });
+    const modelPath = join(fixture.directory, 'passing.onnx');
+    await copyFile(fixture.tiny('2').model.modelPath, modelPath);
+    const passing = { key: 'tiny/2', model: { ...fixture.tiny('2').model, modelPath } };
+    const { serving, done } = serve([passing]);
+    await serving;
+    await writeFile(modelPath, 'not a model any more');
+    await done;
+    expect(await run('2', 'a')).toEqual([97]);
+    expect(host.warm).toBe(1);
+    await serve([fixture.tiny('1')]).done;
+    await untilIdle(2);
+    while (host.pids.length > 2) await delay(5);
     expect(await run('1', 'a')).toEqual([97]);
   });
 
@@ -196,6 +241,18 @@ describe('serving other models', () => {
     expect(host.pids).toEqual([]);
   });
 
+  it('can be started with other models when one cannot be loaded', async () => {
+    host = fixture.create({ processes: 2 });
+    await expect(host.start([fixture.tiny('1'), await broken()])).rejects.toMatchObject({ model: 'tiny/3' });
+    expect(host.pids).toEqual([]);
+    await host.start([fixture.tiny('2')]);
+    await untilIdle(2);
+    expect(await run('2', 'a')).toEqual([97]);
+    expect([...host.memory.models.keys()]).toEqual(['tiny/2']);
+    await delay(300);
+    expect(host.pids).toHaveLength(2);
+  });
+
   it('is asked for one at a time, and while the host runs', async () => {
     const hooks = { onServing: () => undefined, stillNeeded: () => false };
     host = fixture.create();
@@ -217,10 +274,29 @@ describe('serving other models', () => {
       if (time === 9 || time === 49) measures.push({ heapBytes: heapBytes(), resources: resources() });
     }
     const [early, late] = measures;
-    expect(late?.resources).toBe(early?.resources);
+    // n.b. what is just being closed may count or not; one left by each replacement would be forty more.
+    expect((late?.resources ?? 0) - (early?.resources ?? 0)).toBeLessThan(5);
     expect((late?.heapBytes ?? 0) - (early?.heapBytes ?? 0)).toBeLessThan(2 ** 20);
   });
 });
+
+/** Opens a named pipe for writing as soon as somebody reads it, who then waits for bytes. */
+async function untilRead(path: string): Promise<number> {
+  for (;;) {
+    try {
+      return openSync(path, constants.O_WRONLY | constants.O_NONBLOCK);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENXIO') throw error;
+      await delay(5);
+    }
+  }
+}
+
+async function broken(): Promise<KeyedModel> {
+  const modelPath = join(fixture.directory, 'broken.onnx');
+  await writeFile(modelPath, 'not a model');
+  return { key: 'tiny/3', model: { ...fixture.tiny('1').model, modelPath } };
+}
 
 /** What the heap of this process holds after garbage was collected. */
 function heapBytes(): number {

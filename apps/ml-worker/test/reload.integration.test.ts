@@ -18,7 +18,7 @@ beforeAll(async () => {
 }, 60_000);
 
 beforeEach(async () => {
-  await rm(join(directory, 'tiny'), { recursive: true, force: true });
+  for (const name of ['tiny', 'other']) await rm(join(directory, name), { recursive: true, force: true });
   await writeTinyModel(directory);
   await configure('version: latest');
   worker = await rig.worker({ SLUICE_MODEL_POLL: '20ms', SLUICE_CALIBRATION: 'off' });
@@ -104,6 +104,60 @@ describe('a worker whose models change', () => {
     60_000,
   );
 
+  it('takes over other models while a version that cannot be loaded is left out', async () => {
+    await writeTinyModel(directory, { version: '2', damaged: true });
+    await writeTinyModel(directory, { name: 'other', factor: 3 });
+    await configure('version: latest', `  other: { pool: ${POOL}, version: latest }`);
+    await worker.until(({ models }) => models.length === 2);
+    await untilProblem(/tiny\/2 cannot be loaded/);
+    const { detail } = await worker.health();
+    expect(detail.models.map(({ name, version }) => `${name}/${version}`)).toEqual(['tiny/1', 'other/1']);
+    expect(detail.modelFiles.unloadable).toEqual({ 'tiny/2': expect.stringMatching(/cannot be loaded/) });
+    expect(await worker.metric('sluice_worker_model_unloadable{model="tiny/2"}')).toBe(1);
+    const jobs = [...jobsOf(5), ...jobsOf(5, { model: 'other' })];
+    await rig.submit(jobs);
+    const ends = await endsOf(jobs);
+    expect(ends.map((end) => resultOf(end).sum)).toEqual(
+      jobs.map((job) => sumOf(job) * (job.model === 'other' ? 3 : 1)),
+    );
+    await rm(join(directory, 'tiny', '2'), { recursive: true });
+    await worker.until(({ modelFiles }) => modelFiles.problems.length === 0);
+    expect((await worker.health()).detail.modelFiles.unloadable).toEqual({});
+    expect(await worker.metric('sluice_worker_model_unloadable{model="tiny/2"}')).toBeNaN();
+  }, 60_000);
+
+  it('starts with the version before the latest when that cannot be loaded, and says so', async () => {
+    await rig.release();
+    await writeTinyModel(directory, { version: '2', factor: 2 });
+    await writeTinyModel(directory, { version: '3', damaged: true });
+    worker = await rig.worker({ SLUICE_MODEL_POLL: '20ms', SLUICE_CALIBRATION: 'off' });
+    const { modelFiles, models } = (await worker.health()).detail;
+    expect([models[0]?.version, modelFiles.problems]).toEqual([
+      '2',
+      [expect.stringMatching(/tiny\/3 cannot be loaded/)],
+    ]);
+    const jobs = jobsOf(5);
+    await rig.submit(jobs);
+    expect((await endsOf(jobs)).map((end) => resultOf(end).sum)).toEqual(jobs.map((job) => sumOf(job) * 2));
+    await writeTinyModel(directory, { version: '4' });
+    await untilServed('4');
+  }, 60_000);
+
+  it('does not start with a pinned version that cannot be loaded', async () => {
+    await rig.release();
+    await writeTinyModel(directory, { version: '2', damaged: true });
+    await configure("version: '2'");
+    await expect(rig.worker()).rejects.toThrow('the worker ended: 1');
+  }, 60_000);
+
+  it('knows what a version costs that came while it ran, and forgets the one before', async () => {
+    await rig.submit(jobsOf(1));
+    await worker.until(({ batching }) => batching['tiny/1'] !== undefined);
+    await writeTinyModel(directory, { version: '2' });
+    await untilServed('2');
+    await worker.until(({ batching }) => Object.keys(batching).join() === 'tiny/2');
+  }, 60_000);
+
   it('stays as it is while models.yaml is wrong', async () => {
     await writeFile(join(directory, 'models.yaml'), 'models: [');
     await untilProblem(/models\.yaml:1/);
@@ -143,10 +197,13 @@ describe('a worker whose models change', () => {
     expect(Math.abs(share - 0.4)).toBeLessThan(0.21);
   }, 60_000);
 
-  it('shows what versions take in memory', async () => {
+  it('shows what versions and processes take in memory', async () => {
     const { detail } = await worker.health();
     expect(detail.models[0]?.memoryBytes['1']).toBeGreaterThan(0);
     expect(await worker.metric('sluice_worker_model_memory_bytes{model="tiny",version="1"}')).toBeGreaterThan(0);
+    const [pid] = detail.inferenceProcesses.pids;
+    expect(detail.inferenceProcesses.memoryBytes.processes[`${pid}`]).toBeGreaterThan(2 ** 20);
+    expect(await worker.metric(`sluice_worker_inference_process_memory_bytes{pid="${pid}"}`)).toBeGreaterThan(2 ** 20);
   });
 
   it('is the same size after 50 reloads', async () => {

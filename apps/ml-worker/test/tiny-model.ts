@@ -21,23 +21,25 @@ export interface TinyModelOptions {
   readonly maxInputTokens?: number;
   /** Its file is not a model. */
   readonly damaged?: boolean;
+  /** Name of the model; `tiny` when absent. */
+  readonly name?: string;
 }
 
 /**
- * Writes a version of `tiny` into a model repository: one token for each byte, one output column with the sum of the bytes.
+ * Writes a version of `tiny`, or of the same under another name, into a model repository: one token for each byte, one output column with the sum of the bytes.
  * Small enough to load at once, and able to go wrong on demand, as a real model may. The version appears complete.
  */
 export async function writeTinyModel(repository: string, options: TinyModelOptions = {}): Promise<void> {
-  const { version = '1', factor = 1, maxInputTokens = 1000, damaged = false } = options;
+  const { name = 'tiny', version = '1', factor = 1, maxInputTokens = 1000, damaged = false } = options;
   const work = await mkdtemp(join(repository, '.writing-'));
   await writeFile(join(work, 'model.onnx'), damaged ? 'damage' : tinyOnnx(factor));
-  await writeFile(join(work, 'model.yaml'), tinyYaml(maxInputTokens));
-  await mkdir(join(repository, 'tiny'), { recursive: true });
-  await rename(work, join(repository, 'tiny', version));
+  await writeFile(join(work, 'model.yaml'), tinyYaml(name, maxInputTokens));
+  await mkdir(join(repository, name), { recursive: true });
+  await rename(work, join(repository, name, version));
 }
 
-const tinyYaml = (maxInputTokens: number) => `
-name: tiny
+const tinyYaml = (name: string, maxInputTokens: number) => `
+name: ${name}
 task: embedding
 description: Sums bytes, for tests
 licence: Apache-2.0

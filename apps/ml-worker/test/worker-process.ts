@@ -18,14 +18,24 @@ export interface Health {
       /** By version. */
       readonly memoryBytes: Readonly<Record<string, number | null>>;
     }[];
-    readonly modelFiles: { readonly state: 'served' | 'changing'; readonly problems: readonly string[] };
+    readonly modelFiles: {
+      readonly state: 'served' | 'changing';
+      readonly problems: readonly string[];
+      /** Reasons by the version's key. */
+      readonly unloadable: Readonly<Record<string, string>>;
+    };
     readonly jobsInHand: number;
     readonly waitingTexts: number;
     readonly batching: Readonly<Record<string, { readonly bestTokens?: number; readonly correction: number }>>;
     readonly cancelRequests: number;
     /** What time the worker takes it to be where deadlines are concerned; 0 when nobody has told it. */
     readonly jobTimeMs: number;
-    readonly inferenceProcesses: { readonly warm: number; readonly idle: number; readonly pids: readonly number[] };
+    readonly inferenceProcesses: {
+      readonly warm: number;
+      readonly idle: number;
+      readonly pids: readonly number[];
+      readonly memoryBytes: { readonly processes: Readonly<Record<string, number>> };
+    };
   };
 }
 

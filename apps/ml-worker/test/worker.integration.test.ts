@@ -146,6 +146,19 @@ describe('a worker', () => {
     }
   });
 
+  it('tells what each model takes of the memory of its processes', async () => {
+    const worker = await rig.worker();
+    const { models: all, inferenceProcesses } = (await worker.health()).detail;
+    const taken = new Map(all.map(({ name, memoryBytes }) => [name, memoryBytes['1'] ?? 0]));
+    // Its weights are 27 MB; the first to be loaded also carries what ONNX Runtime itself needs.
+    const [largest = 0, code = 0] = [taken.get('use-lite-en'), taken.get('guesslang')];
+    expect(largest).toBeGreaterThan(27e6);
+    expect(largest).toBeLessThan(80e6);
+    expect(code).toBeLessThan(20e6);
+    const sum = [...taken.values()].reduce((total, bytes) => total + bytes, 0);
+    for (const total of Object.values(inferenceProcesses.memoryBytes.processes)) expect(sum).toBeLessThan(total);
+  });
+
   it('answers a job that is delivered twice with the same fact twice', async () => {
     const [job] = await jobsFor('tiny', ['abc']);
     await rig.worker();

@@ -23,7 +23,7 @@ describe('the watch over model files', () => {
     const wrong: { problems: readonly string[]; wait: Promise<void> } = { problems: [], wait: Promise.resolve() };
     const watch = createModelWatch({
       first: disk.models,
-      firstProblems: [],
+      firstProblems: () => [],
       files: {
         async models() {
           if (disk.damaged) throw new Error('models.yaml has problems');

@@ -5,8 +5,8 @@ import type { ModelRepository } from './repository.js';
 export interface ModelWatchOptions {
   /** `models.yaml` as it was read at first. */
   readonly first: ModelsFile;
-  /** What was wrong with the files then; it has been logged. */
-  readonly firstProblems: readonly string[];
+  /** What is wrong with the files when the watch is started; it has been logged. */
+  readonly firstProblems: () => readonly string[];
   /** Where it is read again. */
   readonly files: {
     models(): Promise<ModelsFile>;
@@ -46,7 +46,7 @@ export function createModelWatch(options: ModelWatchOptions): ModelWatch {
   const { files, repository, pool, everyMs, apply, onApplied, logger } = options;
   let file = options.first;
   let seen: string | undefined;
-  let problems = options.firstProblems;
+  let problems = options.firstProblems();
   let timer: NodeJS.Timeout | undefined;
   let stopped = false;
   let checking: Promise<void> | undefined;
@@ -116,6 +116,7 @@ export function createModelWatch(options: ModelWatchOptions): ModelWatch {
     },
     check,
     async start() {
+      problems = options.firstProblems();
       arm();
     },
     async stop() {

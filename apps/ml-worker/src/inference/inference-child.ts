@@ -49,7 +49,10 @@ export interface InferenceChildOptions extends Required<SessionOptions> {
 export interface InferenceChild {
   readonly pid: number | undefined;
   readonly state: 'warming' | 'idle' | 'busy' | 'ending' | 'gone';
-  /** Resolves when runs may begin. Rejects with `model_unavailable` when the process ends first. */
+  /**
+   * Resolves when runs may begin. Rejects with `model_unavailable` when the process ends first: with `UnloadableModelError`
+   * when the process said that a model cannot be loaded, or ended or took too long while it loaded one.
+   */
   readonly warm: Promise<void>;
   /** Whether the worker itself ended the process, for a reason that is not the process's fault. */
   readonly givenUp: boolean;
@@ -79,6 +82,20 @@ export interface InferenceChild {
   stop(): Promise<void>;
 }
 
+/** One of the models is the reason why a process could not be warmed. */
+export class UnloadableModelError extends ServiceError {
+  /** Its key. */
+  readonly model: string;
+  readonly reason: string;
+
+  constructor({ model, reason }: UnloadableReport) {
+    const problem = `${model}: ${reason}`;
+    super('model_unavailable', `The models could not be loaded: ${problem}`, { cause: problem });
+    this.model = model;
+    this.reason = reason;
+  }
+}
+
 interface Run {
   readonly id: number;
   readonly resolve: (result: RunResult) => void;
@@ -88,7 +105,7 @@ interface Run {
 /** Starts a process and lets it load the models. */
 export function startInferenceChild(options: InferenceChildOptions): InferenceChild {
   const { logger, models, memoryLimitBytes = Infinity } = options;
-  const child = spawn(process.execPath, [options.modulePath], {
+  const child = spawn(process.execPath, ['--expose-gc', options.modulePath], {
     env: { ...options.environment },
     stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
   });
@@ -99,6 +116,8 @@ export function startInferenceChild(options: InferenceChildOptions): InferenceCh
   let current: Run | undefined;
   let runs = 0;
   let problem: string | undefined;
+  /** Key of the model that is being loaded. */
+  let loading: string | undefined;
   /** What a run that is under way ends with when the process was killed on purpose. */
   let verdict: { readonly error: unknown } | undefined;
   let givenUp = false;
@@ -110,7 +129,9 @@ export function startInferenceChild(options: InferenceChildOptions): InferenceCh
   const gone = endOf(child, pipe).then((how) => {
     state = 'gone';
     problem ??= `the inference process ended: ${how}`;
-    warming.reject(unavailable(problem));
+    warming.reject(
+      loading === undefined ? unavailable(problem) : new UnloadableModelError({ model: loading, reason: problem }),
+    );
     finish()?.reject(verdict ? verdict.error : crashed('The inference process ended during the run.', problem));
   });
 
@@ -159,6 +180,7 @@ export function startInferenceChild(options: InferenceChildOptions): InferenceCh
 
   function isWarm({ memoryBytes: bytes, modelBytes: added }: WarmReport): void {
     clearTimeout(deadline);
+    loading = undefined;
     memoryBytes = bytes;
     modelBytes = new Map(models.map(({ key }, position) => [key, added[position] ?? 0]));
     if (bytes > memoryLimitBytes) {
@@ -181,11 +203,14 @@ export function startInferenceChild(options: InferenceChildOptions): InferenceCh
 
   function hear(frame: Frame): void {
     switch (frame.kind) {
+      case FRAME.loading:
+        loading = models[frame.id]?.key;
+        return;
       case FRAME.warm:
         return isWarm(JSON.parse(frame.body.toString()) as WarmReport);
       case FRAME.unloadable: {
         const { model, reason } = JSON.parse(frame.body.toString()) as UnloadableReport;
-        problem = `${model}: ${reason}`;
+        [loading, problem] = [model, reason];
         return endGently();
       }
       case FRAME.result:

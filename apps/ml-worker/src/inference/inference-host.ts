@@ -17,7 +17,7 @@ export interface InferenceHostOptions extends InferenceChildOptions {
 
 /** What somebody who has other models served wants to know and has to tell. */
 export interface ServeHooks {
-  /** Called once, as soon as a process with the new models is warm: from then on both sets run. */
+  /** Called once, as soon as a process with the new models is warm: from then on both sets run. What it throws stops the change. */
   onServing(): void;
   /** Whether texts of a model that is to go are still waiting or running. */
   stillNeeded(key: string): boolean;
@@ -27,17 +27,22 @@ export interface ServeHooks {
 export interface InferenceMemory {
   /** By process id. */
   readonly processes: ReadonlyMap<number, number>;
-  /** What loading and warming each model added, in the process that was started last. */
+  /** What loading and warming each served model added, in the process that was started last with it. */
   readonly models: ReadonlyMap<string, number>;
 }
 
 /**
- * Keeps a fixed number of inference processes alive and lends them out.
- *
- * `start` resolves when the first process is warm, and rejects with `model_unavailable` when a process ends before
- * that. `stop` ends idle processes gently; one that is still running is killed.
+ * Keeps a fixed number of inference processes alive and lends them out. `stop` ends idle processes gently; one that is still
+ * running is killed.
  */
 export interface InferenceHost extends Service {
+  /**
+   * Starts the processes with these models, or with those of the options. Resolves when the first one is warm. When a process
+   * ends before that, all are ended, and it may be called again.
+   *
+   * @throws ServiceError `model_unavailable`; it is an `UnloadableModelError` when one of the models is the reason.
+   */
+  start(models?: readonly KeyedModel[]): Promise<void>;
   /** Processes that could take a run now. */
   readonly idle: number;
   /** Processes that are idle or busy. */
@@ -57,11 +62,11 @@ export interface InferenceHost extends Service {
    * a process that works, and the memory of models that go is really freed. The last old process is kept until none of the models
    * that only it has is needed.
    *
-   * Once a first process is warm there is no way back: a later one that cannot be started is tried again as any process
-   * that is lost.
+   * Resolves when the old processes are told to go. Once a first process is warm there is no way back but another call: a later
+   * process that cannot be started is tried again as any process that is lost, and the others do its work.
    *
-   * @throws ServiceError `model_unavailable` when the first new process cannot load or warm the models; then the old ones go on as
-   *   if nothing had been asked.
+   * @throws ServiceError `model_unavailable` when the first new process cannot load or warm the models (an `UnloadableModelError`
+   *   when one of them is the reason), or what `onServing` throws; then the old ones go on as if nothing had been asked.
    */
   serve(models: readonly KeyedModel[], hooks: ServeHooks): Promise<void>;
 }
@@ -69,6 +74,8 @@ export interface InferenceHost extends Service {
 /** The place of one process; another takes it when that is lost or has to go. */
 interface Slot {
   child: InferenceChild;
+  /** Processes of this place that were lost since one ran something. */
+  lossesInARow: number;
 }
 
 export function createInferenceHost(options: InferenceHostOptions): InferenceHost {
@@ -81,9 +88,9 @@ export function createInferenceHost(options: InferenceHostOptions): InferenceHos
   const stopping = new AbortController();
   /** What processes are started with. */
   let models = options.models;
-  let modelBytes: ReadonlyMap<string, number> = new Map();
+  /** By key, of all that was ever served since the processes were exchanged last. */
+  const modelBytes = new Map<string, number>();
   let idleListener: () => void = () => undefined;
-  let lossesInARow = 0;
   let replacing = false;
   let memoryTimer: NodeJS.Timeout | undefined;
 
@@ -103,7 +110,7 @@ export function createInferenceHost(options: InferenceHostOptions): InferenceHos
   async function welcome(child: InferenceChild): Promise<void> {
     try {
       await child.warm;
-      modelBytes = child.modelBytes;
+      for (const [key, bytes] of child.modelBytes) modelBytes.set(key, bytes);
       logger.info({ child: child.pid, warm: count('idle', 'busy') }, 'an inference process is warm');
       idleListener();
     } catch (error) {
@@ -118,15 +125,15 @@ export function createInferenceHost(options: InferenceHostOptions): InferenceHos
   }
 
   async function restartWhenLost(child: InferenceChild, slot: Slot): Promise<void> {
-    const isToBeKept = (): boolean => slot.child === child && !stopping.signal.aborted;
+    const isToBeKept = (): boolean => slots.includes(slot) && slot.child === child && !stopping.signal.aborted;
     await child.gone;
-    if (isToBeKept() && !child.givenUp) await pauseAfterLoss(child);
+    if (isToBeKept() && !child.givenUp) await pauseAfterLoss(child, slot);
     if (isToBeKept()) put(startChild(models), slot);
   }
 
-  async function pauseAfterLoss(child: InferenceChild): Promise<void> {
-    const delayMs = restartDelayMs(lossesInARow);
-    lossesInARow += 1;
+  async function pauseAfterLoss(child: InferenceChild, slot: Pick<Slot, 'lossesInARow'>): Promise<void> {
+    const delayMs = restartDelayMs(slot.lossesInARow);
+    slot.lossesInARow += 1;
     logger.warn({ child: child.pid, delayMs }, 'an inference process was lost and will be replaced');
     await delay(delayMs, stopping.signal);
   }
@@ -142,6 +149,10 @@ export function createInferenceHost(options: InferenceHostOptions): InferenceHos
     let counted = 0;
     for (const { state } of children) if (states.includes(state)) counted += 1;
     return counted;
+  }
+
+  function hasWorked(child: InferenceChild): void {
+    for (const slot of slots) if (slot.child === child) slot.lossesInARow = 0;
   }
 
   /** What a run allocated at its peak stays with the process, so one that grew too large is replaced. */
@@ -175,12 +186,13 @@ export function createInferenceHost(options: InferenceHostOptions): InferenceHos
 
   /** Waits until leaving models are not needed any more, and sees to it that one of the old processes lives until then. */
   async function outlast(old: Set<InferenceChild>, { of, isNeeded }: Leaving): Promise<void> {
+    const place = { lossesInARow: 0 };
     while (isNeeded() && !stopping.signal.aborted) {
       if (old.size === 0) {
         const child = startChild(of);
         old.add(child);
         void child.gone.then(() => old.delete(child));
-        await child.warm.catch(() => pauseAfterLoss(child));
+        await child.warm.catch(() => pauseAfterLoss(child, place));
       }
       await delay(NEEDED_EVERY_MS, stopping.signal);
     }
@@ -204,16 +216,22 @@ export function createInferenceHost(options: InferenceHostOptions): InferenceHos
     onIdle(listener) {
       idleListener = listener;
     },
-    async start() {
+    async start(wanted = models) {
+      models = wanted;
       if (memoryLimitBytes !== undefined) {
-        memoryTimer = setInterval(() => children.forEach((child) => child.checkMemory()), memoryCheckMs);
+        memoryTimer ??= setInterval(() => children.forEach((child) => child.checkMemory()), memoryCheckMs);
       }
       for (let started = 0; started < options.processes; started += 1) {
-        const slot: Slot = { child: startChild(models) };
+        const slot: Slot = { child: startChild(models), lossesInARow: 0 };
         slots.push(slot);
         put(slot.child, slot);
       }
-      await Promise.race(slots.map(({ child }) => child.warm));
+      try {
+        await Promise.race(slots.map(({ child }) => child.warm));
+      } catch (error) {
+        await Promise.all(slots.splice(0).map(({ child }) => child.retire()));
+        throw error;
+      }
     },
     async stop() {
       stopping.abort();
@@ -226,7 +244,7 @@ export function createInferenceHost(options: InferenceHostOptions): InferenceHos
       if (!child) throw new ServiceError('model_unavailable', 'No idle inference process has the model.');
       try {
         const result = await child.run(model, sequences, stop);
-        lossesInARow = 0;
+        hasWorked(child);
         return result;
       } finally {
         hasRun(child);
@@ -239,19 +257,30 @@ export function createInferenceHost(options: InferenceHostOptions): InferenceHos
       try {
         const first = startChild(wanted);
         await first.warm;
+        await tell(hooks, first);
         const of = models;
         const keys = new Set(wanted.map(({ key }) => key));
         const leaving = of.filter(({ key }) => !keys.has(key));
         models = wanted;
         const replaced = replaceAll(first, { of, isNeeded: () => leaving.some(({ key }) => hooks.stillNeeded(key)) });
         track(replaced);
-        hooks.onServing();
         await replaced;
+        for (const key of modelBytes.keys()) if (!keys.has(key)) modelBytes.delete(key);
       } finally {
         replacing = false;
       }
     },
   };
+}
+
+/** Has the work sent to new models, or ends their first process when that cannot be. */
+async function tell({ onServing }: Pick<ServeHooks, 'onServing'>, first: InferenceChild): Promise<void> {
+  try {
+    onServing();
+  } catch (error) {
+    await first.retire();
+    throw error;
+  }
 }
 
 /** Models of which some are not served any more. */

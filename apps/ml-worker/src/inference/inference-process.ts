@@ -2,11 +2,19 @@
  * Entry of an inference process: it alone runs models, because a run blocks the event loop and can only be ended by ending
  * the process. It has nothing else to do, so it waits for orders blocking, and lives exactly as long as its pipe to the worker.
  */
-import { readSync, writeSync } from 'node:fs';
+import { readSync, statSync, writeSync } from 'node:fs';
 import { openSession, type Session } from '@sluice/models/session';
 import { bodyBytesOf, frameOf, HEADER_BYTES, readRun, resultFrame, textFrame, type Frame } from './frames.js';
-import { FRAME, FRAME_PIPE, type LoadOrder, type UnloadableReport, type WarmReport } from './inference-protocol.js';
+import {
+  FRAME,
+  FRAME_PIPE,
+  type KeyedModel,
+  type LoadOrder,
+  type UnloadableReport,
+  type WarmReport,
+} from './inference-protocol.js';
 import { endWithParent } from './parent-watch.js';
+import { allocatedBytes } from './process-memory.js';
 
 const WARM_UP_TOKENS = 16;
 /** How old the memory told with a result may be: to ask for it takes as long as a short run. */
@@ -18,7 +26,7 @@ interface LoadedModel {
   readonly dimensions: number;
 }
 
-/** In the order of `load`. */
+/** By their position in `load`. */
 const models: LoadedModel[] = [];
 const memory = { bytes: 0, atMs: -Infinity };
 
@@ -38,15 +46,17 @@ async function answerTo({ kind, id, body }: Frame): Promise<Buffer> {
 }
 
 async function load({ models: wanted, threads, provider }: LoadOrder): Promise<Buffer> {
-  const modelBytes: number[] = [];
-  for (const { key, model } of wanted) {
+  const modelBytes: number[] = wanted.map(() => 0);
+  for (const { position, key, model } of largestFirst(wanted)) {
+    // n.b. should this end the process, nobody else can say which model did.
+    send(textFrame(FRAME.loading, position, ''));
     try {
-      const before = process.memoryUsage.rss();
+      const before = memoryAfterCollection();
       const session = await openSession(model, { threads, provider });
-      models.push({ key, session, dimensions: model.file.output.dimensions });
+      models[position] = { key, session, dimensions: model.file.output.dimensions };
       // A first run allocates what later runs reuse.
       await session.run([new Int32Array(Math.min(WARM_UP_TOKENS, model.file.maxInputTokens)).fill(1)]);
-      modelBytes.push(Math.max(0, process.memoryUsage.rss() - before));
+      modelBytes[position] = Math.max(0, memoryAfterCollection() - before);
     } catch (error) {
       const report: UnloadableReport = { model: key, reason: reasonOf(error) };
       return textFrame(FRAME.unloadable, 0, JSON.stringify(report));
@@ -54,6 +64,22 @@ async function load({ models: wanted, threads, provider }: LoadOrder): Promise<B
   }
   const report: WarmReport = { memoryBytes: process.memoryUsage.rss(), modelBytes };
   return textFrame(FRAME.warm, 0, JSON.stringify(report));
+}
+
+/**
+ * What one model needs only while it is loaded, the next ones find free: so the same set always takes the same, and less than in
+ * most other orders.
+ */
+function largestFirst(wanted: readonly KeyedModel[]): readonly (KeyedModel & { readonly position: number })[] {
+  const sizeOf = (path: string): number => statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+  const sized = wanted.map((keyed, position) => ({ ...keyed, position, size: sizeOf(keyed.model.modelPath) }));
+  return sized.sort((a, b) => b.size - a.size);
+}
+
+/** n.b. the file was read for its digest: the pieces of it are garbage, and many megabytes. */
+function memoryAfterCollection(): number {
+  globalThis.gc?.();
+  return allocatedBytes();
 }
 
 async function run(id: number, body: Buffer): Promise<Buffer> {

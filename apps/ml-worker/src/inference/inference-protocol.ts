@@ -7,6 +7,7 @@ import type { SessionOptions } from '@sluice/models/session';
  * ```
  * worker                      inference process
  *   load ──────────────────────▶ opens and warms a session for each model
+ *   ◀──── loading, before each of them
  *   ◀──────────────── warm | unloadable
  *   run(id) ───────────────────▶ one at a time
  *   ◀─────────── result(id) | failed(id)
@@ -17,8 +18,11 @@ import type { SessionOptions } from '@sluice/models/session';
  */
 export const FRAME_PIPE = 3;
 
-/** Kinds of frames. The bodies of `load`, `warm` and `unloadable` are JSON, that of `failed` is text. */
-export const FRAME = { load: 1, run: 2, warm: 3, unloadable: 4, result: 5, failed: 6 } as const;
+/**
+ * Kinds of frames. The bodies of `load`, `warm` and `unloadable` are JSON, that of `failed` is text, and that of `loading` is
+ * empty: its id is the position of the model in the order.
+ */
+export const FRAME = { load: 1, run: 2, warm: 3, unloadable: 4, result: 5, failed: 6, loading: 7 } as const;
 
 /** Body of `load`. Runs name a model by its position in the list. */
 export interface LoadOrder extends Required<SessionOptions> {
@@ -28,7 +32,7 @@ export interface LoadOrder extends Required<SessionOptions> {
 /** Body of `warm`: resident memory in bytes. */
 export interface WarmReport {
   readonly memoryBytes: number;
-  /** What loading and warming added, for each model of the order. */
+  /** What loading and warming each model of the order added, without what is garbage by then and without pages of programs. */
   readonly modelBytes: readonly number[];
 }
 

@@ -1,21 +1,29 @@
+import type { ModelsFile } from '@sluice/contracts';
 import { createModelWatch, openModelRepository, type ModelWatch } from '@sluice/models';
 import type { Logger } from '@sluice/runtime';
 import type { WorkerConfig } from '../config.js';
 import { createPoolLoader } from './pool-loader.js';
-import { createPoolReload, type PoolReloadOptions } from './pool-reload.js';
+import { createPoolServing, type PoolServing, type PoolServingOptions } from './pool-serving.js';
 import type { ServedPool } from './served-models.js';
 
 /** Where a worker has its models from. */
 export interface ModelSource {
-  /** What is served at first. */
+  /** What is served at first, as far as it can be loaded. */
   readonly served: ServedPool;
-  /** Has the worker follow changes, once it is started. */
-  watch(options: ModelSourceWatchOptions): ModelWatch;
+  /** Serves it. */
+  serve(options: ModelServingOptions): ModelServing;
 }
 
-export interface ModelSourceWatchOptions extends Omit<PoolReloadOptions, 'served' | 'loader'> {
+export interface ModelServingOptions extends Omit<PoolServingOptions, 'first' | 'found' | 'loader'> {
   /** Called after each change, with what is wrong. */
   readonly onApplied: (problems: readonly string[]) => void;
+}
+
+export interface ModelServing extends Pick<PoolServing, 'running' | 'unloadable'> {
+  /** Starts the inference processes; see `PoolServing`. */
+  start(): Promise<void>;
+  /** Follows changes of the files, once the processes are started. */
+  readonly watch: ModelWatch;
 }
 
 /**
@@ -27,16 +35,29 @@ export async function openModelFiles(config: WorkerConfig, logger: Logger): Prom
   const { pool, modelsFile: first, files, modelPollMs: everyMs } = config;
   const repository = await openModelRepository(config.modelDirectory);
   const loader = createPoolLoader({ pool, repository });
-  const { served, problems } = await loader.load(first);
-  for (const problem of problems) logger.error({ problem }, 'a model cannot be served as its files say');
+  const found = await loader.load(first);
   return {
-    served,
-    watch({ onApplied, ...options }) {
-      const apply = createPoolReload({ ...options, served, loader });
-      return createModelWatch({
-        ...{ first, files, repository, pool, everyMs, apply, onApplied, logger },
-        firstProblems: problems,
-      });
+    served: found.served,
+    serve({ onApplied, ...options }) {
+      const serving = createPoolServing({ ...options, first, found, loader });
+      const apply = (file: ModelsFile): Promise<readonly string[]> => serving.reload(file);
+      let firstProblems = found.problems;
+      return {
+        get running() {
+          return serving.running;
+        },
+        get unloadable() {
+          return serving.unloadable;
+        },
+        async start() {
+          firstProblems = await serving.start();
+          for (const problem of firstProblems) logger.error({ problem }, 'a model cannot be served as its files say');
+        },
+        watch: createModelWatch({
+          ...{ first, files, repository, pool, everyMs, apply, onApplied, logger },
+          firstProblems: () => firstProblems,
+        }),
+      };
     },
   };
 }
@@ -44,5 +65,9 @@ export async function openModelFiles(config: WorkerConfig, logger: Logger): Prom
 /** Models that never change. */
 export function fixedModels(served: ServedPool): ModelSource {
   const nothing = async (): Promise<void> => undefined;
-  return { served, watch: () => ({ problems: [], busy: false, check: nothing, start: nothing, stop: nothing }) };
+  const watch = { problems: [], busy: false, check: nothing, start: nothing, stop: nothing };
+  return {
+    served,
+    serve: ({ host }) => ({ running: served, unloadable: new Map(), watch, start: () => host.start(served.versions) }),
+  };
 }

@@ -1,4 +1,5 @@
 import type { Metrics } from '@sluice/runtime';
+import type { InferenceMemory } from '../inference/inference-host.js';
 import { servedBy, type ModelRoutes } from './served-models.js';
 
 type Models = ReadonlyMap<string, ModelRoutes>;
@@ -9,7 +10,15 @@ export interface ModelMetrics {
   /** The files were read again, and this is wrong with them. */
   reloaded(problems: readonly string[]): void;
   /** Brings the gauges up to date, before they are rendered. */
-  update(models: Models, memory: MemoryByKey): void;
+  update(now: ServedNow): void;
+}
+
+/** What is served now, and what cannot be. */
+export interface ServedNow {
+  readonly models: Models;
+  readonly memory: InferenceMemory;
+  /** Why versions could not be loaded, by their keys. */
+  readonly unloadable: ReadonlyMap<string, string>;
 }
 
 export function createModelMetrics(metrics: Metrics): ModelMetrics {
@@ -22,6 +31,14 @@ export function createModelMetrics(metrics: Metrics): ModelMetrics {
     'sluice_worker_model_memory_bytes',
     'What loading a version added to the resident memory of the inference process that was started last.',
   );
+  const processBytes = metrics.gauge(
+    'sluice_worker_inference_process_memory_bytes',
+    'Resident memory of each inference process now.',
+  );
+  const refused = metrics.gauge(
+    'sluice_worker_model_unloadable',
+    'One for each version that is not served because it could not be loaded.',
+  );
   reloads.add({}, 0);
   failures.add({}, 0);
   return {
@@ -29,11 +46,15 @@ export function createModelMetrics(metrics: Metrics): ModelMetrics {
       reloads.add();
       if (problems.length > 0) failures.add();
     },
-    update(models, memory) {
+    update({ models, memory, unloadable }) {
+      processBytes.clear();
+      for (const [pid, size] of memory.processes) processBytes.set(size, { pid: String(pid) });
+      refused.clear();
+      for (const key of unloadable.keys()) refused.set(1, { model: key });
       bytes.clear();
       for (const [model, routes] of models) {
         for (const { key, model: version } of servedBy(routes)) {
-          const size = memory.get(key);
+          const size = memory.models.get(key);
           if (size !== undefined) bytes.set(size, { model, version: version.version });
         }
       }

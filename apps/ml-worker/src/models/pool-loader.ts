@@ -24,19 +24,22 @@ export interface LoadedPool {
   readonly problems: readonly string[];
 }
 
-/** Finds what a pool serves. Nothing is loaded into ONNX Runtime. */
+/** Versions that ONNX Runtime could not load: the reason by folder. */
+export type Refused = ReadonlyMap<string, string>;
+
+/** Finds what a pool serves. Nothing is loaded into ONNX Runtime. What is `refused` counts as damaged. */
 export interface PoolLoader {
   /**
    * @throws ServiceError `model_unavailable`, with everything that is wrong, when a model of the pool cannot be served.
    */
-  load(file: ModelsFile): Promise<LoadedPool>;
+  load(file: ModelsFile, refused?: Refused): Promise<LoadedPool>;
   /**
    * Loads a pool anew. What cannot be served stays as it is in `running`; a version whose files have changed gets another key.
    * The classes of a pool cannot change.
    *
    * @throws ServiceError `model_unavailable` when the pool is gone or serves nothing.
    */
-  reload(file: ModelsFile, running: ServedPool): Promise<LoadedPool>;
+  reload(file: ModelsFile, running: ServedPool, refused?: Refused): Promise<LoadedPool>;
 }
 
 /** One version, whatever public names lead to it. */
@@ -86,7 +89,7 @@ export function createPoolLoader({ pool, repository }: PoolLoaderOptions): PoolL
   }
 
   async function routesOf(name: string, entry: ModelEntry, load: Load): Promise<ModelRoutes> {
-    const { main, canary, passedOver } = await findVersions(repository, name, entry);
+    const { main, canary, passedOver } = await findVersions(load.repository, name, entry);
     const before = load.running?.models.get(name)?.main.model;
     if (before) await requireFit(name, before, main);
     load.problems.push(...passedOver);
@@ -96,10 +99,10 @@ export function createPoolLoader({ pool, repository }: PoolLoaderOptions): PoolL
     };
   }
 
-  async function loadAll(file: ModelsFile, running: ServedPool | undefined): Promise<LoadedPool> {
+  async function loadAll(file: ModelsFile, running?: ServedPool, refused: Refused = new Map()): Promise<LoadedPool> {
     const classes = file.pools[pool]?.classes;
     if (!classes) throw new ServiceError('model_unavailable', `models.yaml has no pool "${pool}".`);
-    const load = newLoad(running);
+    const load = newLoad(running, without(refused, repository));
     const models = new Map<string, ModelRoutes>();
     for (const [name, entry] of Object.entries(file.models)) {
       if (entry.pool !== pool) continue;
@@ -117,11 +120,25 @@ export function createPoolLoader({ pool, repository }: PoolLoaderOptions): PoolL
     return { served, problems: [...new Set(load.problems)] };
   }
 
-  return { load: (file) => loadAll(file, undefined), reload: loadAll };
+  return { load: (file, refused) => loadAll(file, undefined, refused), reload: loadAll };
+}
+
+/** The repository as it is without these versions. */
+function without(refused: Refused, repository: ModelRepository): ModelRepository {
+  return {
+    ...repository,
+    async findIntact(name, version) {
+      const model = await repository.findIntact(name, version);
+      const reason = refused.get(model.directory);
+      if (reason === undefined) return model;
+      throw new ServiceError('model_unavailable', `${name}/${version} cannot be loaded: ${reason}`);
+    },
+  };
 }
 
 /** A load under way. */
 interface Load {
+  readonly repository: ModelRepository;
   readonly running: ServedPool | undefined;
   /** What runs, by folder. */
   readonly before: ReadonlyMap<string, ServedModel>;
@@ -132,9 +149,10 @@ interface Load {
   missing: number;
 }
 
-function newLoad(running: ServedPool | undefined): Load {
+function newLoad(running: ServedPool | undefined, repository: ModelRepository): Load {
   const before = [...(running?.models.values() ?? [])].flatMap(servedBy);
   return {
+    repository,
     running,
     before: new Map(before.map((served) => [served.model.directory, served])),
     versions: new Map(),

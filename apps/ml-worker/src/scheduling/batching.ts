@@ -25,6 +25,10 @@ export interface Batchings {
   of(served: ServedModel): ModelBatching;
   /** What runs of a version cost; as of a model that was not measured until somebody says otherwise. */
   costOf(key: string): CostModel;
+  /** Begins a version with what runs of another one cost by now; nothing happens when that is not known. */
+  inherit(key: string, from: string): void;
+  /** Forgets what runs of other versions cost. */
+  keepOnly(keys: ReadonlySet<string>): void;
   /** By version: the tokens at which a token of a run is cheapest (none: no end), and real over predicted time. */
   detail(): Readonly<Record<string, { readonly bestTokens: number | undefined; readonly correction: number }>>;
 }
@@ -42,6 +46,13 @@ export function createBatchings(defaults: BatchLimits): Batchings {
 
   return {
     costOf,
+    inherit(key, from) {
+      const other = costs.get(from);
+      if (other) costOf(key).adopt(other.current);
+    },
+    keepOnly(keys) {
+      for (const key of costs.keys()) if (!keys.has(key)) costs.delete(key);
+    },
     detail: () => Object.fromEntries([...costs].map(([key, cost]) => [key, detailOf(cost)])),
     of(served) {
       let batching = known.get(served);

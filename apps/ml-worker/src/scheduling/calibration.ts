@@ -37,8 +37,8 @@ export interface Calibration {
    * can run them.
    */
   calibrate(models: readonly KeyedModel[]): Promise<void>;
-  /** Takes from files what they tell of these models, and measures nothing. */
-  recall(models: readonly KeyedModel[]): Promise<void>;
+  /** Takes from files what they tell of these models, and measures nothing. Resolves with those of which no file tells. */
+  recall(models: readonly KeyedModel[]): Promise<readonly KeyedModel[]>;
 }
 
 export function createCalibration(options: CalibrationOptions): Calibration {
@@ -98,6 +98,10 @@ export function createCalibration(options: CalibrationOptions): Calibration {
         if (mode === 'auto' && (await recallOne(keyed))) return;
         await measureOne(keyed);
       }),
-    recall: (models) => forEach(models, async (keyed) => void (await recallOne(keyed))),
+    async recall(models) {
+      const unknown = new Set(models);
+      await forEach(models, async (keyed) => void ((await recallOne(keyed)) && unknown.delete(keyed)));
+      return [...unknown];
+    },
   };
 }

@@ -44,6 +44,8 @@ export interface CostModel {
   observe(predictedMs: number, realMs: number): void;
   /** Real over predicted time, by what was observed lately; 1 at first. */
   readonly correction: number;
+  /** What runs take by what was observed lately. */
+  readonly current: MeasuredCost;
   /** Begins anew with what was measured. */
   adopt(measured: MeasuredCost): void;
 }
@@ -63,6 +65,19 @@ export function createCostModel(first: MeasuredCost): CostModel {
     // Of tokens T in runs of T, what is shared falls as (perRun + trip) ÷ T and crowding grows as crowding · T.
     get bestTokens() {
       return Math.sqrt((curve.perRun + tripMs / correction) / curve.crowding);
+    },
+    get current() {
+      const { perRun, perText, perToken, perPair, crowding } = curve;
+      return {
+        tripMs,
+        curve: {
+          perRun: correction * perRun,
+          perText: correction * perText,
+          perToken: correction * perToken,
+          perPair: correction * perPair,
+          crowding: correction * crowding,
+        },
+      };
     },
     runMs(texts, length) {
       const { perRun, perText, perToken, perPair, crowding } = curve;
