@@ -69,6 +69,7 @@ export function openLink(options: LinkOptions): Connecting {
       else session.end();
     },
     onClientLost(error) {
+      forgetSignal();
       if (client === undefined) settle.reject(error);
       else client.onSocketError(error);
     },
@@ -78,7 +79,10 @@ export function openLink(options: LinkOptions): Connecting {
 
   function arriveAtServer(): void {
     if (!options.isUp()) {
-      wire.toClient(() => settle.reject(refused()));
+      wire.toClient(() => {
+        forgetSignal();
+        settle.reject(refused());
+      });
       wire.closeByServer();
       return options.onEnded();
     }
@@ -91,7 +95,10 @@ export function openLink(options: LinkOptions): Connecting {
     timeout?.cancel();
     client = new ClientConnection({
       send: (frame) => wire.toServer(() => session?.receive(frame)),
-      onClosed: () => wire.closeByClient(),
+      onClosed() {
+        forgetSignal();
+        wire.closeByClient();
+      },
     });
     settle.resolve(new ChannelModel(client));
   }
@@ -110,7 +117,9 @@ export function openLink(options: LinkOptions): Connecting {
       : kernel.schedule(options.timeoutMs, process, `connect timeout of ${name}`, () =>
           dropSocket(new Error('connect ETIMEDOUT')),
         );
-  signal?.addEventListener('abort', () => dropSocket(aborted()), { once: true });
+  const abort = (): void => dropSocket(aborted());
+  signal?.addEventListener('abort', abort, { once: true });
+  const forgetSignal = (): void => signal?.removeEventListener('abort', abort);
   wire.toServer(arriveAtServer);
 
   /** From two to three heartbeats. */

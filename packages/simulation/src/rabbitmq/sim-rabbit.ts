@@ -33,6 +33,8 @@ export interface SimRabbit {
    * recover: both ends give them up after two to three heartbeats. Those tried meanwhile time out.
    */
   blackHole(process: SimProcess, forMs: number): void;
+  /** Resets the connections of a process, and refuses it new ones for so long, in milliseconds. */
+  cutOff(process: SimProcess, forMs: number): void;
   /** Ends the broker: `kill` as -9 does, `shutdown` in order, closing connections (320). Nothing when it is down. */
   stop(how?: 'kill' | 'shutdown'): void;
   /** Starts it again: durable queues and their persistent messages are there. Nothing when it is up. */
@@ -64,6 +66,7 @@ export function createSimRabbit(kernel: Kernel, options: SimRabbitOptions = {}):
   const broker = createBroker(kernel, options.stallChance ?? 0.03);
   const links = new Set<Link>();
   const holes = new Map<SimProcess, number>();
+  const refusedUntilMs = new Map<SimProcess, number>();
   const heartbeats = createHeartbeats(kernel, links);
   let up = true;
   let alarm = false;
@@ -79,7 +82,7 @@ export function createSimRabbit(kernel: Kernel, options: SimRabbitOptions = {}):
       name: `${process.name} ${typeof name === 'string' ? name : 'connection'}`,
       timeoutMs: options.timeout,
       signal: options.signal,
-      isUp: () => up,
+      isUp: () => up && (refusedUntilMs.get(process) ?? 0) <= kernel.elapsedMs,
       onSession: (session) => session.setAlarm(alarm),
       onEnded: () => links.delete(link),
     });
@@ -107,6 +110,11 @@ export function createSimRabbit(kernel: Kernel, options: SimRabbitOptions = {}):
     broker.start();
   }
 
+  function dropConnections(process?: SimProcess, chance = 1): void {
+    for (const link of [...links])
+      if ((process === undefined || link.process === process) && broker.random.chance(chance)) link.wire.reset();
+  }
+
   function setAlarm(on: boolean): void {
     alarm = on;
     for (const { session } of [...links]) session?.setAlarm(on);
@@ -126,13 +134,14 @@ export function createSimRabbit(kernel: Kernel, options: SimRabbitOptions = {}):
         if (typeof url !== 'string') throw new TypeError('The simulated RabbitMQ takes URLs as texts.');
         return connect(process, url, options);
       }) as typeof connectWithAmqplib,
-    dropConnections(process, chance = 1) {
-      for (const link of [...links])
-        if ((process === undefined || link.process === process) && broker.random.chance(chance)) link.wire.reset();
-    },
+    dropConnections,
     blackHole(process, forMs) {
       holes.set(process, kernel.elapsedMs + forMs);
       for (const link of links) if (link.process === process) link.freeze();
+    },
+    cutOff(process, forMs) {
+      refusedUntilMs.set(process, kernel.elapsedMs + forMs);
+      dropConnections(process);
     },
     stop,
     start,

@@ -84,6 +84,10 @@ function perform(world: World, fleet: Fleet, action: FaultAction): void {
       const process = fleet.members.find(({ name }) => name === action.of)?.process;
       return process && rabbit.blackHole(process, action.forMs);
     }
+    case 'rabbitmq-cut': {
+      const process = fleet.members.find(({ name }) => name === action.of)?.process;
+      return process && rabbit.cutOff(process, action.forMs);
+    }
     case 'pause':
       return fleet.pause(action.of, action.forMs);
     case 'kill':

@@ -36,13 +36,15 @@ function fenceless(kinds: readonly AppKind[]): Sabotage {
 
 /** Confirms come at once, whatever the broker does with the message. */
 function confirmsAtOnce(kind: AppKind): Sabotage {
-  const publish =
-    (channel: ConfirmChannel) =>
-    (...args: Parameters<ConfirmChannel['publish']>) => {
-      const [exchange, routingKey, content, options, done] = args;
-      queueMicrotask(() => done?.(null, undefined as never));
-      return channel.publish(exchange, routingKey, content, options, () => undefined);
+  const publish = (channel: ConfirmChannel): ConfirmChannel['publish'] => {
+    let deliveryTag = 0;
+    return (...args) => {
+      const goesOn = channel.publish(...args);
+      const ack = { deliveryTag: (deliveryTag += 1), multiple: false };
+      queueMicrotask(() => channel.emit('ack', ack));
+      return goesOn;
     };
+  };
   const hasty = (model: ChannelModel): ChannelModel =>
     altered(model, {
       createConfirmChannel: async () => {
@@ -56,18 +58,9 @@ function confirmsAtOnce(kind: AppKind): Sabotage {
   };
 }
 
-/** Every connection counts as the first one: what was reserved under one is published on the next. */
-const onOneGeneration: Sabotage = {
-  servers: (servers, kind) =>
-    kind === 'gateway'
-      ? { ...servers, connect: (purpose) => altered(servers.connect(purpose), { generation: 1 }) }
-      : servers,
-};
-
 export const BROKER_DEFECTS: Readonly<Record<string, Sabotage>> = {
   'fence-passes-at-once': fenceless(['gateway', 'collector']),
   'load-skips-the-fence': fenceless(['gateway']),
   'sweep-skips-the-fence': fenceless(['collector']),
   'gateway-does-not-wait-for-confirms': confirmsAtOnce('gateway'),
-  'gateway-publishes-on-a-later-connection': onOneGeneration,
 };

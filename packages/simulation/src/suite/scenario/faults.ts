@@ -13,6 +13,7 @@ export type FaultAction =
   | { readonly kind: 'rabbitmq-reset'; readonly of: string | undefined; readonly chance: number }
   | { readonly kind: 'rabbitmq-alarm'; readonly forMs: number }
   | { readonly kind: 'rabbitmq-black-hole'; readonly of: string; readonly forMs: number }
+  | { readonly kind: 'rabbitmq-cut'; readonly of: string; readonly forMs: number }
   | { readonly kind: 'pause'; readonly of: string; readonly forMs: number }
   | { readonly kind: 'kill'; readonly of: string }
   | { readonly kind: 'terminate'; readonly of: string }
@@ -73,7 +74,9 @@ const redisRestart: Draw = (random) => {
 };
 
 const redisClock: Draw = (random) => {
-  const byMs = random.pick([-1, 1]) * random.pick([random.between(1, 900), random.between(1_000, 90_000)]);
+  // Once in a while beyond the time that holds live.
+  const leapMs = random.chance(0.2) ? random.between(250_000, 700_000) : undefined;
+  const byMs = leapMs ?? random.pick([-1, 1]) * random.pick([random.between(1, 900), random.between(1_000, 90_000)]);
   return { kind: 'redis-clock', byMs: Math.round(byMs) };
 };
 
@@ -98,6 +101,7 @@ const DRAWS: readonly (readonly [weight: number, draw: Draw])[] = [
   [5, rabbitReset],
   [1, (random) => ({ kind: 'rabbitmq-alarm', forMs: random.between(10, 8_000) })],
   [1, (random, apps) => ({ kind: 'rabbitmq-black-hole', of: random.pick(apps), forMs: random.between(100, 20_000) })],
+  [1, (random, apps) => ({ kind: 'rabbitmq-cut', of: random.pick(apps), forMs: spell(random) })],
   [3, (random, apps) => ({ kind: 'pause', of: random.pick(apps), forMs: spell(random) })],
   [3, (random, apps) => ({ kind: 'kill', of: random.pick(apps) })],
   [2, (random, apps) => ({ kind: 'terminate', of: random.pick(apps) })],
@@ -114,15 +118,39 @@ function drawAction(random: Random, apps: readonly string[]): FaultAction {
   return { kind: 'redis-flush' };
 }
 
+/** Some that go together, so that what several precautions are for happens within tens or hundreds of seeds. */
+type Plot = (random: Random, apps: readonly string[]) => Fault;
+
+const isKind =
+  (kind: string) =>
+  (app: string): boolean =>
+    app.startsWith(kind);
+
 /** A Redis that is slow and loses its memory, while a gateway that waits for it is cut off from the broker. */
-function lostInFlight(random: Random, apps: readonly string[]): Fault['actions'] {
-  const of = random.pick(apps.filter((app) => app.startsWith('gateway')));
-  return [
+const lostInFlight: Plot = (random, apps) => {
+  const of = random.pick(apps.filter(isKind('gateway')));
+  const actions = [
     [0, { kind: 'slowness', server: 'redis', forMs: 600, upToMs: 1_900 }],
-    [random.between(0, 300), { kind: 'rabbitmq-reset', of, chance: 1 }],
-    [random.between(0, 400), { kind: 'redis-flush' }],
-  ];
-}
+    [random.between(0, 100), { kind: 'rabbitmq-cut', of, forMs: random.between(900, 1_700) }],
+    [random.between(0, 200), { kind: 'redis-flush' }],
+  ] as const;
+  return { when: { aim: 'redis: reserve', count: 1 + random.int(4), afterMs: 0 }, actions };
+};
+
+/**
+ * A gateway has reserved a job, cannot publish it and cannot give it back yet; another gateway takes it over meanwhile, and
+ * the books hear of nothing.
+ */
+const takenOver: Plot = (random, apps) => {
+  const only = random.pick(apps.filter(isKind('gateway')));
+  const redisAway: Outage = { server: 'redis', how: 'refuse', forMs: random.between(1_000, 4_000), only };
+  const actions = [
+    [0, { kind: 'rabbitmq-cut', of: only, forMs: random.between(1, 5_000) }],
+    [0, { kind: 'outage', outage: redisAway }],
+    ...apps.filter(isKind('collector')).map((of) => [0, { kind: 'pause', of, forMs: 9_000 }] as const),
+  ] as const;
+  return { when: { aim: 'redis: reserve', count: 1 + random.int(4), afterMs: 0 }, actions };
+};
 
 export interface FaultOptions {
   readonly apps: readonly string[];
@@ -150,8 +178,8 @@ function drawMoment(random: Random, { burstsAtMs, untilMs }: FaultOptions): Faul
 /** Faults at any time, most of them in the midst of requests, some in quick succession. */
 export function drawFaults(random: Random, options: FaultOptions): readonly Fault[] {
   return Array.from({ length: options.count }, () => {
+    if (random.chance(0.1)) return random.pick([lostInFlight, takenOver])(random, options.apps);
     const when = drawMoment(random, options);
-    if (random.chance(0.06)) return { when, actions: lostInFlight(random, options.apps) };
     const count = random.pick([1, 1, 1, 2, 3]);
     const actions = Array.from(
       { length: count },
