@@ -27,6 +27,15 @@ describe('the configuration', () => {
     expect(inference).toMatchObject({ processes: 1, threads: 256 });
   });
 
+  it('leaves the division of the cores to calibration unless it is set, or a graphics card computes', async () => {
+    const mayBeDivided = async (settings: Readonly<Record<string, string>>) =>
+      (await loadConfig({ ...environment, ...settings })).inference.mayBeDivided;
+    expect(await mayBeDivided({})).toBe(true);
+    expect(await mayBeDivided({ SLUICE_INFERENCE_PROCESSES: '2' })).toBe(false);
+    expect(await mayBeDivided({ SLUICE_INFERENCE_THREADS: '1' })).toBe(false);
+    expect(await mayBeDivided({ SLUICE_EXECUTION_PROVIDER: 'cuda' })).toBe(false);
+  });
+
   it('takes a limit of memory and a graphics card for the inference processes', async () => {
     const settings = { SLUICE_INFERENCE_MEMORY: '2GiB', SLUICE_EXECUTION_PROVIDER: 'cuda', SLUICE_CUDA_DEVICE: '1' };
     expect((await loadConfig({ ...environment, ...settings })).inference).toMatchObject({

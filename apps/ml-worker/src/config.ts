@@ -29,8 +29,8 @@ export const environmentSchema = z.object({
   SLUICE_WORKER_ID: z.string().max(63).optional(),
   /** Cores ÷ threads when absent. Counts the machine's cores, not a container's CPU limit: set it there. */
   SLUICE_INFERENCE_PROCESSES: wholeNumber(1, 256).optional(),
-  /** Threads, and so cores, of each inference process. */
-  SLUICE_INFERENCE_THREADS: wholeNumber(1, 256).default(1),
+  /** Threads, and so cores, of each inference process. When both are absent calibration finds what is fastest; else 1. */
+  SLUICE_INFERENCE_THREADS: wholeNumber(1, 256).optional(),
   /** Resident memory of an inference process beyond which it is ended; any when absent. */
   SLUICE_INFERENCE_MEMORY: bytes(MEBIBYTE).optional(),
   /** What runs the models. */
@@ -84,6 +84,8 @@ export interface WorkerConfig {
   readonly inference: {
     readonly processes: number;
     readonly threads: number;
+    /** Whether another division of the cores may be better than the two above. */
+    readonly mayBeDivided: boolean;
     readonly provider: ExecutionProvider;
     readonly timeoutMs: number;
     readonly memoryLimitBytes: number | undefined;
@@ -131,8 +133,7 @@ export async function loadConfig(environment: NodeJS.ProcessEnv): Promise<Worker
     },
     calibration: { mode: settings.SLUICE_CALIBRATION, directory: settings.SLUICE_CALIBRATION_DIR },
     inference: {
-      processes: settings.SLUICE_INFERENCE_PROCESSES ?? processesOf(settings.SLUICE_INFERENCE_THREADS),
-      threads: settings.SLUICE_INFERENCE_THREADS,
+      ...splitOf(settings),
       provider: providerOf(settings),
       memoryLimitBytes: settings.SLUICE_INFERENCE_MEMORY,
       timeoutMs: settings.SLUICE_INFERENCE_TIMEOUT,
@@ -156,8 +157,18 @@ function poolOf(wanted: string | undefined, { pools }: ModelsFile): string {
   ]);
 }
 
-function processesOf(threads: number): number {
-  return Math.max(1, Math.floor(availableParallelism() / threads));
+/** n.b. a graphics card has no use for the processor's threads. */
+function splitOf(settings: z.output<typeof environmentSchema>) {
+  const {
+    SLUICE_INFERENCE_PROCESSES: processes,
+    SLUICE_INFERENCE_THREADS: threads,
+    SLUICE_EXECUTION_PROVIDER: provider,
+  } = settings;
+  return {
+    processes: processes ?? Math.max(1, Math.floor(availableParallelism() / (threads ?? 1))),
+    threads: threads ?? 1,
+    mayBeDivided: processes === undefined && threads === undefined && provider === 'cpu',
+  };
 }
 
 function providerOf(settings: z.output<typeof environmentSchema>): ExecutionProvider {

@@ -24,6 +24,8 @@ import { createPrefetchControl } from './jobs/prefetch-control.js';
 import { createProgressWatch } from './progress-watch.js';
 import type { QueuedText } from './scheduling/running-job.js';
 import { createScheduler } from './scheduling/scheduler.js';
+import { createSplitMeasurement, type Split } from './scheduling/split-measurement.js';
+import { findSplit } from './scheduling/split-search.js';
 import { createSchedulingMetrics } from './scheduling/scheduling-metrics.js';
 import { createModelRouter } from './models/model-router.js';
 import { fixedModels, openModelFiles } from './models/model-files.js';
@@ -74,8 +76,20 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
   const source = options.served ? fixedModels(options.served) : await openModelFiles(config, logger);
   const { served } = source;
   const router = createModelRouter(served.models);
+  let split: Split = { processes: config.inference.processes, threads: config.inference.threads };
+  const hostOptions = { ...config.inference, modulePath, models: served.versions, logger };
   const host =
-    options.host ?? createInferenceHost({ ...config.inference, modulePath, models: served.versions, logger });
+    options.host ??
+    createInferenceHost({
+      ...hostOptions,
+      // They are read when a process is started.
+      get processes() {
+        return split.processes;
+      },
+      get threads() {
+        return split.threads;
+      },
+    });
   const metrics = createMetrics();
   const observer = createSchedulingMetrics(metrics);
   const loopDelay = createEventLoopDelay(metrics);
@@ -83,7 +97,7 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
   const batchings = createBatchings(config.batch);
   const calibration = createCalibration({
     ...config.calibration,
-    ...{ threads: config.inference.threads, provider: config.inference.provider.name, host, logger },
+    ...{ threads: () => split.threads, provider: config.inference.provider.name, host, logger },
     costOf: (key) => batchings.costOf(key),
   });
   const scheduler = createScheduler({
@@ -145,7 +159,7 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
   const consumers = consumerByClass.map(({ consumer }) => consumer);
   const prefetch = createPrefetchControl({
     consumers: consumerByClass,
-    least: LEAST_JOBS_PER_PROCESS * config.inference.processes,
+    least: () => LEAST_JOBS_PER_PROCESS * split.processes,
     holdMs: (jobClass) => holdTimes.take(jobClass),
     now: () => performance.now(),
     logger,
@@ -174,7 +188,8 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
       cancelRequests: cancellations.size,
       jobTimeMs: clock.now(),
       inferenceProcesses: {
-        wanted: config.inference.processes,
+        wanted: split.processes,
+        threads: split.threads,
         warm: host.warm,
         idle: host.idle,
         pids: host.pids,
@@ -190,6 +205,15 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
     logger,
   });
 
+  async function divideCores(): Promise<void> {
+    const { processes: cores, mayBeDivided } = config.inference;
+    if (!mayBeDivided) return;
+    const hostOf = (each: Split): InferenceHost => createInferenceHost({ ...hostOptions, ...each });
+    const measure = createSplitMeasurement({ models: served.versions, hostOf });
+    split = await findSplit({ ...config.calibration, cores, models: served.versions, measure, logger });
+    logger.info({ ...split }, 'the cores are divided among inference processes');
+  }
+
   const lifecycle = createLifecycle(
     [
       // n.b. nobody can ask where there is no ops server.
@@ -202,6 +226,7 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
       // Before the first job and until the last one: whatever is in hand can be cancelled. And before the processes, which
       // take a while to load their models: by then somebody has told the time.
       part('requests to cancel', cancelInbox),
+      { name: 'division of the cores', start: divideCores },
       { name: 'inference processes', start: () => models.start(), stop: () => host.stop() },
       { name: 'calibration', start: () => calibration.calibrate(models.running.versions) },
       part('model files', models.watch),

@@ -1,5 +1,5 @@
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import { createLogger, delay } from '@sluice/runtime';
@@ -43,7 +43,15 @@ describe('a calibration', () => {
       return ran(exact.runMs(sequences.length, sequences[0]?.length ?? 0));
     };
     const calibration = createCalibration({
-      ...{ mode: 'auto', directory: folder(), threads: 1, provider: 'cpu', host: { run }, costOf: () => cost, logger },
+      ...{
+        mode: 'auto',
+        directory: folder(),
+        threads: () => 1,
+        provider: 'cpu',
+        host: { run },
+        costOf: () => cost,
+        logger,
+      },
       ...overrides,
     });
     await calibration.calibrate([keyed]);
@@ -74,7 +82,7 @@ describe('a calibration', () => {
   it('measures again when told to, and when model, threads or what computes are others', async () => {
     await calibrate();
     expect((await calibrate({ mode: 'always' })).runs).toBeGreaterThan(0);
-    expect((await calibrate({ threads: 2 })).runs).toBeGreaterThan(0);
+    expect((await calibrate({ threads: () => 2 })).runs).toBeGreaterThan(0);
     expect((await calibrate({ provider: 'cuda' })).runs).toBeGreaterThan(0);
     await writeFile(keyed.model.modelPath, 'other weights');
     expect((await calibrate()).runs).toBeGreaterThan(0);
@@ -120,7 +128,7 @@ describe('a calibration', () => {
   });
 
   it.each([
-    ['several threads compute', { threads: 2 }],
+    ['several threads compute', { threads: () => 2 }],
     ['a graphics card computes', { provider: 'cuda' }],
   ] as const)('goes by the time that passed where %s', async (_what, circumstances) => {
     const { cost } = await calibrate({ host: { run: interrupted }, ...circumstances });
@@ -209,5 +217,19 @@ describe('a worker with calibration', () => {
     const kept = await readdir(directory).catch(() => []);
     for (const name of kept)
       expect(name).toMatch(/^(use-lite-en|use-lite-en-int8|guesslang|tiny)-1-[0-9a-f]{12}\.json$/);
+  });
+
+  it('divides the cores by what it measured where nobody says how, and keeps that', async () => {
+    const directory = join(models.modelDirectory, 'division');
+    const settings = { SLUICE_INFERENCE_PROCESSES: undefined, SLUICE_CALIBRATION_DIR: directory };
+    const worker = await rig.worker({ ...settings, SLUICE_CALIBRATION: 'auto' });
+    const cores = availableParallelism();
+    const { wanted, threads } = (await worker.health()).detail.inferenceProcesses;
+    expect(wanted).toBe(Math.floor(cores / threads));
+    const kept = (await readdir(directory).catch(() => [])).filter((name) => name.startsWith('split-'));
+    expect(kept).toHaveLength(cores > 1 ? 1 : 0);
+    const job = tinyJob('abc');
+    await rig.submit([job]);
+    await rig.until(() => rig.completions.has(job.jobId));
   });
 });

@@ -84,7 +84,7 @@ export interface Rig {
   /** Resolves when `condition` holds; it is looked at whenever a result, a notice, an answer or a dead message arrives. */
   until(condition: () => boolean): Promise<void>;
   /** Starts the built worker. It is ended, if need be, by `release`. */
-  worker(environment?: Readonly<Record<string, string>>, machine?: Machine): Promise<WorkerProcess>;
+  worker(environment?: Readonly<Record<string, string | undefined>>, machine?: Machine): Promise<WorkerProcess>;
   /** Ends the workers that still run, and checks that none of their processes is left. */
   release(): Promise<void>;
   close(): Promise<void>;

@@ -31,6 +31,8 @@ export interface Health {
     /** What time the worker takes it to be where deadlines are concerned; 0 when nobody has told it. */
     readonly jobTimeMs: number;
     readonly inferenceProcesses: {
+      readonly wanted: number;
+      readonly threads: number;
       readonly warm: number;
       readonly idle: number;
       readonly pids: readonly number[];
@@ -63,7 +65,7 @@ export interface Machine {
 
 /** Starts a worker and waits until it is ready; rejects when it ends before that. */
 export async function startWorkerProcess(
-  environment: Readonly<Record<string, string>>,
+  environment: Readonly<Record<string, string | undefined>>,
   { clockAheadMs = 0 }: Machine = {},
 ): Promise<WorkerProcess> {
   const child = fork(MAIN, {

@@ -56,7 +56,7 @@ export async function startSchedulerSide(options: SchedulerSideOptions): Promise
   await host.start();
   await createCalibration({
     ...config.calibration,
-    ...{ threads: 1, provider: 'cpu', host, logger, costOf: (key: string) => batchings.costOf(key) },
+    ...{ threads: () => 1, provider: 'cpu', host, logger, costOf: (key: string) => batchings.costOf(key) },
   }).calibrate(models.map(keyed));
 
   return {

@@ -10,7 +10,12 @@ function createFixture({ most = 128, least = 4 } = {}) {
   const consumer = { inFlight: 0, settled: 0, setPrefetch: async (prefetch: number) => void set.push(prefetch) };
   const control = createPrefetchControl({
     consumers: [{ class: 'standard', most, consumer }],
-    ...{ least, holdMs: () => holdMs, now: () => nowMs, logger: createLogger({ app: 'test', level: 'silent' }) },
+    ...{
+      least: () => least,
+      holdMs: () => holdMs,
+      now: () => nowMs,
+      logger: createLogger({ app: 'test', level: 'silent' }),
+    },
   });
   /** Three seconds at this rate, then a look. */
   const pass = async (rate: number, inFlight: number) => {

@@ -19,8 +19,8 @@ export interface ControlledConsumer {
 
 export interface PrefetchControlOptions {
   readonly consumers: readonly ControlledConsumer[];
-  /** Lowest prefetch, where the highest allows it. */
-  readonly least: number;
+  /** Lowest prefetch, where the highest allows it. Asked at each look. */
+  readonly least: () => number;
   /**
    * For how long jobs of a class in hand should last at the rate at which they are done, in milliseconds; undefined when none came
    * since it was last asked. Asked at each look.
@@ -45,9 +45,7 @@ export interface PrefetchControl {
  */
 export function createPrefetchControl(options: PrefetchControlOptions): PrefetchControl {
   const { least, holdMs, now, logger } = options;
-  const watched = options.consumers
-    .filter(({ most }) => most > least)
-    .map((controlled) => ({ controlled, prefetch: controlled.most, settled: 0 }));
+  const watched = options.consumers.map((controlled) => ({ controlled, prefetch: controlled.most, settled: 0 }));
   let lookedAtMs = now();
   let timer: NodeJS.Timeout | undefined;
 
@@ -59,7 +57,7 @@ export function createPrefetchControl(options: PrefetchControlOptions): Prefetch
     const holdForMs = holdMs(controlled.class);
     // n.b. none done says nothing about how many could be: the broker may be away.
     if (done === 0 || holdForMs === undefined || consumer.inFlight < prefetch * FULL) return;
-    const wanted = Math.min(most, Math.max(least, Math.ceil((done / elapsedMs) * holdForMs)));
+    const wanted = Math.min(most, Math.max(least(), Math.ceil((done / elapsedMs) * holdForMs)));
     if (wanted < prefetch * FACTOR && wanted > prefetch / FACTOR) return;
     entry.prefetch = wanted;
     logger.info({ class: controlled.class, from: prefetch, to: wanted }, 'the prefetch follows what is done');
@@ -77,7 +75,7 @@ export function createPrefetchControl(options: PrefetchControlOptions): Prefetch
     look,
     start() {
       lookedAtMs = now();
-      if (watched.length > 0) timer = setInterval(() => void look(), INTERVAL_MS);
+      timer = setInterval(() => void look(), INTERVAL_MS);
     },
     stop: () => clearInterval(timer),
   };

@@ -1,6 +1,6 @@
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { createHash, randomUUID } from 'node:crypto';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import type { Measurement } from './cost-measurement.js';
 
@@ -42,20 +42,31 @@ export interface CalibrationFiles {
 export function openCalibrationFiles(directory: string): CalibrationFiles {
   return {
     async read(circumstances) {
-      const text = await readFile(pathOf(directory, circumstances), 'utf8').catch(() => undefined);
-      const parsed = fileSchema.safeParse(text === undefined ? undefined : parse(text));
-      if (!parsed.success || describe(parsed.data) !== describe(circumstances)) return undefined;
-      return { points: parsed.data.points, tripMs: parsed.data.tripMs };
+      const kept = await readKept(pathOf(directory, circumstances), fileSchema);
+      if (!kept || describe(kept) !== describe(circumstances)) return undefined;
+      return { points: kept.points, tripMs: kept.tripMs };
     },
-    async write(circumstances, measurement) {
-      const path = pathOf(directory, circumstances);
-      await mkdir(directory, { recursive: true });
-      // n.b. several workers may measure the same: whoever reads sees one file or the other, never half of one.
-      const draft = `${path}.${randomUUID()}`;
-      await writeFile(draft, `${JSON.stringify({ ...circumstances, ...measurement }, undefined, 2)}\n`);
-      await rename(draft, path);
-    },
+    write: (circumstances, measurement) =>
+      writeKept(pathOf(directory, circumstances), { ...circumstances, ...measurement }),
   };
+}
+
+/** What a file holds; undefined when there is none, or one of another form. */
+export async function readKept<Schema extends z.ZodType>(
+  path: string,
+  schema: Schema,
+): Promise<z.output<Schema> | undefined> {
+  const text = await readFile(path, 'utf8').catch(() => undefined);
+  return schema.safeParse(text === undefined ? undefined : parse(text)).data;
+}
+
+/** Rejects when the folder cannot be written. */
+export async function writeKept(path: string, content: object): Promise<void> {
+  await mkdir(dirname(path), { recursive: true });
+  // n.b. several workers may measure the same: whoever reads sees one file or the other, never half of one.
+  const draft = `${path}.${randomUUID()}`;
+  await writeFile(draft, `${JSON.stringify(content, undefined, 2)}\n`);
+  await rename(draft, path);
 }
 
 function pathOf(directory: string, circumstances: Circumstances): string {

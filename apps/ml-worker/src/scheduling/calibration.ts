@@ -21,8 +21,8 @@ export interface CalibrationOptions {
   readonly mode: (typeof CALIBRATION_MODES)[number];
   /** Folder of the files; need not exist, or be writable. */
   readonly directory: string;
-  /** Threads of an inference process. */
-  readonly threads: number;
+  /** Threads of an inference process, asked for when something is measured or read. */
+  readonly threads: () => number;
   /** What computes in them. */
   readonly provider: ExecutionProvider['name'];
   readonly host: Pick<InferenceHost, 'run'>;
@@ -42,14 +42,12 @@ export interface Calibration {
 }
 
 export function createCalibration(options: CalibrationOptions): Calibration {
-  const { mode, directory, threads, provider, host, costOf, logger } = options;
+  const { mode, directory, provider, host, costOf, logger } = options;
   const files = openCalibrationFiles(directory);
-  /** Only then the processor time of a run is what it takes when nothing disturbs it. */
-  const byCpu = provider === 'cpu' && threads === 1;
   const processor = cpus()[0]?.model ?? 'unknown';
 
   async function circumstancesOf({ key, model }: KeyedModel): Promise<Circumstances> {
-    return { key, digest: await modelDigest(model), processor, provider, threads };
+    return { key, digest: await modelDigest(model), processor, provider, threads: options.threads() };
   }
 
   function adopt(key: string, { points, tripMs }: Measurement): number {
@@ -66,6 +64,8 @@ export function createCalibration(options: CalibrationOptions): Calibration {
 
   async function measureOne(keyed: KeyedModel): Promise<void> {
     const { key, model } = keyed;
+    // Only then the processor time of a run is what it takes when nothing disturbs it.
+    const byCpu = provider === 'cpu' && options.threads() === 1;
     const run: Run = (sequences) => host.run(key, sequences);
     const measurement = await measureRuns({ file: model.file, run, budgetMs: BUDGET_MS, byCpu });
     const error = adopt(key, measurement);

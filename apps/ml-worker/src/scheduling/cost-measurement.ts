@@ -25,6 +25,11 @@ const MOST_PATIENCE = 3;
 /** Ids from 1 to this are drawn: every vocabulary has them. */
 const HIGHEST_ID = 90;
 
+/** Texts of a run, as token ids. */
+export function drawnTexts({ texts, length }: Omit<CostPoint, 'ms'>): readonly Int32Array[] {
+  return Array.from({ length: texts }, () => drawnIds(length));
+}
+
 /** Numbers that look random and are the same at every call. */
 function drawnIds(length: number): Int32Array {
   return Int32Array.from({ length }, (_, at) => 1 + ((at * 7_919) % HIGHEST_ID));
@@ -71,7 +76,7 @@ export async function measureRuns({ file, run, budgetMs, byCpu }: MeasurementOpt
 
   async function measure(kind: (typeof kinds)[number]): Promise<void> {
     const { texts, length } = kind;
-    const sequences = Array.from({ length: texts }, () => drawnIds(length));
+    const sequences = drawnTexts(kind);
     const sentAtMs = performance.now();
     const { computeMs, cpuMs } = await run(sequences);
     const totalMs = performance.now() - sentAtMs;

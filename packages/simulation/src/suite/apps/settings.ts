@@ -64,7 +64,7 @@ export function workerConfig(workerId: string): WorkerConfig {
     batch: { maxTokens: 128, maxPadding: 0.5, maxDelayMs: 2, targetLatencyMs: 50 },
     calibration: { mode: 'off', directory: '' },
     inference: {
-      ...{ processes: 2, threads: 1, provider: { name: 'cpu' } },
+      ...{ processes: 2, threads: 1, mayBeDivided: false, provider: { name: 'cpu' } },
       ...{ timeoutMs: 3 * SECOND_MS, memoryLimitBytes: undefined, environment: {} },
     },
     cancelGraceMs: 250,

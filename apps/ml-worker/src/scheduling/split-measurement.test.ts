@@ -1,0 +1,56 @@
+import { describe, expect, it } from '@jest/globals';
+import { characterModel } from '../../test/fixtures.js';
+import { createSplitMeasurement, type MeasuredHost, type Split } from './split-measurement.js';
+
+const { key, model } = characterModel();
+
+/** A measurement whose processes take as many turns of the event loop as a run has texts; and what was asked of them. */
+function createFixture({ fails = false } = {}) {
+  const hosts: { split: Split; mostAtOnce: number; runs: number; stopped: boolean }[] = [];
+  const hostOf = (split: Split): MeasuredHost => {
+    const host = { split, mostAtOnce: 0, runs: 0, stopped: false };
+    hosts.push(host);
+    let busy = 0;
+    return {
+      get idle() {
+        return split.processes - busy;
+      },
+      start: async () => undefined,
+      stop: async () => void (host.stopped = true),
+      async run(_key, sequences) {
+        if (fails) throw new Error('the process ended');
+        busy += 1;
+        host.runs += 1;
+        host.mostAtOnce = Math.max(host.mostAtOnce, busy);
+        for (let turn = 0; turn < sequences.length; turn++) await new Promise(setImmediate);
+        busy -= 1;
+        const ms = sequences.reduce((sum, { length }) => sum + length, 50) / 100;
+        return { rows: new Float32Array(0), computeMs: ms, cpuMs: ms };
+      },
+    };
+  };
+  return { hosts, measure: createSplitMeasurement({ models: [{ key, model }], hostOf }) };
+}
+
+describe('the measurement of a division of the cores', () => {
+  it('keeps all processes busy, and stops them', async () => {
+    const { hosts, measure } = createFixture();
+    const [ms] = await measure({ processes: 3, threads: 1 });
+    expect(ms).toBeGreaterThan(0);
+    expect(hosts).toMatchObject([{ mostAtOnce: 3, stopped: true }]);
+  });
+
+  it('gives every division the runs that were chosen with the first', async () => {
+    const { hosts, measure } = createFixture();
+    for (const processes of [4, 2, 1]) await measure({ processes, threads: 4 / processes });
+    const [, half, one] = hosts;
+    expect(half?.runs).toBeGreaterThan(0);
+    expect(one?.runs).toBe(half?.runs);
+  });
+
+  it('stops processes that do not get through, and says so', async () => {
+    const { hosts, measure } = createFixture({ fails: true });
+    await expect(measure({ processes: 2, threads: 1 })).rejects.toThrow('the process ended');
+    expect(hosts).toMatchObject([{ stopped: true }]);
+  });
+});
