@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { declareTopology, type BrokerConnection } from '@sluice/broker';
 import {
   createLifecycle,
@@ -84,6 +85,8 @@ function createHttp(parts: Parts, catalogue: Catalogue): Listener {
   const { config, servers, jobs, logger } = parts;
   const stopping = new AbortController();
   const draining = stopping.signal;
+  // Each request that waits for a job listens to it.
+  setMaxListeners(0, draining);
   const { store, quota, waiter } = servers;
   const { authentication, admission, publisher, tenantLimits, loader, clock } = jobs;
   const now = (): number => clock.now();
@@ -141,6 +144,8 @@ function partsInOrder(
     part('notices of the time', jobs.clockNotices),
     part('prices', jobs.prices),
     { name: 'fence member', start: () => startMember(parts), stop: () => jobs.member.stop() },
+    // n.b. before the member leaves: fences wait for their flights.
+    { name: 'unconfirmed jobs', stop: () => jobs.unconfirmed.stop() },
     part('fence', jobs.fence),
     ...(watch ? [part('model files', watch)] : []),
     ...(config.ingest ? [part('ingest broker', ingestConnection), part('ingest', ingest)] : []),

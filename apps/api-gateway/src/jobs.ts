@@ -27,6 +27,7 @@ import { createRepeatedRequests } from './repeated-requests.js';
 import type { GatewayServers } from './servers.js';
 import { createTenantLimits } from './tenant-limits.js';
 import { createTenantLoader } from './tenant-loader.js';
+import { createUnconfirmedJobs } from './unconfirmed-jobs.js';
 
 const FENCE_TIMEOUT_MS = 10_000;
 
@@ -84,10 +85,12 @@ export function createJobs({ config, catalogue, servers, connection, logger }: J
     ...{ tenantLimits, models, quota, store, fence, now, idempotencyTtlMs, logger },
     waitMs: config.loadWaitMs,
   });
+  const jobPublisher = createJobPublisher({ connection, publisher, member });
+  const unconfirmed = createUnconfirmedJobs({ quota, flights, jobPublisher, abandoned, clock, logger });
   const admission = createAdmission({
-    ...{ catalogue, tenantLimits, loader, estimates, clock, quota, flights, abandoned, idempotencyTtlMs },
+    ...{ catalogue, tenantLimits, loader, estimates, clock, quota, flights, idempotencyTtlMs },
+    ...{ jobPublisher, abandoned, unconfirmed },
     messages: createJobMessages({ clock, prices, estimates, tenantLimits, jobTtlMs: config.jobTtlMs }),
-    jobPublisher: createJobPublisher({ connection, publisher, member }),
     repeated: createRepeatedRequests({ quota, store, clock, idempotencyTtlMs, logger }),
   });
   const lookup = createJobLookup({ quota, store, now });
@@ -95,7 +98,7 @@ export function createJobs({ config, catalogue, servers, connection, logger }: J
 
   return {
     clockNotices: createClockNotices({ redis, clock, publisher, intervalMs: config.clockIntervalMs, logger }),
-    ...{ clock, publisher, member, fence, tenantLimits, prices, abandoned, loader, answers },
+    ...{ clock, publisher, member, fence, tenantLimits, prices, abandoned, unconfirmed, loader, answers },
     authentication: createAuthentication({ ...principals, pepper: config.apiKeyPepper }),
     producers: createProducers(principals),
     admission,

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { isServiceError, type ErrorCode } from '@sluice/contracts';
 import { parseSubmission, type Gateway, type JobView } from '@sluice/api-gateway/composition';
 import type { Kernel, SimProcess } from '../../kernel/index.js';
@@ -86,6 +87,7 @@ export function createHttp({ kernel, process, fleet, onInternal }: HttpOptions):
 }
 
 const NEVER = new AbortController().signal;
+setMaxListeners(0, NEVER);
 
 async function within<T>(ms: number, answer: Promise<Answer<T>>): Promise<Answer<T>> {
   let timer: NodeJS.Timeout | undefined;
