@@ -3,6 +3,7 @@ import {
   createModelWatch,
   createTokenizer,
   findVersions,
+  isTextModel,
   lookOfVersion,
   openModelRepository,
   requireFit,
@@ -36,7 +37,7 @@ interface Listed {
   readonly listed: PublicModel;
   readonly model: Model;
   readonly look: string;
-  readonly tokenizerId: string;
+  readonly tokenizerId: string | undefined;
 }
 
 type ListedModels = ReadonlyMap<string, Listed>;
@@ -117,6 +118,9 @@ async function list({ name, entry, classes, model, before }: ToList): Promise<Li
   const description = entry.description ?? model.file.description;
   const facts = { name, version: model.version, pool: entry.pool, description, classes };
   if (before?.look === look && isSame(facts, before.listed)) return before;
+  if (!isTextModel(model)) {
+    return { listed: { ...facts, facts: model.file, tokenizer: undefined }, model, look, tokenizerId: undefined };
+  }
   const id = await tokenizerId(model);
   const tokenizer = before?.tokenizerId === id ? before.listed.tokenizer : await createTokenizer(model);
   return { listed: { ...facts, facts: model.file, tokenizer }, model, look, tokenizerId: id };

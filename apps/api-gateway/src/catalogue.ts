@@ -9,7 +9,8 @@ export interface PublicModel {
   readonly description: string;
   readonly classes: readonly string[];
   readonly facts: ModelFile;
-  readonly tokenizer: Tokenizer;
+  /** Undefined: the model takes tensors. */
+  readonly tokenizer: Tokenizer | undefined;
 }
 
 export interface Catalogue {

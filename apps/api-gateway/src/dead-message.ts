@@ -2,6 +2,7 @@ import {
   acceptedMessageSchema,
   HEADERS,
   inputTexts,
+  isTensorInput,
   MESSAGE_TYPES,
   QUEUES,
   ServiceError,
@@ -47,8 +48,8 @@ export function submissionOf({
   class: jobClass,
 }: AcceptedMessage): Submission {
   // The message has the cap over all texts.
-  const perText = Math.floor(maxOutputTokens / inputTexts(input).length);
-  return { model, input, maxOutputTokens: perText, class: jobClass, ...(metadata && { metadata }) };
+  const each = isTensorInput(input) ? maxOutputTokens : Math.floor(maxOutputTokens / inputTexts(input).length);
+  return { model, input, maxOutputTokens: each, class: jobClass, ...(metadata && { metadata }) };
 }
 
 /** Whose replay a replay of this job is, and which. */

@@ -1,4 +1,13 @@
-import { inputTexts, jobIdTimeMs, ServiceError, type AcceptedMessage, type JobInput } from '@sluice/contracts';
+import {
+  inputTexts,
+  isTensorInput,
+  jobIdTimeMs,
+  ServiceError,
+  type AcceptedMessage,
+  type TensorInput,
+  type TextInput,
+} from '@sluice/contracts';
+import { misfits, tensorTokens } from '@sluice/models';
 import type { Principal } from '@sluice/store';
 import type { PublicModel } from './catalogue.js';
 import { invalidRequest } from './field-errors.js';
@@ -23,7 +32,7 @@ export interface CountedSubmission {
   readonly submission: Submission;
   readonly model: PublicModel;
   readonly inputTokens: number;
-  /** The most that the job can produce, over all its texts. */
+  /** The most that the job can produce, over all its texts or tensors. */
   readonly maxOutputTokens: number;
 }
 
@@ -33,15 +42,20 @@ export type JobMessages = (counted: CountedSubmission) => AcceptedMessage;
 /**
  * Counts the tokens of a submission.
  *
- * @throws ServiceError `input_too_long` or `invalid_request`, naming the text or the class.
+ * @throws ServiceError `input_too_long` or `invalid_request`, naming the text, the tensor or the class.
  */
 export function countSubmission(principal: Principal, submission: Submission, model: PublicModel): CountedSubmission {
   if (!model.classes.includes(submission.class)) {
     throw invalidRequest([{ field: 'class', reason: `the model serves ${model.classes.join(', ')}` }]);
   }
-  const perText = Math.min(submission.maxOutputTokens ?? model.facts.maxOutputTokens, model.facts.maxOutputTokens);
-  const maxOutputTokens = perText * inputTexts(submission.input).length;
-  return { principal, submission, model, inputTokens: countTokens(submission.input, model), maxOutputTokens };
+  const { input } = submission;
+  const { facts } = model;
+  const each = Math.min(submission.maxOutputTokens ?? facts.maxOutputTokens, facts.maxOutputTokens);
+  if (isTensorInput(input)) {
+    return { principal, submission, model, inputTokens: countTensors(input, model), maxOutputTokens: each };
+  }
+  const maxOutputTokens = each * inputTexts(input).length;
+  return { principal, submission, model, inputTokens: countTexts(input, model), maxOutputTokens };
 }
 
 /**
@@ -82,22 +96,43 @@ export function createJobMessages(options: JobMessageOptions): JobMessages {
 }
 
 /** @throws ServiceError `input_too_long` or `invalid_request`, naming the text. */
-function countTokens(input: JobInput, model: PublicModel): number {
-  const { maxInputTokens } = model.facts;
+function countTexts(input: TextInput, { name, facts, tokenizer }: PublicModel): number {
+  if (!tokenizer)
+    throw invalidRequest([{ field: 'input', reason: `must be absent: ${name} takes tensors, in inputs` }]);
   return inputTexts(input).reduce((total, text, index) => {
     const field = typeof input === 'string' ? 'input' : `input.${index}`;
-    const tokens = model.tokenizer.count(text);
+    const tokens = tokenizer.count(text);
     if (tokens === 0) throw invalidRequest([{ field, reason: 'has no tokens' }]);
-    if (tokens > maxInputTokens) {
-      throw new ServiceError(
-        'input_too_long',
-        `${field} has ${tokens} tokens; ${model.name} takes ${maxInputTokens}.`,
-        {
-          fields: [{ field, reason: `has ${tokens} tokens, at most ${maxInputTokens} are allowed` }],
-          extensions: { inputTokens: tokens, maxInputTokens },
-        },
-      );
-    }
+    requireShort({ field, verb: 'has', tokens, name, maxInputTokens: facts.maxInputTokens });
     return total + tokens;
   }, 0);
+}
+
+/** @throws ServiceError `input_too_long` or `invalid_request`, naming the tensor. */
+function countTensors({ tensors }: TensorInput, { name, facts }: PublicModel): number {
+  if (facts.task !== 'tensors') {
+    throw invalidRequest([{ field: 'inputs', reason: `must be absent: ${name} takes texts, in input` }]);
+  }
+  const wrong = misfits(facts, tensors);
+  if (wrong.length > 0) throw invalidRequest(wrong);
+  const tokens = tensorTokens(facts, tensors);
+  requireShort({ field: 'inputs', verb: 'have', tokens, name, maxInputTokens: facts.maxInputTokens });
+  return tokens;
+}
+
+interface Counted {
+  readonly field: string;
+  readonly verb: 'has' | 'have';
+  readonly tokens: number;
+  /** Of the model. */
+  readonly name: string;
+  readonly maxInputTokens: number;
+}
+
+function requireShort({ field, verb, tokens, name, maxInputTokens }: Counted): void {
+  if (tokens <= maxInputTokens) return;
+  throw new ServiceError('input_too_long', `${field} ${verb} ${tokens} tokens; ${name} takes ${maxInputTokens}.`, {
+    fields: [{ field, reason: `${verb} ${tokens} tokens, at most ${maxInputTokens} are allowed` }],
+    extensions: { inputTokens: tokens, maxInputTokens },
+  });
 }

@@ -1,14 +1,21 @@
 import {
   acceptedAtMs,
+  elementsOf,
   type AcceptedMessage,
+  type Datatype,
   type JobClass,
   type JobError,
   type JobOutput,
   type JobState,
   type Metadata,
+  type TensorMessage,
   type Usage,
 } from '@sluice/contracts';
+import { jsonElements } from '@sluice/models';
 import type { JobRecord } from '@sluice/store';
+
+/** Longest tensor that is told as a list: some 50 ms of work. */
+const MAX_LISTED_ELEMENTS = 65_536;
 
 /** A job as HTTP clients see it. Times are ISO 8601 in UTC. */
 export interface JobView {
@@ -44,7 +51,17 @@ export interface JobView {
 
 export type OutputView =
   | { readonly task: 'embedding'; readonly dimensions: number; readonly embeddings: readonly (readonly number[])[] }
-  | Extract<JobOutput, { task: 'text-classification' }>;
+  | Extract<JobOutput, { task: 'text-classification' }>
+  | { readonly task: 'tensors'; readonly outputs: readonly TensorView[] };
+
+/** A tensor as clients get it. */
+export interface TensorView {
+  readonly name: string;
+  readonly datatype: Datatype;
+  readonly shape: readonly number[];
+  /** The elements row by row, or base64 of them: see `tensorView`. */
+  readonly data: readonly (number | boolean)[] | string;
+}
 
 /** What Redis keeps of a job besides its state: the submission without its text. */
 export type SubmissionFacts = Omit<AcceptedMessage, 'input' | 'tenantId'>;
@@ -116,8 +133,29 @@ function iso(timeMs: number): string {
 }
 
 function outputView(output: JobOutput): OutputView {
-  if (output.task !== 'embedding') return output;
-  return { ...output, embeddings: output.embeddings.map(decodeEmbedding) };
+  switch (output.task) {
+    case 'embedding':
+      return { ...output, embeddings: output.embeddings.map(decodeEmbedding) };
+    case 'text-classification':
+      return output;
+    case 'tensors':
+      return {
+        task: output.task,
+        outputs: output.encoding === 'base64' ? output.outputs : output.outputs.map(tensorView),
+      };
+    default:
+      return output satisfies never;
+  }
+}
+
+/**
+ * A list where that was asked for, but base64 for a tensor that JSON has no exact numbers for (not finite, or beyond 2^53), and
+ * for one of so many elements that making the list would keep others waiting.
+ */
+function tensorView(tensor: TensorMessage): TensorView {
+  const { datatype, shape, data } = tensor;
+  const elements = elementsOf(shape) <= MAX_LISTED_ELEMENTS ? jsonElements(datatype, shape, data) : undefined;
+  return { ...tensor, data: elements ?? data };
 }
 
 /** base64 of little-endian float32 → numbers with the digits a float32 carries. */

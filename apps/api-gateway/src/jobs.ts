@@ -105,6 +105,6 @@ export function createJobs({ config, catalogue, servers, connection, logger }: J
     lookup,
     cancellation: createCancellation({ lookup, publisher, waiter, answers, now }),
     /** What a submission may ask for. */
-    bounds: { maxTexts: config.maxTexts, jobTtlMs: config.jobTtlMs },
+    bounds: { maxTexts: config.maxTexts, maxTensorBytes: config.maxBodyBytes, jobTtlMs: config.jobTtlMs },
   };
 }

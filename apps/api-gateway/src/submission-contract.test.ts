@@ -4,9 +4,11 @@ import { parseSubmission } from './submission.js';
 
 const good = { model: 'guesslang', input: 'x' };
 const full = { ...good, maxOutputTokens: 5, class: 'batch', metadata: { a: 'b', c: 1, d: true }, expiresIn: 60 };
+const tensor = { name: 'x', datatype: 'FP32', shape: [1], data: [1] };
+const tensors = { model: 'adder', inputs: [tensor], outputEncoding: 'base64' };
 
 function taken(body: unknown): { readonly gateway: boolean; readonly contract: boolean } {
-  const gateway = (): unknown => parseSubmission(body, { maxTexts: 128, jobTtlMs: 3_600_000 });
+  const gateway = (): unknown => parseSubmission(body, { maxTexts: 128, maxTensorBytes: 65_536, jobTtlMs: 3_600_000 });
   return { gateway: attempt(gateway), contract: submitMessageSchema.safeParse(body).success };
 }
 
@@ -21,12 +23,16 @@ function attempt(work: () => unknown): boolean {
 /** The contract is what docs/asyncapi.yaml tells producers. */
 describe('the check of a submission and its contract', () => {
   it('agree on every field that there is', () => {
-    expect(Object.keys(submitMessageSchema.shape).sort()).toEqual(Object.keys(full).sort());
+    expect(Object.keys(submitMessageSchema.shape).sort()).toEqual(
+      [...new Set([...Object.keys(full), ...Object.keys(tensors)])].sort(),
+    );
     for (const name of Object.keys(full)) {
       const one = { ...good, [name]: full[name as keyof typeof full] };
       expect([name, taken(one)]).toEqual([name, { gateway: true, contract: true }]);
     }
     expect(taken({ ...full, input: ['x', 'y'] })).toEqual({ gateway: true, contract: true });
+    expect(taken(tensors)).toEqual({ gateway: true, contract: true });
+    expect(taken({ ...tensors, inputs: [{ ...tensor, data: 'AAAAAA==' }] })).toEqual({ gateway: true, contract: true });
   });
 
   it.each([
@@ -51,6 +57,20 @@ describe('the check of a submission and its contract', () => {
     { ...good, metadata: { order: 2 ** 53 } },
     { ...good, expiresIn: 0 },
     { ...good, expiresIn: 1.5 },
+    { ...good, outputEncoding: 'json' },
+    { ...good, ...tensors },
+    { ...tensors, inputs: [] },
+    { ...tensors, inputs: {} },
+    { ...tensors, inputs: [7] },
+    { ...tensors, inputs: [{ ...tensor, parameters: {} }] },
+    { ...tensors, inputs: [{ ...tensor, datatype: 'BYTES' }] },
+    { ...tensors, inputs: [{ ...tensor, shape: [0] }] },
+    { ...tensors, inputs: [{ ...tensor, shape: [-1] }] },
+    { ...tensors, inputs: [{ ...tensor, shape: [2 ** 31] }] },
+    { ...tensors, inputs: [{ ...tensor, shape: new Array<number>(9).fill(1) }] },
+    { ...tensors, inputs: [{ ...tensor, data: 7 }] },
+    { ...tensors, inputs: new Array(65).fill(tensor) },
+    { ...tensors, outputEncoding: 'xml' },
   ])('both refuse %j', (body) => {
     expect(taken(body)).toEqual({ gateway: false, contract: false });
   });

@@ -3,7 +3,7 @@ import { isServiceError } from '@sluice/contracts';
 import fc from 'fast-check';
 import { fingerprint, parseIdempotencyKey, parseSubmission } from './submission.js';
 
-const bounds = { maxTexts: 3, jobTtlMs: 60_500 };
+const bounds = { maxTexts: 3, maxTensorBytes: 1_024, jobTtlMs: 60_500 };
 
 function fieldsOf(body: unknown): readonly string[] {
   try {
@@ -61,6 +61,86 @@ describe('parseSubmission', () => {
     expect(fieldsOf(body)[0]).toMatch(expected);
   });
 
+  const x = { name: 'x', datatype: 'UINT8', shape: [2, 2], data: [1, 2, 3, 4] };
+  const tensors = { model: 'adder', inputs: [x] };
+
+  it('takes tensors in any form, and turns them into base64', () => {
+    const input = { tensors: [{ ...x, data: 'AQIDBA==' }], outputEncoding: 'json' };
+    expect(parseSubmission(tensors, bounds)).toEqual({ model: 'adder', class: 'standard', input });
+    const nested = {
+      ...x,
+      data: [
+        [1, 2],
+        [3, 4],
+      ],
+    };
+    for (const form of [{ ...x, data: 'AQIDBA==' }, nested]) {
+      expect(parseSubmission({ ...tensors, inputs: [form] }, bounds).input).toEqual(input);
+    }
+    const inBytes = parseSubmission({ ...tensors, outputEncoding: 'base64' }, bounds).input;
+    expect(inBytes).toEqual({ ...input, outputEncoding: 'base64' });
+  });
+
+  it.each<[string, object, RegExp]>([
+    ['both kinds of input', { ...tensors, input: 'x' }, /^inputs must be absent where there is input/],
+    ['an encoding for texts', { ...good, outputEncoding: 'json' }, /^outputEncoding must be absent where/],
+    ['an unknown encoding', { ...tensors, outputEncoding: 'xml' }, /^outputEncoding must be one of json, base64/],
+    ['no tensors', { ...tensors, inputs: [] }, /^inputs must not be empty/],
+    ['too many tensors', { ...tensors, inputs: new Array(65).fill(x) }, /^inputs must have at most 64 items/],
+    ['an object of tensors', { ...tensors, inputs: { x } }, /^inputs must be a list/],
+    ['a tensor that is none', { ...tensors, inputs: [x, 7] }, /^inputs\.1 must be an object/],
+    ['no name', { ...tensors, inputs: [{ ...x, name: undefined }] }, /^inputs\.0\.name is required/],
+    [
+      'texts',
+      { ...tensors, inputs: [{ ...x, datatype: 'BYTES' }] },
+      /^inputs\.0\.datatype must be one of BOOL, .*FP64/,
+    ],
+    ['an axis of 0', { ...tensors, inputs: [{ ...x, shape: [0, 2] }] }, /^inputs\.0\.shape\.0 must be at least 1/],
+    ['a negative axis', { ...tensors, inputs: [{ ...x, shape: [2, -1] }] }, /^inputs\.0\.shape\.1 must be at least 1/],
+    [
+      'an axis of 2^31',
+      { ...tensors, inputs: [{ ...x, shape: [2 ** 31] }] },
+      /^inputs\.0\.shape\.0 must be at most 2147/,
+    ],
+    ['a broken axis', { ...tensors, inputs: [{ ...x, shape: [1.5] }] }, /^inputs\.0\.shape\.0 must be a whole number/],
+    [
+      'many axes',
+      { ...tensors, inputs: [{ ...x, shape: new Array(9).fill(1) }] },
+      /^inputs\.0\.shape must have at most 8/,
+    ],
+    ['no data', { ...tensors, inputs: [{ ...x, data: undefined }] }, /^inputs\.0\.data /],
+    [
+      'a wrong number',
+      {
+        ...tensors,
+        inputs: [
+          x,
+          {
+            ...x,
+            data: [
+              [1, 2],
+              [3, 300],
+            ],
+          },
+        ],
+      },
+      /^inputs\.1\.data\.1\.1 is 300; UINT8/,
+    ],
+    [
+      'a ragged list',
+      { ...tensors, inputs: [{ ...x, data: [[1, 2], [3]] }] },
+      /^inputs\.0\.data\.1 holds 1 element, the/,
+    ],
+    [
+      'a long tensor',
+      { ...tensors, inputs: [{ ...x, shape: [769] }] },
+      /^inputs have 1028 bytes in base64, at most 1024/,
+    ],
+    ['parameters', { ...tensors, inputs: [{ ...x, parameters: {} }] }, /^inputs\.0\.parameters is not a known field/],
+  ])('refuses %s', (_name, body, expected) => {
+    expect(fieldsOf(body)[0]).toMatch(expected);
+  });
+
   it('refuses __proto__ at every level instead of ignoring it', () => {
     expect(fieldsOf(JSON.parse('{"model":"m","input":"x","__proto__":{"class":"batch"}}'))[0]).toMatch(/__proto__/);
     expect(fieldsOf(JSON.parse('{"model":"m","input":"x","metadata":{"__proto__":1}}'))).not.toEqual([]);
@@ -73,8 +153,10 @@ describe('parseSubmission', () => {
 
   it('never throws anything but a ServiceError', () => {
     fc.assert(
-      fc.property(fc.anything(), fc.anything(), (input, metadata) => {
+      fc.property(fc.anything(), fc.anything(), fc.array(fc.nat(9)), (input, metadata, shape) => {
         expect(() => fieldsOf({ model: 'm', input, metadata })).not.toThrow();
+        expect(() => fieldsOf({ model: 'm', inputs: input, metadata })).not.toThrow();
+        expect(() => fieldsOf({ model: 'm', inputs: [{ ...x, shape, data: input }] })).not.toThrow();
       }),
     );
   });

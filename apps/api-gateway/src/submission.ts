@@ -1,7 +1,15 @@
 import { createHash } from 'node:crypto';
-import { JOB_CLASSES, MAX_TOKENS_PER_JOB, newMetadataSchema, type JobInput } from '@sluice/contracts';
+import {
+  JOB_CLASSES,
+  MAX_TOKENS_PER_JOB,
+  newMetadataSchema,
+  OUTPUT_ENCODINGS,
+  type JobInput,
+  type TextInput,
+} from '@sluice/contracts';
 import { z } from 'zod';
 import { invalidRequest, validate } from './field-errors.js';
+import { parseTensors } from './tensor-submission.js';
 
 /** What `isStorable` refuses. */
 export const UNSTORABLE = 'holds a NUL character or half of a surrogate pair';
@@ -18,6 +26,8 @@ const severalTexts = z.object({ input: z.array(text) });
 /** What a submission may ask for at most. */
 export interface SubmissionBounds {
   readonly maxTexts: number;
+  /** Most bytes of all tensors in base64, as the job carries them. */
+  readonly maxTensorBytes: number;
   /** The longest time until a job's deadline, and the default. */
   readonly jobTtlMs: number;
 }
@@ -25,7 +35,9 @@ export interface SubmissionBounds {
 /** Body of `POST /v1/jobs`. Nothing is coerced and nothing unknown is ignored. */
 const submissionSchema = z.strictObject({
   model: z.string().min(1).max(63),
-  input: z.unknown(),
+  input: z.unknown().optional(),
+  inputs: z.unknown().optional(),
+  outputEncoding: z.enum(OUTPUT_ENCODINGS).optional(),
   maxOutputTokens: z.int().min(0).max(MAX_TOKENS_PER_JOB).optional(),
   class: z.enum(JOB_CLASSES).default('standard'),
   /** Seconds until the job is no longer worth running. */
@@ -33,24 +45,40 @@ const submissionSchema = z.strictObject({
   metadata: newMetadataSchema.refine((entries) => Object.values(entries).every(isStorable), UNSTORABLE).optional(),
 });
 
-export type Submission = Omit<z.output<typeof submissionSchema>, 'input'> & { readonly input: JobInput };
+type Body = z.output<typeof submissionSchema>;
+export type Submission = Omit<Body, 'input' | 'inputs' | 'outputEncoding'> & { readonly input: JobInput };
 
 /**
  * Checks the body of a submission.
  *
  * @throws ServiceError `invalid_request`, naming each wrong field.
  */
-export function parseSubmission(body: unknown, { maxTexts, jobTtlMs }: SubmissionBounds): Submission {
-  const submission = validate(submissionSchema, body);
+export function parseSubmission(body: unknown, bounds: SubmissionBounds): Submission {
+  const { input, inputs, outputEncoding, ...submission } = validate(submissionSchema, body);
+  const { jobTtlMs } = bounds;
   const longest = Math.floor(jobTtlMs / 1000);
   if (submission.expiresIn !== undefined && submission.expiresIn > longest) {
     throw invalidRequest([{ field: 'expiresIn', reason: `must be at most ${longest} seconds` }]);
   }
-  if (submission.input === undefined) throw invalidRequest([{ field: 'input', reason: 'is required' }]);
-  return Object.assign(submission, { input: parseInput(submission.input, maxTexts) });
+  return Object.assign(submission, { input: parseInput({ input, inputs, outputEncoding }, bounds) });
 }
 
-function parseInput(input: unknown, maxTexts: number): JobInput {
+function parseInput(
+  { input, inputs, outputEncoding }: Pick<Body, 'input' | 'inputs' | 'outputEncoding'>,
+  { maxTexts, maxTensorBytes }: SubmissionBounds,
+): JobInput {
+  if (inputs !== undefined) {
+    if (input !== undefined) throw invalidRequest([{ field: 'inputs', reason: 'must be absent where there is input' }]);
+    return parseTensors(inputs, outputEncoding ?? 'json', maxTensorBytes);
+  }
+  if (input === undefined) throw invalidRequest([{ field: 'input', reason: 'is required, or inputs for tensors' }]);
+  if (outputEncoding !== undefined) {
+    throw invalidRequest([{ field: 'outputEncoding', reason: 'must be absent where there are no inputs' }]);
+  }
+  return parseTexts(input, maxTexts);
+}
+
+function parseTexts(input: unknown, maxTexts: number): TextInput {
   if (!Array.isArray(input)) return validate(oneText, { input }).input;
   if (input.length === 0) throw invalidRequest([{ field: 'input', reason: 'must not be empty' }]);
   if (input.length > maxTexts) {

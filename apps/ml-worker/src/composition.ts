@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 export { loadConfig, type WorkerConfig } from './config.js';
 export { createInferenceHost, type InferenceHost } from './inference/inference-host.js';
 export type { RunResult } from './inference/inference-protocol.js';
-export type { ModelRoutes, ServedModel, ServedPool } from './models/served-models.js';
+export type { ModelRoutes, ServedModel, ServedPool, ServedTextModel } from './models/served-models.js';
 export { createBatcher } from './scheduling/batcher.js';
 export { createBatchings } from './scheduling/batching.js';
 export { createCalibration } from './scheduling/calibration.js';

@@ -33,6 +33,8 @@ export const environmentSchema = z.object({
   SLUICE_INFERENCE_THREADS: wholeNumber(1, 256).optional(),
   /** Resident memory of an inference process beyond which it is ended; any when absent. */
   SLUICE_INFERENCE_MEMORY: bytes(MEBIBYTE).optional(),
+  /** Most bytes of the tensors that a job gives. More, and it fails. */
+  SLUICE_MAX_OUTPUT_BYTES: wholeNumber(1_024, 8_388_608).default(1_048_576),
   /** What runs the models. */
   SLUICE_EXECUTION_PROVIDER: z.enum(['cpu', 'cuda']).default('cpu'),
   /** Number of the graphics card that `cuda` uses. */
@@ -89,6 +91,7 @@ export interface WorkerConfig {
     readonly provider: ExecutionProvider;
     readonly timeoutMs: number;
     readonly memoryLimitBytes: number | undefined;
+    readonly maxOutputBytes: number;
     /** Environment of the inference processes: this one without Sluice's variables, which hold secrets. */
     readonly environment: Readonly<NodeJS.ProcessEnv>;
   };
@@ -136,6 +139,7 @@ export async function loadConfig(environment: NodeJS.ProcessEnv): Promise<Worker
       ...splitOf(settings),
       provider: providerOf(settings),
       memoryLimitBytes: settings.SLUICE_INFERENCE_MEMORY,
+      maxOutputBytes: settings.SLUICE_MAX_OUTPUT_BYTES,
       timeoutMs: settings.SLUICE_INFERENCE_TIMEOUT,
       environment: withoutSluice(environment),
     },

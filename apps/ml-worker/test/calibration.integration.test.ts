@@ -2,6 +2,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
+import { asTextModel } from '@sluice/models';
 import { createLogger, delay } from '@sluice/runtime';
 import type { KeyedModel } from '../src/inference/inference-protocol.js';
 import { createCalibration, type CalibrationOptions } from '../src/scheduling/calibration.js';
@@ -175,7 +176,8 @@ describe('a calibration', () => {
       await delay(30);
       return ran(30);
     };
-    const { points } = await measureRuns({ file: keyed.model.file, run, budgetMs: 200, byCpu: true });
+    const { file } = asTextModel(keyed.model);
+    const { points } = await measureRuns({ file, run, budgetMs: 200, byCpu: true });
     expect(runs).toBeLessThanOrEqual(8);
     expect(points.length).toBeGreaterThan(0);
   });

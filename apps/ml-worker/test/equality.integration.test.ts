@@ -3,10 +3,10 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { isBatchable } from '@sluice/contracts';
 import fc from 'fast-check';
-import { buildModels, createTokenizer, openModelRepository } from '@sluice/models';
+import { asTextModel, buildModels, createTokenizer, openModelRepository } from '@sluice/models';
 import { createLogger } from '@sluice/runtime';
 import { createInferenceHost, type InferenceHost } from '../src/inference/inference-host.js';
-import type { ServedModel } from '../src/models/served-models.js';
+import type { ServedTextModel } from '../src/models/served-models.js';
 import { createBatcher } from '../src/scheduling/batcher.js';
 import { createBatchings, type BatchLimits } from '../src/scheduling/batching.js';
 import type { QueuedText } from '../src/scheduling/running-job.js';
@@ -30,7 +30,7 @@ interface Sample {
 
 describe('the rows of texts that were batched', () => {
   let host: InferenceHost;
-  const served = new Map<Name, ServedModel>();
+  const served = new Map<Name, ServedTextModel>();
   const samples = new Map<Name, readonly Sample[]>();
 
   beforeAll(async () => {
@@ -38,7 +38,7 @@ describe('the rows of texts that were batched', () => {
     await buildModels({ directory: BUILT_MODELS });
     const repository = await openModelRepository(BUILT_MODELS);
     for (const name of Object.keys(LONGEST) as Name[]) {
-      const model = await repository.find(name, '1');
+      const model = asTextModel(await repository.find(name, '1'));
       served.set(name, { key: `${name}/1`, model, tokenizer: await createTokenizer(model) });
     }
     host = createInferenceHost({
@@ -64,7 +64,7 @@ describe('the rows of texts that were batched', () => {
   }
 
   /** Runs these texts through a scheduler, a few in each job, all at once. */
-  async function batched(model: ServedModel, texts: readonly Sample[], perJob: number, limits: BatchLimits) {
+  async function batched(model: ServedTextModel, texts: readonly Sample[], perJob: number, limits: BatchLimits) {
     const batchings = createBatchings(limits);
     const sizes: number[] = [];
     const scheduler = createScheduler({

@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto';
-import { inputTexts, newJobId, type AcceptedMessage, type ModelFile } from '@sluice/contracts';
+import { inputTexts, newJobId, type AcceptedMessage, type TextModelFile } from '@sluice/contracts';
 import type { Delivery } from '@sluice/broker';
-import type { ServedModel } from '../src/models/served-models.js';
+import type { ServedTextModel } from '../src/models/served-models.js';
 
 /** A model with one output column and one token for each character (its code). */
-export function characterModel(overrides: Partial<Pick<ModelFile, 'quantisation' | 'maxInputTokens'>> = {}) {
+export function characterModel(overrides: Partial<Pick<TextModelFile, 'quantisation' | 'maxInputTokens'>> = {}) {
   const encode = (text: string): Int32Array => Int32Array.from(text, (character) => character.charCodeAt(0));
-  const served: ServedModel = {
+  const served: ServedTextModel = {
     key: 'characters/1',
     model: {
       name: 'characters',

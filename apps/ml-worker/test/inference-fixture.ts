@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { createTokenizer, openModelRepository, type Model, type Tokenizer } from '@sluice/models';
+import { asTextModel, createTokenizer, openModelRepository, type Model, type Tokenizer } from '@sluice/models';
 import { createLogger } from '@sluice/runtime';
 import { createInferenceHost, type InferenceHost, type InferenceHostOptions } from '../src/inference/inference-host.js';
 import type { KeyedModel } from '../src/inference/inference-protocol.js';
@@ -33,7 +33,7 @@ export async function openInferenceFixture(): Promise<InferenceFixture> {
     1: await repository.find('tiny', '1'),
     2: await repository.find('tiny', '2'),
   };
-  const tokenizer = await createTokenizer(models[1] as Model);
+  const tokenizer = await createTokenizer(asTextModel(models[1] as Model));
   const tiny = (version: '1' | '2'): KeyedModel => ({ key: `tiny/${version}`, model: models[version] as Model });
   const hosts: InferenceHost[] = [];
   const pids = new Set<number>();

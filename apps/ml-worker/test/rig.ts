@@ -46,13 +46,21 @@ export interface ModelFixture {
   remove(): Promise<void>;
 }
 
-export async function prepareModels(): Promise<ModelFixture> {
+/** A model beside those that are always there. */
+export interface FurtherModel {
+  readonly name: string;
+  readonly write: (repository: string) => Promise<void>;
+}
+
+export async function prepareModels(...further: readonly FurtherModel[]): Promise<ModelFixture> {
   await mkdir(BUILT_MODELS, { recursive: true });
   await buildModels({ directory: BUILT_MODELS });
   const directory = await mkdtemp(join(tmpdir(), 'sluice-worker-'));
   for (const name of REAL_MODELS) await symlink(join(BUILT_MODELS, name), join(directory, name));
   await writeTinyModel(directory);
-  const models = [...REAL_MODELS, 'tiny'].map((name) => `  ${name}: { pool: ${POOL}, version: '1' }`);
+  for (const { write } of further) await write(directory);
+  const names = [...REAL_MODELS, 'tiny', ...further.map(({ name }) => name)];
+  const models = names.map((name) => `  ${name}: { pool: ${POOL}, version: '1' }`);
   await writeFile(join(directory, 'models.yaml'), [`pools: { ${POOL}: {} }`, 'models:', ...models].join('\n'));
   return {
     modelDirectory: directory,

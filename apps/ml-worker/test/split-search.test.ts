@@ -105,6 +105,12 @@ describe('the search for a division of the cores', () => {
     expect(found).toEqual({ processes: 4, threads: 2 });
   });
 
+  it('measures nothing where all models take tensors', async () => {
+    const { model } = keyed;
+    const tensors = { key: 'tensors/1', model: { ...model, file: { ...model.file, task: 'tensors' } } };
+    expect(await find(() => [], { models: [tensors] })).toEqual({ found: { processes: 8, threads: 1 }, threads: [] });
+  });
+
   it('measures nothing with one core, or when calibration is off', async () => {
     expect(await find(() => [], { cores: 1 })).toEqual({ found: { processes: 1, threads: 1 }, threads: [] });
     expect(await find(() => [], { mode: 'off' })).toEqual({ found: { processes: 8, threads: 1 }, threads: [] });

@@ -119,11 +119,11 @@ function sameAgain(): Buffer {
 
 // The few messages of onnx.proto that the graph above needs, in protobuf's wire format. First argument: field number.
 
-const FLOAT = 1;
-const INT64 = 7;
+export const FLOAT = 1;
+export const INT64 = 7;
 const BOOL = 9;
 
-function node(
+export function node(
   operator: string,
   inputs: readonly string[],
   output: string,
@@ -147,11 +147,11 @@ function attribute(entry: number | Buffer): Buffer {
     : Buffer.concat([bytes(6, entry), number(20, 5)]);
 }
 
-function floats(name: string, dimensions: readonly number[], data: Float32Array): Buffer {
+export function floats(name: string, dimensions: readonly number[], data: Float32Array): Buffer {
   return tensor(name, dimensions, FLOAT, Buffer.from(data.buffer));
 }
 
-function longs(name: string, dimensions: readonly number[], data: readonly number[]): Buffer {
+export function longs(name: string, dimensions: readonly number[], data: readonly number[]): Buffer {
   return tensor(name, dimensions, INT64, Buffer.from(BigInt64Array.from(data.map(BigInt)).buffer));
 }
 
@@ -160,21 +160,21 @@ function tensor(name: string, dimensions: readonly number[], type: number, data:
   return bytes(5, Buffer.concat([...shape, number(2, type), bytes(8, text(name)), bytes(9, data)]));
 }
 
-function value(field: number, name: string, type: number, dimensions: readonly (string | number)[]): Buffer {
+export function value(field: number, name: string, type: number, dimensions: readonly (string | number)[]): Buffer {
   const axes = dimensions.map((axis) => bytes(1, typeof axis === 'string' ? bytes(2, text(axis)) : number(1, axis)));
   const tensorType = Buffer.concat([number(1, type), bytes(2, Buffer.concat(axes))]);
   return bytes(field, Buffer.concat([bytes(1, text(name)), bytes(2, bytes(1, tensorType))]));
 }
 
-function bytes(field: number, content: Buffer): Buffer {
+export function bytes(field: number, content: Buffer): Buffer {
   return Buffer.concat([varint(field * 8 + 2), varint(content.length), content]);
 }
 
-function number(field: number, content: number): Buffer {
+export function number(field: number, content: number): Buffer {
   return Buffer.concat([varint(field * 8), varint(content)]);
 }
 
-function text(content: string): Buffer {
+export function text(content: string): Buffer {
   return Buffer.from(content);
 }
 

@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
-import { HEADERS, inputTexts, type AcceptedMessage, type CompletedMessage } from '@sluice/contracts';
-import { createTokenizer, decodeOutput, openModelRepository } from '@sluice/models';
+import { HEADERS, inputTexts, type AcceptedMessage, type CompletedMessage, type TextInput } from '@sluice/contracts';
+import { asTextModel, createTokenizer, decodeOutput, openModelRepository } from '@sluice/models';
 import { createLogger, delay } from '@sluice/runtime';
 import { createInferenceHost } from '../src/inference/inference-host.js';
 import { acceptedMessage } from './fixtures.js';
@@ -40,7 +40,9 @@ describe('a worker', () => {
     inputs: readonly (string | string[])[],
     overrides: Partial<AcceptedMessage> = {},
   ) {
-    const tokenizer = await createTokenizer(await (await openModelRepository(models.modelDirectory)).find(model, '1'));
+    const tokenizer = await createTokenizer(
+      asTextModel(await (await openModelRepository(models.modelDirectory)).find(model, '1')),
+    );
     return inputs.map((input) => {
       const inputTokens = inputTexts(input).reduce((sum, text) => sum + tokenizer.count(text), 0);
       return acceptedMessage({
@@ -83,7 +85,9 @@ describe('a worker', () => {
   async function runDirectly(jobs: readonly AcceptedMessage[]) {
     const repository = await openModelRepository(models.modelDirectory);
     const names = [...new Set(jobs.map(({ model }) => model))];
-    const versions = await Promise.all(names.map(async (key) => ({ key, model: await repository.find(key, '1') })));
+    const versions = await Promise.all(
+      names.map(async (key) => ({ key, model: asTextModel(await repository.find(key, '1')) })),
+    );
     const host = createInferenceHost({
       modulePath: fileURLToPath(new URL('../dist/inference/inference-process.js', import.meta.url)),
       models: versions,
@@ -100,7 +104,8 @@ describe('a worker', () => {
       const tokenizer = await createTokenizer(model);
       for (const { jobId, input } of jobs.filter((job) => job.model === key)) {
         const each: Float32Array[] = [];
-        for (const text of inputTexts(input)) each.push((await host.run(key, [tokenizer.encode(text)])).rows);
+        for (const text of inputTexts(input as TextInput))
+          each.push((await host.run(key, [tokenizer.encode(text)])).rows);
         rows.set(jobId, each);
       }
     }

@@ -35,7 +35,7 @@ describe('the event of a job', () => {
     const failed = completedMessage(job, { state: 'failed', usage, error });
     const data = terminalEvent(failed, { ...record, state: 'failed' })?.event.data;
     expect(data).toMatchObject({ error, state: 'failed' });
-    expect(JSON.stringify(acceptedEvent(job))).not.toContain(String(job.input));
+    expect(JSON.stringify(acceptedEvent(job))).not.toContain(JSON.stringify(job.input));
   });
 
   it('is told by the delivery that won and by no other', () => {

@@ -2,12 +2,12 @@
  * Entry of a process that runs batches and does nothing else: what a worker's inference process would be without the worker. The
  * texts are sent once, before the clock starts; then only positions travel, and the rows stay here.
  */
-import type { Model } from '@sluice/models';
+import type { TextModel } from '@sluice/models';
 import { openSession, type Session } from '@sluice/models/session';
 import type { Batch } from './batch-cuts.js';
 
 export type ToBareProcess =
-  | { readonly type: 'load'; readonly model: Model; readonly sequences: readonly Int32Array[] }
+  | { readonly type: 'load'; readonly model: TextModel; readonly sequences: readonly Int32Array[] }
   | { readonly type: 'run'; readonly batch: Batch };
 
 /** `ready`: loaded. `done`: a batch was run; `computeMs`: how long that took, without the way here and back. */

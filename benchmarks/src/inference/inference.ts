@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os';
-import { buildModels, createTokenizer, openModelRepository } from '@sluice/models';
+import { asTextModel, buildModels, createTokenizer, openModelRepository } from '@sluice/models';
 import { MODEL_DIR } from '@sluice/scripts';
 import type { BenchmarkOptions } from '../harness/benchmark.js';
 import { describeConditions } from '../harness/conditions.js';
@@ -91,7 +91,7 @@ function notesOf(processes: number): readonly string[] {
 }
 
 async function serve(name: string) {
-  const model = await (await openModelRepository(MODEL_DIR)).find(name, VERSION);
+  const model = asTextModel(await (await openModelRepository(MODEL_DIR)).find(name, VERSION));
   return { key: `${name}/${VERSION}`, model, tokenizer: await createTokenizer(model) };
 }
 

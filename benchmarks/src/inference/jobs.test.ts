@@ -1,11 +1,11 @@
 import { describe, expect, it } from '@jest/globals';
 import { acceptedMessageSchema, type AcceptedMessage, type CompletedMessage } from '@sluice/contracts';
-import type { Model } from '@sluice/models';
+import type { TextModel } from '@sluice/models';
 import { checkFacts, jobsOf } from './jobs.js';
 import type { TextSet } from './text-set.js';
 
 const set: TextSet = {
-  model: { name: 'a-model' } as Model,
+  model: { name: 'a-model' } as TextModel,
   texts: ['one', 'two', 'three'],
   sequences: [new Int32Array(1), new Int32Array(2), new Int32Array(4)],
   tokens: 7,

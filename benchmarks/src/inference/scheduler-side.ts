@@ -8,7 +8,7 @@ import {
   createSchedulingMetrics,
   inferenceModulePath,
   loadConfig,
-  type ServedModel,
+  type ServedTextModel,
 } from '@sluice/ml-worker/composition';
 import { createLogger, createMetrics } from '@sluice/runtime';
 import { CONFIG_DIR, MODEL_DIR } from '@sluice/scripts';
@@ -18,7 +18,7 @@ export interface SchedulerSideOptions {
   /** For what runs were measured to cost. */
   readonly directory: string;
   readonly processes: number;
-  readonly models: readonly ServedModel[];
+  readonly models: readonly ServedTextModel[];
 }
 
 /** The worker's scheduler and inference processes in this process, without broker, messages and tokenizers. */
@@ -81,6 +81,6 @@ export async function startSchedulerSide(options: SchedulerSideOptions): Promise
 }
 
 /** n.b. what goes to a process is plain data, which a tokenizer is not. */
-function keyed({ key, model }: ServedModel): Pick<ServedModel, 'key' | 'model'> {
+function keyed({ key, model }: ServedTextModel): Pick<ServedTextModel, 'key' | 'model'> {
   return { key, model };
 }

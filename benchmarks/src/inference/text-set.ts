@@ -1,14 +1,14 @@
 import { createHash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Model, Tokenizer } from '@sluice/models';
+import type { TextModel, Tokenizer } from '@sluice/models';
 import { ROOT } from '@sluice/scripts';
 import { percentile } from '../harness/statistics.js';
 import { proseOf } from './prose.js';
 
 /** Texts of one model, each with the model's own token ids. */
 export interface TextSet {
-  readonly model: Model;
+  readonly model: TextModel;
   readonly texts: readonly string[];
   /** By position of the text. */
   readonly sequences: readonly Int32Array[];
@@ -38,7 +38,7 @@ export const CODE: TextSource = {
 const LARGEST_FILE = 64 * 1024;
 
 export interface TextSetOptions {
-  readonly model: Model;
+  readonly model: TextModel;
   readonly tokenizer: Tokenizer;
   readonly source: TextSource;
   readonly count: number;

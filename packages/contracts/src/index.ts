@@ -10,5 +10,6 @@ export * from './models-file.js';
 export * from './money.js';
 export * from './names.js';
 export * from './prices-file.js';
+export * from './tensors.js';
 export * from './topology.js';
 export * from './words.js';

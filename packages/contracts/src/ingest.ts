@@ -5,14 +5,15 @@ import {
   JOB_CLASSES,
   JOB_STATES,
   jobErrorSchema,
-  jobInputSchema,
   MAX_TOKENS_PER_JOB,
   metadataSchema,
   newMetadataSchema,
   TASKS,
+  textInputSchema,
   usageSchema,
 } from './jobs.js';
 import { nameSchema } from './names.js';
+import { DATATYPES, MAX_AXES, MAX_AXIS, OUTPUT_ENCODINGS, tensorNameSchema } from './tensors.js';
 import { QUEUES } from './topology.js';
 
 /** AMQP `type` property of what a producer sends to the exchange `ingest` and of the answers it gets. */
@@ -28,26 +29,60 @@ export const CONTENT_TYPES = { json: 'application/json', problem: 'application/p
 /** The message id of a submission: it makes the submission idempotent within its tenant. */
 export const MESSAGE_ID = /^[\x21-\x7e]{1,255}$/;
 
-/** What a producer submits: the body of `POST /v1/jobs`. The gateway's own check adds limits of its configuration. */
-export const submitMessageSchema = z.strictObject({
+/** A tensor as clients send it and get it, as in the Open Inference Protocol v2. */
+function tensorViewOf({ leastAxis, data }: { readonly leastAxis: 0 | 1; readonly data: string }) {
+  return z.strictObject({
+    name: tensorNameSchema,
+    datatype: z.enum(DATATYPES),
+    shape: z.array(z.int().min(leastAxis).max(MAX_AXIS)).max(MAX_AXES),
+    data: z.union([z.string(), z.array(z.unknown())]).describe(data),
+  });
+}
+
+const submittedTensorSchema = tensorViewOf({
+  leastAxis: 1,
+  data: 'Numbers (true and false for BOOL) as one list, row by row, or as lists within lists; or base64 of the elements, row by row and little-endian.',
+});
+const outputTensorSchema = tensorViewOf({
+  leastAxis: 0,
+  data: 'Numbers (true and false for BOOL) as one list, row by row; or base64 of the elements, row by row and little-endian, where that was asked for or JSON has no numbers for them.',
+});
+
+const submissionFields = z.strictObject({
   /** Public name of a model; `GET /v1/models` lists them. */
   model: nameSchema,
-  input: jobInputSchema.describe('One text, or several that are processed and billed as one job.'),
+  input: textInputSchema
+    .optional()
+    .describe('For a model of texts: one text, or several that are processed and billed as one job.'),
+  inputs: z.array(submittedTensorSchema).min(1).max(64).optional().describe('For a model of tensors: all its inputs.'),
+  outputEncoding: z
+    .enum(OUTPUT_ENCODINGS)
+    .optional()
+    .describe('With inputs: how the tensors of the result are told; json when absent.'),
   maxOutputTokens: z
     .int()
     .min(0)
     .max(MAX_TOKENS_PER_JOB)
     .optional()
-    .describe("Cap on the output tokens of each text; the model's own cap when absent."),
+    .describe("Cap on the output tokens of each text, or of all tensors; the model's own cap when absent."),
   class: z.enum(JOB_CLASSES).optional().describe('How urgent the job is; standard when absent.'),
   metadata: newMetadataSchema.optional().describe("Labels of the caller's own, at most 16; never interpreted."),
   expiresIn: z.int().min(1).optional().describe('Seconds within which the job must begin; it is not run after that.'),
 });
+/** What a producer submits: the body of `POST /v1/jobs`. The gateway's own check adds limits of its configuration. */
+export const submitMessageSchema = submissionFields
+  .refine(({ input, inputs }) => (input === undefined) !== (inputs === undefined), 'has either input or inputs')
+  .refine(({ inputs, outputEncoding }) => inputs !== undefined || outputEncoding === undefined, {
+    path: ['outputEncoding'],
+    message: 'may stand with inputs only',
+  })
+  .meta({ oneOf: [{ required: ['input'] }, { required: ['inputs'] }] });
 export type SubmitMessage = z.infer<typeof submitMessageSchema>;
 
 const outputSchema = z.union([
   z.looseObject({ task: z.literal(TASKS[0]), dimensions: z.int(), embeddings: z.array(z.array(z.number())) }),
   z.looseObject({ task: z.literal(TASKS[1]), classifications: z.array(z.array(classLabelSchema)) }),
+  z.looseObject({ task: z.literal(TASKS[2]), outputs: z.array(outputTensorSchema) }),
 ]);
 
 /** A job as it is told to clients, over HTTP and to producers. Members may be added; ignore those you do not know. */

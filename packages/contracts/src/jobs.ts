@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { OUTPUT_ENCODINGS, tensorInputSchema, tensorSchema, type TensorInput } from './tensors.js';
 
 /** `queued → running → succeeded | failed | canceled | expired`; the last four are final. */
 export const JOB_STATES = ['queued', 'running', 'succeeded', 'failed', 'canceled', 'expired'] as const;
@@ -15,8 +16,12 @@ export function isTerminal(state: JobState): state is TerminalState {
 export const JOB_CLASSES = ['interactive', 'standard', 'batch'] as const;
 export type JobClass = (typeof JOB_CLASSES)[number];
 
-/** What a model does with its input. */
-export const TASKS = ['embedding', 'text-classification'] as const;
+/** What models do with texts. */
+export const TEXT_TASKS = ['embedding', 'text-classification'] as const;
+export type TextTask = (typeof TEXT_TASKS)[number];
+
+/** What a model does with its input: something with texts, or whatever its file does with tensors. */
+export const TASKS = [...TEXT_TASKS, 'tensors'] as const;
 export type Task = (typeof TASKS)[number];
 
 /** The largest count of anything that is metered in one job; far below 2^53, so sums of many stay exact. */
@@ -41,18 +46,26 @@ export function totalTokens(usage: Usage): number {
 }
 
 /** One text, or several that are processed (and billed) as one job. */
-export const jobInputSchema = z.union([z.string(), z.array(z.string())]);
+export const textInputSchema = z.union([z.string(), z.array(z.string())]);
+export type TextInput = z.infer<typeof textInputSchema>;
+
+/** What a job is about: texts or tensors, as its model takes them. */
+export const jobInputSchema = z.union([textInputSchema, tensorInputSchema]);
 export type JobInput = z.infer<typeof jobInputSchema>;
 
+export function isTensorInput(input: JobInput): input is TensorInput {
+  return typeof input === 'object' && !Array.isArray(input);
+}
+
 /** The texts of an input, in order. */
-export function inputTexts(input: JobInput): readonly string[] {
+export function inputTexts(input: TextInput): readonly string[] {
   return typeof input === 'string' ? [input] : input;
 }
 
 /** A label with its probability, 0 … 1. */
 export const classLabelSchema = z.strictObject({ label: z.string(), score: z.number().min(0).max(1) });
 
-/** What a model made of the input, one element per text and in the order of the texts. */
+/** What a model made of the input; of texts one element per text, in their order. */
 export const jobOutputSchema = z.discriminatedUnion('task', [
   z.strictObject({
     task: z.literal('embedding'),
@@ -64,6 +77,13 @@ export const jobOutputSchema = z.discriminatedUnion('task', [
     task: z.literal('text-classification'),
     /** For each text the most probable labels, best first. */
     classifications: z.array(z.array(classLabelSchema)),
+  }),
+  z.strictObject({
+    task: z.literal('tensors'),
+    /** As the client asked for them to be told. */
+    encoding: z.enum(OUTPUT_ENCODINGS),
+    /** In the order of `model.yaml`. */
+    outputs: z.array(tensorSchema),
   }),
 ]);
 export type JobOutput = z.infer<typeof jobOutputSchema>;

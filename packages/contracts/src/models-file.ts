@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { entriesOf, EVEN_WITH_ISSUES, fieldOf, isFields, quoted, recordOf } from './forms.js';
-import { JOB_CLASSES, TASKS } from './jobs.js';
+import { JOB_CLASSES, TASKS, TEXT_TASKS } from './jobs.js';
 import { nameSchema } from './names.js';
+import { DATATYPES, MAX_AXES, MAX_AXIS, tensorNameSchema } from './tensors.js';
 
 /** Bounds of a model's batches; the settings of the worker hold for what is absent. */
 export const batchingSchema = z.strictObject({
@@ -79,15 +80,13 @@ export type ModelsFile = z.infer<typeof modelsFileSchema>;
 export const modelNamesSchema = z.object({ models: z.record(z.string(), z.unknown()) });
 export type ModelNames = z.infer<typeof modelNamesSchema>;
 
-const tensorName = z.string().min(1);
+/** What `model.yaml` says of every model. */
+const aboutModel = { name: nameSchema, description: z.string(), licence: z.string(), source: z.string() };
 
-/** `model.yaml` of a version folder in the model repository: what the files are and how to use them. */
-export const modelFileSchema = z.strictObject({
-  name: nameSchema,
-  task: z.enum(TASKS),
-  description: z.string(),
-  licence: z.string(),
-  source: z.string(),
+/** `model.yaml` of a model of texts. */
+export const textModelFileSchema = z.strictObject({
+  ...aboutModel,
+  task: z.enum(TEXT_TASKS),
   precision: z.enum(['fp32', 'int8']),
   tokenizer: z.discriminatedUnion('type', [
     /** SentencePiece unigram; `vocabulary` is a JSON file of `[piece, logProbability | null][]`. */
@@ -105,18 +104,62 @@ export const modelFileSchema = z.strictObject({
    * padding: such a model runs every text by itself, unpadded.
    */
   quantisation: z.enum(['none', 'dynamic', 'static']),
-  inputs: z.strictObject({ inputIds: tensorName, attentionMask: tensorName }),
+  inputs: z.strictObject({ inputIds: tensorNameSchema, attentionMask: tensorNameSchema }),
   output: z.strictObject({
-    name: tensorName,
+    name: tensorNameSchema,
     /** Length of a row of the output, float32 `[batch, dimensions]`. */
     dimensions: z.int().positive(),
   }),
   /** Class names in the order of the output's columns; for `text-classification`. */
   labels: z.array(z.string()).optional(),
 });
+export type TextModelFile = z.infer<typeof textModelFileSchema>;
+
+const AXIS = 'must be a whole number from 1 to 2^31 − 1, or -1 for an axis of any length';
+
+/** An input or output of a model of tensors; names of the fields as in the Open Inference Protocol v2. */
+const tensorSpecSchema = z.strictObject({
+  /** As the ONNX file has it. */
+  name: tensorNameSchema,
+  datatype: z.enum(DATATYPES),
+  /** Lengths of the axes, outermost first; -1: any length, which the tensors of a job say. None: a scalar. */
+  shape: z
+    .array(z.number().refine((axis) => axis === -1 || (Number.isInteger(axis) && axis >= 1 && axis <= MAX_AXIS), AXIS))
+    .max(MAX_AXES),
+});
+export type TensorSpec = z.infer<typeof tensorSpecSchema>;
+
+const tensorSpecs = z
+  .array(tensorSpecSchema)
+  .min(1)
+  .max(64)
+  .refine((specs) => new Set(specs.map(({ name }) => name)).size === specs.length, 'has a name twice');
+
+/** `model.yaml` of a model that takes tensors and gives tensors, whatever it does with them. */
+export const tensorModelFileSchema = z.strictObject({
+  ...aboutModel,
+  task: z.literal('tensors'),
+  precision: z.enum(['fp64', 'fp32', 'fp16', 'int8']),
+  /** Every input of the ONNX file. */
+  inputs: tensorSpecs,
+  /** Those outputs of the ONNX file that jobs get; others are not computed. */
+  outputs: tensorSpecs,
+  /** How many elements count as one token. A job has as many input tokens as that goes into its elements, rounded up. */
+  elementsPerToken: z.int().min(1).max(MAX_AXIS).default(1),
+  /** Most tokens of the inputs of a job together. */
+  maxInputTokens: z.int().positive(),
+  /** Most tokens of the outputs of a job together, counted alike; 0: outputs are neither counted nor billed. */
+  maxOutputTokens: z.int().min(0).default(0),
+});
+export type TensorModelFile = z.infer<typeof tensorModelFileSchema>;
+
+/** `model.yaml` of a version folder in the model repository: what the files are and how to use them. */
+export const modelFileSchema = z.discriminatedUnion('task', [textModelFileSchema, tensorModelFileSchema], {
+  error: ({ code }) => (code === 'invalid_union' ? `must be one of ${TASKS.join(', ')}` : undefined),
+});
 export type ModelFile = z.infer<typeof modelFileSchema>;
 
-/** Whether texts may share a run of the model: not if what one of them gives would depend on the others. */
-export function isBatchable({ quantisation }: Pick<ModelFile, 'quantisation'>): boolean {
-  return quantisation !== 'dynamic';
+/** Whether texts may share a run of the model: not if what one of them gives would depend on the others. Tensors never do. */
+export function isBatchable(file: ModelFile): boolean {
+  return file.task !== 'tensors' && file.quantisation !== 'dynamic';
 }

@@ -1,6 +1,8 @@
 import { join } from 'node:path';
 import { digestOf } from './digests.js';
-import type { Model } from './model.js';
+import type { TensorSpec } from '@sluice/contracts';
+import { isTextModel, type Model, type TensorModel, type TextModel } from './model.js';
+import { shapeText } from './tensors/tensor-fit.js';
 
 /**
  * Why jobs that were accepted for one version cannot run on another; empty when they can. The gateway counts tokens before
@@ -12,11 +14,7 @@ export async function differences(accepted: Model, other: Model): Promise<readon
   const [before, after] = [accepted.file, other.file];
   return [
     ...(after.task === before.task ? [] : [`does ${after.task} instead of ${before.task}`]),
-    ...(after.output.dimensions === before.output.dimensions
-      ? []
-      : [`has ${after.output.dimensions} output dimensions instead of ${before.output.dimensions}`]),
-    ...(before.task === 'text-classification' && !isSameList(before.labels, after.labels) ? ['has other labels'] : []),
-    ...((await tokenizerId(accepted)) === (await tokenizerId(other)) ? [] : ['has another tokenizer']),
+    ...(await differencesByKind(accepted, other)),
     ...(after.maxInputTokens < before.maxInputTokens
       ? [`takes ${after.maxInputTokens} tokens instead of ${before.maxInputTokens}`]
       : []),
@@ -26,8 +24,65 @@ export async function differences(accepted: Model, other: Model): Promise<readon
   ];
 }
 
-/** Two models with the same id have the same ids and counts for every text. */
-export async function tokenizerId({ file: { tokenizer }, directory }: Model): Promise<string> {
+async function differencesByKind(accepted: Model, other: Model): Promise<readonly string[]> {
+  if (isTextModel(accepted)) return isTextModel(other) ? differencesOfTexts(accepted, other) : [];
+  return isTextModel(other) ? [] : differencesOfTensors(accepted, other);
+}
+
+async function differencesOfTexts(accepted: TextModel, other: TextModel): Promise<readonly string[]> {
+  const [before, after] = [accepted.file, other.file];
+  return [
+    ...(after.output.dimensions === before.output.dimensions
+      ? []
+      : [`has ${after.output.dimensions} output dimensions instead of ${before.output.dimensions}`]),
+    ...(before.task === 'text-classification' && !isSameList(before.labels, after.labels) ? ['has other labels'] : []),
+    ...((await tokenizerId(accepted)) === (await tokenizerId(other)) ? [] : ['has another tokenizer']),
+  ];
+}
+
+/** What was taken must still be taken, what was promised must still be given: more of the first and less of the second is fine. */
+function differencesOfTensors({ file: before }: TensorModel, { file: after }: TensorModel): readonly string[] {
+  return [
+    ...before.inputs.flatMap((spec) => specDifference('input', spec, after.inputs, isWider)),
+    ...after.inputs.flatMap(({ name }) => (hasName(before.inputs, name) ? [] : [`needs an input ${name}`])),
+    ...before.outputs.flatMap((spec) => specDifference('output', spec, after.outputs, (a, b) => isWider(b, a))),
+    ...after.outputs.flatMap(({ name }) => (hasName(before.outputs, name) ? [] : [`has an output ${name} more`])),
+    ...(after.elementsPerToken === before.elementsPerToken
+      ? []
+      : [`counts ${after.elementsPerToken} elements as a token instead of ${before.elementsPerToken}`]),
+  ];
+}
+
+function specDifference(
+  kind: 'input' | 'output',
+  before: TensorSpec,
+  specs: readonly TensorSpec[],
+  fits: (before: TensorSpec, after: TensorSpec) => boolean,
+): readonly string[] {
+  const after = specs.find(({ name }) => name === before.name);
+  if (!after) return [`has no ${kind} ${before.name}`];
+  if (after.datatype === before.datatype && fits(before, after)) return [];
+  return [`has the ${kind} ${before.name} as ${described(after)} instead of ${described(before)}`];
+}
+
+/** Whether every tensor of the one is a tensor of the other. */
+function isWider(one: TensorSpec, other: TensorSpec): boolean {
+  return (
+    one.shape.length === other.shape.length &&
+    other.shape.every((length, axis) => length === -1 || length === one.shape[axis])
+  );
+}
+
+function hasName(specs: readonly TensorSpec[], wanted: string): boolean {
+  return specs.some(({ name }) => name === wanted);
+}
+
+function described({ datatype, shape }: TensorSpec): string {
+  return `${datatype} ${shapeText(shape)}`;
+}
+
+/** Two models of texts with the same id have the same ids and counts for every text. */
+export async function tokenizerId({ file: { tokenizer }, directory }: TextModel): Promise<string> {
   if (tokenizer.type === 'bytes') return 'bytes';
   return `unigram ${tokenizer.reserved} ${await digestOf(join(directory, tokenizer.vocabulary))}`;
 }

@@ -5,5 +5,15 @@ export { createModelWatch, type ModelWatch, type ModelWatchOptions } from './mod
 export { decodeOutput, TOP_LABELS } from './output.js';
 export { lookOfVersion, openModelRepository, type ModelRepository } from './repository.js';
 export { createTokenizer, type Tokenizer } from './tokenizer.js';
+export {
+  jsonElements,
+  decodeTensorData,
+  readTensorData,
+  tensorSize,
+  type DataProblem,
+  type TensorBytes,
+} from './tensors/tensor-data.js';
+export { encodeTensorOutput } from './tensors/tensor-output.js';
+export { misfits, tensorTokens } from './tensors/tensor-fit.js';
 export { buildModels, type BuildModelsOptions } from './build-models.js';
 export { findVersions, requireFit, type ModelVersions } from './versions.js';

@@ -1,11 +1,11 @@
 import { describe, expect, it } from '@jest/globals';
-import { jobOutputSchema, type ModelFile } from '@sluice/contracts';
-import type { Model } from './model.js';
+import { jobOutputSchema, type TextModelFile } from '@sluice/contracts';
+import type { TextModel } from './model.js';
 import { decodeOutput } from './output.js';
 
-function modelOf(file: Pick<ModelFile, 'task' | 'labels'> & { dimensions: number }): Model {
+function modelOf(file: Pick<TextModelFile, 'task' | 'labels'> & { dimensions: number }): TextModel {
   const { task, labels, dimensions } = file;
-  return { file: { task, labels, output: { name: 'rows', dimensions } } } as unknown as Model;
+  return { file: { task, labels, output: { name: 'rows', dimensions } } } as unknown as TextModel;
 }
 
 const embedding = modelOf({ task: 'embedding', labels: undefined, dimensions: 2 });

@@ -1,16 +1,16 @@
 import { ServiceError, type JobOutput } from '@sluice/contracts';
-import type { Model } from './model.js';
+import type { TextModel } from './model.js';
 
 /** How many labels a classification reports for each text. */
 export const TOP_LABELS = 5;
 
 /**
- * Turns what a session returned into the output of a job.
+ * Turns what a session returned for texts into the output of a job.
  *
  * @param rows float32 `[batch, dimensions]`, row-major, in the order of the texts.
  * @throws ServiceError `inference_failed` when the shape is not that or a number is not finite.
  */
-export function decodeOutput(model: Model, rows: Float32Array, batch: number): JobOutput {
+export function decodeOutput(model: TextModel, rows: Float32Array, batch: number): JobOutput {
   const { task, output, labels = [] } = model.file;
   const { dimensions } = output;
   if (rows.length !== batch * dimensions) {

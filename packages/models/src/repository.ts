@@ -64,7 +64,7 @@ export async function openModelRepository(directory: string): Promise<ModelRepos
     }
     checkLabels(label, file);
     for (const each of filesOf(file)) await requireFile(label, folder, each);
-    return { file, directory: folder, modelPath: join(folder, ONNX_FILE), name, version };
+    return { file, directory: folder, modelPath: join(folder, ONNX_FILE), name, version } as Model;
   }
 
   return {
@@ -87,8 +87,9 @@ export async function openModelRepository(directory: string): Promise<ModelRepos
 }
 
 /** What a version needs beside its description. */
-function filesOf({ tokenizer }: ModelFile): readonly string[] {
-  return tokenizer.type === 'unigram' ? [ONNX_FILE, tokenizer.vocabulary] : [ONNX_FILE];
+function filesOf(file: ModelFile): readonly string[] {
+  if (file.task === 'tensors' || file.tokenizer.type === 'bytes') return [ONNX_FILE];
+  return [ONNX_FILE, file.tokenizer.vocabulary];
 }
 
 /** n.b. `07` and `7` would be one number, so only the plain form is a version that `latest` can mean. */
@@ -128,8 +129,9 @@ async function readDescription(label: string, folder: string): Promise<ModelFile
 }
 
 /** A classifier must name each column of its output. */
-function checkLabels(label: string, { task, labels, output }: ModelFile): void {
-  if (task !== 'text-classification') return;
+function checkLabels(label: string, file: ModelFile): void {
+  if (file.task !== 'text-classification') return;
+  const { labels, output } = file;
   if (labels?.length === output.dimensions) return;
   throw unavailable(
     `${label}/${DESCRIPTION_FILE} has ${labels?.length ?? 0} labels for ${output.dimensions} output dimensions`,

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ServiceError } from '@sluice/contracts';
 import { createByteTokenizer } from './byte-tokenizer.js';
-import type { Model } from './model.js';
+import type { TextModel } from './model.js';
 import { createUnigramTokenizer, type Vocabulary } from './unigram-tokenizer.js';
 
 /**
@@ -21,7 +21,7 @@ export interface Tokenizer {
  *
  * @throws ServiceError `model_unavailable` when its vocabulary is missing or not one.
  */
-export async function createTokenizer(model: Model): Promise<Tokenizer> {
+export async function createTokenizer(model: TextModel): Promise<Tokenizer> {
   const { tokenizer } = model.file;
   switch (tokenizer.type) {
     case 'bytes':
@@ -33,7 +33,7 @@ export async function createTokenizer(model: Model): Promise<Tokenizer> {
   }
 }
 
-async function readVocabulary(model: Model, file: string): Promise<Vocabulary> {
+async function readVocabulary(model: TextModel, file: string): Promise<Vocabulary> {
   const path = `${model.name}/${model.version}/${file}`;
   const vocabulary = await readFile(join(model.directory, file), 'utf8')
     .then((text): unknown => JSON.parse(text))

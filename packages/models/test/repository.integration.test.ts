@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { checkDigest, digestOf, DIGESTS_FILE } from '../src/digests.js';
+import { asTextModel } from '../src/model.js';
 import { openModelRepository } from '../src/repository.js';
 import { createTokenizer } from '../src/tokenizer.js';
 
@@ -122,14 +123,51 @@ describe('the model repository', () => {
   });
 });
 
+const TENSORS = `
+name: tiny
+task: tensors
+description: For tests
+licence: Apache-2.0
+source: none
+precision: fp32
+inputs: [{ name: x, datatype: FP32, shape: [-1, 3] }]
+outputs: [{ name: y, datatype: INT64, shape: [] }]
+maxInputTokens: 16
+`;
+
+describe('the description of a model of tensors', () => {
+  it('needs neither a tokenizer nor a vocabulary', async () => {
+    await writeFile(join(folder, 'model.yaml'), TENSORS);
+    await rm(join(folder, 'vocabulary.json'));
+    expect((await find()).file).toMatchObject({ task: 'tensors', elementsPerToken: 1, maxOutputTokens: 0 });
+  });
+
+  it.each([
+    ['FP32', 'BYTES', /inputs\.0\.datatype: must be one of BOOL, UINT8, .*FP64/],
+    ['[-1, 3]', '[0, 3]', /inputs\.0\.shape\.0: must be a whole number from 1 .*, or -1/],
+    ['[-1, 3]', '[-2]', /inputs\.0\.shape\.0: must be/],
+    ['[-1, 3]', '[1.5]', /inputs\.0\.shape\.0: must be/],
+    ['[-1, 3]', '[2147483648]', /inputs\.0\.shape\.0: must be/],
+    ['[-1, 3]', '[1, 1, 1, 1, 1, 1, 1, 1, 1]', /inputs\.0\.shape: must have at most 8 items/],
+    ['outputs: [', 'outputs: [{ name: y, datatype: FP32, shape: [] }, ', /outputs: has a name twice/],
+    ['inputs: [{ name: x, datatype: FP32, shape: [-1, 3] }]', 'inputs: []', /inputs: must not be empty/],
+    ['maxInputTokens: 16', 'maxInputTokens: 16\nelementsPerToken: 0', /elementsPerToken: must be at least 1/],
+    ['maxInputTokens: 16', 'maxInputTokens: 16\ntokenizer: { type: bytes }', /has what is not known: "tokenizer"/],
+    ['task: tensors', 'task: tensor', /task: must be one of embedding, text-classification, tensors/],
+  ])('is refused with %s → %s', async (from, to, expected) => {
+    await writeFile(join(folder, 'model.yaml'), TENSORS.replace(from, to));
+    await expect(find()).rejects.toEqual(unavailable(expected));
+  });
+});
+
 describe('the tokenizer of a model', () => {
   it('is made from the vocabulary of the version folder', async () => {
-    expect([...(await createTokenizer(await find())).encode('?')]).toEqual([1, 0]);
+    expect([...(await createTokenizer(asTextModel(await find()))).encode('?')]).toEqual([1, 0]);
   });
 
   it.each(['{', '{}', '[]', '[["a"]]', '[[1, 2]]', '[["a", "b"]]'])('refuses the vocabulary %s', async (text) => {
     await writeFile(join(folder, 'vocabulary.json'), text);
-    await expect(createTokenizer(await find())).rejects.toEqual(unavailable(/tiny\/1\/vocabulary\.json/));
+    await expect(createTokenizer(asTextModel(await find()))).rejects.toEqual(unavailable(/tiny\/1\/vocabulary\.json/));
   });
 });
 

@@ -2,7 +2,14 @@ import { cp, mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
-import { createTokenizer, decodeOutput, openModelRepository, type Model, type Tokenizer } from '../src/index.js';
+import {
+  asTextModel,
+  createTokenizer,
+  decodeOutput,
+  openModelRepository,
+  type TextModel,
+  type Tokenizer,
+} from '../src/index.js';
 import fc from 'fast-check';
 import { build, SHARED_REPOSITORY } from './build.js';
 import { startSessions, type Sessions } from './sessions.js';
@@ -25,13 +32,13 @@ afterAll(async () => {
   await rm(root, { recursive: true });
 });
 
-async function find(name: string, version = '1'): Promise<Model> {
-  return (await openModelRepository(root)).find(name, version);
+async function find(name: string, version = '1'): Promise<TextModel> {
+  return asTextModel(await (await openModelRepository(root)).find(name, version));
 }
 
 /** The rows of one run of all sequences, and of a run for each. */
 async function runBothWays(
-  { name, version }: Model,
+  { name, version }: TextModel,
   sequences: readonly Int32Array[],
 ): Promise<{ together: Float32Array; alone: Float32Array }> {
   const batches = [sequences, ...sequences.map((sequence) => [sequence])];
@@ -210,7 +217,7 @@ describe('opening a session', () => {
 });
 
 async function runTexts(
-  { name, version }: Model,
+  { name, version }: TextModel,
   tokenizer: Tokenizer,
   texts: readonly string[],
 ): Promise<Float32Array> {
@@ -219,7 +226,7 @@ async function runTexts(
   return rows;
 }
 
-function bestLabels(model: Model, rows: Float32Array): readonly (string | undefined)[] {
+function bestLabels(model: TextModel, rows: Float32Array): readonly (string | undefined)[] {
   const output = decodeOutput(model, rows, rows.length / model.file.output.dimensions);
   return output.task === 'text-classification' ? output.classifications.map(([best]) => best?.label) : [];
 }

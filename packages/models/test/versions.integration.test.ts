@@ -45,6 +45,24 @@ async function writeVersion(version: string, facts: Facts = {}): Promise<string>
   return folder;
 }
 
+interface TensorFacts {
+  /** As `[name: TYPE [axes], …]`. */
+  readonly inputs: string;
+  readonly outputs: string;
+  readonly elementsPerToken?: number;
+}
+
+async function writeTensorVersion(version: string, { inputs, outputs, elementsPerToken = 1 }: TensorFacts) {
+  const specs = (list: string) => list.replace(/(\w+): (\w+) (\[[^\]]*\])/g, '{ name: $1, datatype: $2, shape: $3 }');
+  const folder = await writeVersion(version);
+  const lines = [
+    ...['name: tiny', 'description: For tests', 'licence: Apache-2.0', 'source: none', 'precision: fp32'],
+    ...['task: tensors', 'maxInputTokens: 16', `elementsPerToken: ${elementsPerToken}`],
+    ...[`inputs: ${specs(inputs)}`, `outputs: ${specs(outputs)}`],
+  ];
+  await writeFile(join(folder, 'model.yaml'), lines.join('\n'));
+}
+
 const versionsOf = (entry: Omit<ModelEntry, 'pool'>) => findVersions(repository, 'tiny', { pool: 'text', ...entry });
 
 function unavailable(detail: RegExp) {
@@ -125,6 +143,51 @@ describe('the versions of a public model', () => {
     await writeVersion('2', after);
     const canary = { version: '2', percent: 5, stickyBy: 'tenant' } as const;
     await expect(versionsOf({ version: '1', canary })).rejects.toEqual(unavailable(reason));
+  });
+
+  const tensors = { inputs: '[a: FP32 [-1, 4], b: BOOL []]', outputs: '[y: FP32 [-1], z: INT64 [2]]' };
+  it.each<[string, Partial<TensorFacts>, RegExp]>([
+    ['an input less', { inputs: '[a: FP32 [-1, 4]]' }, /has no input b; /],
+    ['an input more', { inputs: '[a: FP32 [-1, 4], b: BOOL [], c: BOOL []]' }, /it needs an input c;/],
+    [
+      'another type',
+      { inputs: '[a: FP64 [-1, 4], b: BOOL []]' },
+      /the input a as FP64 \[-1, 4\] instead of FP32 \[-1, 4/,
+    ],
+    ['an axis that was free', { inputs: '[a: FP32 [8, 4], b: BOOL []]' }, /the input a as FP32 \[8, 4\] instead of/],
+    ['other axes', { inputs: '[a: FP32 [-1, 4], b: BOOL [1]]' }, /the input b as BOOL \[1\] instead of BOOL \[\]/],
+    ['an output less', { outputs: '[y: FP32 [-1]]' }, /has no output z/],
+    ['an output more', { outputs: '[y: FP32 [-1], z: INT64 [2], w: INT8 []]' }, /has an output w more/],
+    [
+      'a free axis that was not',
+      { outputs: '[y: FP32 [-1], z: INT64 [-1]]' },
+      /the output z as INT64 \[-1\] instead of/,
+    ],
+    ['other tokens', { elementsPerToken: 2 }, /counts 2 elements as a token instead of 1/],
+  ])('of tensors must not have %s', async (_what, after, reason) => {
+    await writeTensorVersion('1', tensors);
+    await writeTensorVersion('2', { ...tensors, ...after });
+    const canary = { version: '2', percent: 5, stickyBy: 'tenant' } as const;
+    await expect(versionsOf({ version: '1', canary })).rejects.toEqual(unavailable(reason));
+  });
+
+  it('of tensors may take more, promise more, and list it in another order', async () => {
+    await writeTensorVersion('1', tensors);
+    await writeTensorVersion('2', {
+      inputs: '[b: BOOL [], a: FP32 [-1, -1]]',
+      outputs: '[z: INT64 [2], y: FP32 [7]]',
+    });
+    expect((await versionsOf({ version: 'latest' })).main.version).toBe('2');
+  });
+
+  it('of texts and of tensors do not go together', async () => {
+    await writeVersion('1');
+    await writeTensorVersion('2', tensors);
+    const found = await versionsOf({ version: 'latest' });
+    expect(found).toMatchObject({
+      main: { version: '1' },
+      passedOver: [expect.stringMatching(/does tensors instead/)],
+    });
   });
 
   it('may take longer inputs', async () => {

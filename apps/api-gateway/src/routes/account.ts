@@ -1,4 +1,4 @@
-import { ServiceError } from '@sluice/contracts';
+import { ServiceError, type TensorModelFile } from '@sluice/contracts';
 import type { LimitStatus, Quota } from '@sluice/quota';
 import type { Store, UsageRow } from '@sluice/store';
 import { Router } from 'express';
@@ -90,7 +90,12 @@ function modelView({ name, version, description, classes, facts }: PublicModel) 
     maxOutputTokens: facts.maxOutputTokens,
     licence: facts.licence,
     ...(facts.task === 'embedding' && { dimensions: facts.output.dimensions }),
+    ...(facts.task === 'tensors' && signatureView(facts)),
   };
+}
+
+function signatureView({ inputs, outputs, elementsPerToken }: TensorModelFile) {
+  return { inputs, outputs, elementsPerToken };
 }
 
 /** Money in nano-USD, as everywhere; such counts stay below 2^53. */

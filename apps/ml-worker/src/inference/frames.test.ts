@@ -1,6 +1,19 @@
 import { describe, expect, it } from '@jest/globals';
+import type { TensorBytes } from '@sluice/models';
 import fc from 'fast-check';
-import { createFrameReader, readResult, readRun, resultFrame, runFrame, textFrame, type Frame } from './frames.js';
+import {
+  createFrameReader,
+  readResult,
+  readRun,
+  readTensorResult,
+  readTensorRun,
+  resultFrame,
+  runFrame,
+  tensorResultFrame,
+  tensorRunFrame,
+  textFrame,
+  type Frame,
+} from './frames.js';
 import { FRAME } from './inference-protocol.js';
 
 /** What comes out when bytes arrive cut at some places. */
@@ -54,6 +67,29 @@ describe('frames', () => {
     let rows: Float32Array | undefined;
     createFrameReader(({ body }) => ({ rows } = readResult(body)))(bytes);
     expect(rows?.buffer).toBe(bytes.buffer);
+  });
+
+  it('carry tensors of any shape and length both ways, each from where any type can look at it', () => {
+    const tensorOf = fc.record({
+      shape: fc.array(fc.integer({ min: 0, max: 2 ** 31 - 1 }), { maxLength: 8 }),
+      bytes: fc.uint8Array({ maxLength: 70 }),
+    });
+    const plain = ({ shape, bytes }: TensorBytes) => ({ shape, bytes: Uint8Array.from(bytes) });
+    fc.assert(
+      fc.property(fc.array(tensorOf, { maxLength: 5 }), fc.nat(200), cutsOf, (tensors, model, cuts) => {
+        const sent = [tensorRunFrame(3, { model, tensors })];
+        sent.push(tensorResultFrame(4, { tensors, computeMs: 1.5, cpuMs: 0.5, memoryBytes: 2 ** 40 }));
+        const [order, result] = readInPieces(Buffer.concat(sent), cuts);
+        expect([order?.kind, order?.id, result?.kind, result?.id]).toEqual([FRAME.runTensors, 3, FRAME.result, 4]);
+        const run = readTensorRun(order?.body as Buffer);
+        const report = readTensorResult(result?.body as Buffer);
+        expect([run.model, report.computeMs, report.memoryBytes]).toEqual([model, 1.5, 2 ** 40]);
+        for (const found of [run.tensors, report.tensors]) {
+          expect(found.map(plain)).toEqual(tensors);
+          expect(found.every(({ bytes }) => bytes.byteOffset % 8 === 0)).toBe(true);
+        }
+      }),
+    );
   });
 
   it('are refused when their header is none', () => {

@@ -1,4 +1,11 @@
-import { FRAME, type ResultReport, type RunOrder } from './inference-protocol.js';
+import type { TensorBytes } from '@sluice/models';
+import {
+  FRAME,
+  type ResultReport,
+  type RunOrder,
+  type TensorResultReport,
+  type TensorRunOrder,
+} from './inference-protocol.js';
 
 /**
  * One message as bytes. The serialization of V8, which a forked child's channel uses, would cost the worker about twice the CPU
@@ -7,9 +14,14 @@ import { FRAME, type ResultReport, type RunOrder } from './inference-protocol.js
  * ```
  * u32 kind │ u32 id │ u32 bytes of the body │ u32 0 │ body
  *
- * run:    u32 model │ u32 texts │ u32 0 │ u32 0 │ u32 tokens of each text … │ i32 ids …
- * result: f64 computeMs │ f64 cpuMs │ f64 memoryBytes │ f32 rows …
+ * run:        u32 model │ u32 texts │ u32 0 │ u32 0 │ u32 tokens of each text … │ i32 ids …
+ * result:     f64 computeMs │ f64 cpuMs │ f64 memoryBytes │ f32 rows …, or tensors
+ * runTensors: u32 model │ u32 0 │ tensors
+ *
+ * tensors:    u32 tensors │ u32 0 │ for each: u32 axes │ u32 bytes │ u32 axis … │ its bytes
  * ```
+ *
+ * Each tensor, and its bytes within it, begins at a multiple of 8.
  */
 export interface Frame {
   readonly kind: number;
@@ -25,7 +37,10 @@ const MOST_BODY_BYTES = 2 ** 30;
 const RUN_HEAD_WORDS = 4;
 const RESULT_HEAD_NUMBERS = 3;
 const RESULT_HEAD_BYTES = 8 * RESULT_HEAD_NUMBERS;
+const RUN_TENSORS_HEAD_BYTES = 8;
+const TENSORS_HEAD_BYTES = 8;
 const WORD_BYTES = 4;
+const ALIGNMENT = 8;
 
 /** The length of a frame's body, from its header. Throws when it cannot be one. */
 export function bodyBytesOf(header: Buffer): number {
@@ -86,6 +101,77 @@ export function readResult(body: Buffer): ResultReport {
   const numbers = (body.length - RESULT_HEAD_BYTES) / WORD_BYTES;
   const rows = new Float32Array(body.buffer, body.byteOffset + RESULT_HEAD_BYTES, numbers);
   return { rows, computeMs, cpuMs, memoryBytes };
+}
+
+export function tensorRunFrame(id: number, { model, tensors }: TensorRunOrder): Buffer {
+  const frame = startFrame(FRAME.runTensors, id, RUN_TENSORS_HEAD_BYTES + tensorsBytes(tensors));
+  new Uint32Array(frame.buffer, frame.byteOffset + HEADER_BYTES, 2).set([model, 0]);
+  writeTensors(frame, HEADER_BYTES + RUN_TENSORS_HEAD_BYTES, tensors);
+  return frame;
+}
+
+/** The bytes of the tensors are views into the body. */
+export function readTensorRun(body: Buffer): TensorRunOrder {
+  return { model: readWord(body, 0), tensors: readTensors(body, RUN_TENSORS_HEAD_BYTES) };
+}
+
+export function tensorResultFrame(id: number, report: TensorResultReport): Buffer {
+  const { tensors, computeMs, cpuMs, memoryBytes } = report;
+  const frame = startFrame(FRAME.result, id, RESULT_HEAD_BYTES + tensorsBytes(tensors));
+  const head = new Float64Array(frame.buffer, frame.byteOffset + HEADER_BYTES, RESULT_HEAD_NUMBERS);
+  head.set([computeMs, cpuMs, memoryBytes]);
+  writeTensors(frame, HEADER_BYTES + RESULT_HEAD_BYTES, tensors);
+  return frame;
+}
+
+/** The bytes of the tensors are views into the body. */
+export function readTensorResult(body: Buffer): TensorResultReport {
+  const head = new Float64Array(body.buffer, body.byteOffset, RESULT_HEAD_NUMBERS);
+  const [computeMs = 0, cpuMs = 0, memoryBytes = 0] = head;
+  return { tensors: readTensors(body, RESULT_HEAD_BYTES), computeMs, cpuMs, memoryBytes };
+}
+
+function tensorsBytes(tensors: readonly TensorBytes[]): number {
+  return tensors.reduce((sum, tensor) => sum + tensorBytes(tensor), TENSORS_HEAD_BYTES);
+}
+
+function tensorBytes({ shape, bytes }: TensorBytes): number {
+  return tensorHeadBytes(shape.length) + upToAlignment(bytes.length);
+}
+
+function tensorHeadBytes(axes: number): number {
+  return upToAlignment((2 + axes) * WORD_BYTES);
+}
+
+function upToAlignment(bytes: number): number {
+  return Math.ceil(bytes / ALIGNMENT) * ALIGNMENT;
+}
+
+function writeTensors(frame: Buffer, start: number, tensors: readonly TensorBytes[]): void {
+  frame.writeUInt32LE(tensors.length, start);
+  frame.writeUInt32LE(0, start + WORD_BYTES);
+  let at = start + TENSORS_HEAD_BYTES;
+  for (const tensor of tensors) {
+    const { shape, bytes } = tensor;
+    [shape.length, bytes.length, ...shape].forEach((word, index) => frame.writeUInt32LE(word, at + index * WORD_BYTES));
+    frame.set(bytes, at + tensorHeadBytes(shape.length));
+    at += tensorBytes(tensor);
+  }
+}
+
+function readTensors(body: Buffer, start: number): readonly TensorBytes[] {
+  const tensors: TensorBytes[] = [];
+  let at = start + TENSORS_HEAD_BYTES;
+  for (let left = body.readUInt32LE(start); left > 0; left--) {
+    const word = (index: number): number => body.readUInt32LE(at + index * WORD_BYTES);
+    const axes = word(0);
+    const shape = Array.from({ length: axes }, (_, axis) => word(2 + axis));
+    const from = at + tensorHeadBytes(axes);
+    const tensor = { shape, bytes: body.subarray(from, from + word(1)) };
+    tensors.push(tensor);
+    at += tensorBytes(tensor);
+  }
+  return tensors;
 }
 
 /**

@@ -3,15 +3,25 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import type { Duplex, Readable } from 'node:stream';
 import { ServiceError } from '@sluice/contracts';
+import type { TensorBytes } from '@sluice/models';
 import type { SessionOptions } from '@sluice/models/session';
 import type { Logger } from '@sluice/runtime';
-import { createFrameReader, readResult, runFrame, textFrame, type Frame } from './frames.js';
+import {
+  createFrameReader,
+  readResult,
+  readTensorResult,
+  runFrame,
+  tensorRunFrame,
+  textFrame,
+  type Frame,
+} from './frames.js';
 import {
   FRAME,
   FRAME_PIPE,
   type KeyedModel,
   type LoadOrder,
   type RunResult,
+  type TensorRunResult,
   type UnloadableReport,
   type WarmReport,
 } from './inference-protocol.js';
@@ -34,6 +44,8 @@ export interface InferenceChildOptions extends Required<SessionOptions> {
   readonly timeoutMs: number;
   /** Resident memory of the process in bytes from which on it is ended; any when absent. */
   readonly memoryLimitBytes?: number | undefined;
+  /** Most bytes of the tensors that a run gives: with more it has failed. Any when absent. */
+  readonly maxOutputBytes?: number | undefined;
   readonly logger: Logger;
 }
 
@@ -74,6 +86,8 @@ export interface InferenceChild {
    *   process is gone).
    */
   run(model: string, sequences: readonly Int32Array[], stop?: AbortSignal): Promise<RunResult>;
+  /** The same for the inputs of a model of tensors, in the order of its `model.yaml`. */
+  runTensors(model: string, tensors: readonly TensorBytes[], stop?: AbortSignal): Promise<TensorRunResult>;
   /** Looks at the memory of a process that is running, and kills it when it is above the limit. */
   checkMemory(): void;
   /** Ends the process when its run, if it has one, is over; it takes no other. Resolves when it is gone. */
@@ -98,8 +112,15 @@ export class UnloadableModelError extends ServiceError {
 
 interface Run {
   readonly id: number;
-  readonly resolve: (result: RunResult) => void;
+  /** Takes the body of the result; returns the memory of the process that it tells. */
+  readonly resolve: (body: Buffer) => number;
   readonly reject: (error: unknown) => void;
+}
+
+/** How a run is asked for, and how its result is read. */
+interface RunForm<Report> {
+  readonly frameOf: (id: number, model: number) => Buffer;
+  readonly read: (body: Buffer) => Report;
 }
 
 /** Starts a process and lets it load the models. */
@@ -195,10 +216,32 @@ export function startInferenceChild(options: InferenceChildOptions): InferenceCh
   function hasAnswered(run: Run, { kind, body }: Frame): void {
     finish();
     becomeIdle();
-    if (kind === FRAME.failed) return run.reject(refused(body.toString()));
-    const result = readResult(body);
-    memoryBytes = result.memoryBytes;
-    run.resolve({ rows: result.rows, computeMs: result.computeMs, cpuMs: result.cpuMs });
+    if (kind === FRAME.failed) return run.reject(failed(body.toString()));
+    if (kind === FRAME.refused) return run.reject(new ServiceError('inference_failed', body.toString()));
+    memoryBytes = run.resolve(body);
+  }
+
+  function begin<Report extends { readonly memoryBytes: number }>(
+    model: string,
+    { frameOf, read: readReport }: RunForm<Report>,
+    stop?: AbortSignal,
+  ): Promise<Report> {
+    if (state !== 'idle') throw new Error(`the inference process is ${state}`);
+    const position = positions.get(model);
+    if (position === undefined) throw new Error(`the inference process has no model ${model}`);
+    state = 'busy';
+    const id = ++runs;
+    return new Promise((resolve, reject) => {
+      const takeReport = (body: Buffer): number => {
+        const report = readReport(body);
+        resolve(report);
+        return report.memoryBytes;
+      };
+      current = { id, resolve: takeReport, reject };
+      stop?.addEventListener('abort', () => stopRun(id, stop.reason), { once: true });
+      killAfter(options.timeoutMs);
+      pipe.write(frameOf(id, position));
+    });
   }
 
   function hear(frame: Frame): void {
@@ -215,6 +258,7 @@ export function startInferenceChild(options: InferenceChildOptions): InferenceCh
       }
       case FRAME.result:
       case FRAME.failed:
+      case FRAME.refused:
         if (current?.id === frame.id) hasAnswered(current, frame);
         return;
       default:
@@ -237,7 +281,8 @@ export function startInferenceChild(options: InferenceChildOptions): InferenceCh
     logger.debug({ err: error, child: child.pid }, 'an inference process could not be told');
   });
 
-  const order: LoadOrder = { models, threads: options.threads, provider: options.provider };
+  const { threads, provider, maxOutputBytes } = options;
+  const order: LoadOrder = { models, threads, provider, maxOutputBytes };
   killAfter(WARM_UP_TIMEOUT_MS);
   pipe.write(textFrame(FRAME.load, 0, JSON.stringify(order)));
 
@@ -263,19 +308,10 @@ export function startInferenceChild(options: InferenceChildOptions): InferenceCh
     warm: warming.promise,
     gone,
     has: (model) => positions.has(model),
-    run(model, sequences, stop) {
-      if (state !== 'idle') throw new Error(`the inference process is ${state}`);
-      const position = positions.get(model);
-      if (position === undefined) throw new Error(`the inference process has no model ${model}`);
-      state = 'busy';
-      const id = ++runs;
-      return new Promise((resolve, reject) => {
-        current = { id, resolve, reject };
-        stop?.addEventListener('abort', () => stopRun(id, stop.reason), { once: true });
-        killAfter(options.timeoutMs);
-        pipe.write(runFrame(id, { model: position, sequences }));
-      });
-    },
+    run: (key, sequences, stop) =>
+      begin(key, { frameOf: (id, model) => runFrame(id, { model, sequences }), read: readResult }, stop),
+    runTensors: (key, tensors, stop) =>
+      begin(key, { frameOf: (id, model) => tensorRunFrame(id, { model, tensors }), read: readTensorResult }, stop),
     checkMemory() {
       if (state !== 'busy' || child.pid === undefined) return;
       const bytes = residentBytes(child.pid) ?? 0;
@@ -300,7 +336,7 @@ export function startInferenceChild(options: InferenceChildOptions): InferenceCh
   };
 }
 
-function refused(reason: string): ServiceError {
+function failed(reason: string): ServiceError {
   return new ServiceError('inference_failed', 'The model could not process the input.', { cause: reason });
 }
 

@@ -1,7 +1,8 @@
 import { ServiceError } from '@sluice/contracts';
+import type { TensorBytes } from '@sluice/models';
 import { delay, type Service } from '@sluice/runtime';
 import { startInferenceChild, type InferenceChild, type InferenceChildOptions } from './inference-child.js';
-import type { KeyedModel, RunResult } from './inference-protocol.js';
+import type { KeyedModel, RunResult, TensorRunResult } from './inference-protocol.js';
 
 /** Pause before a lost process is replaced: none after the first loss, then doubled while nothing succeeds. */
 const RESTART_DELAY_MS = { first: 100, longest: 10_000 } as const;
@@ -56,6 +57,8 @@ export interface InferenceHost extends Service {
   onIdle(listener: () => void): void;
   /** See `InferenceChild.run`; only while `canRun` says so. */
   run(model: string, sequences: readonly Int32Array[], stop?: AbortSignal): Promise<RunResult>;
+  /** See `InferenceChild.runTensors`; only while `canRun` says so. */
+  runTensors(model: string, tensors: readonly TensorBytes[], stop?: AbortSignal): Promise<TensorRunResult>;
   /**
    * Has every process serve exactly these models; one call at a time, between `start` and `stop`. Processes are replaced one
    * at a time by new ones that have loaded and warmed all of them, so work goes on meanwhile, a damaged model never reaches
@@ -155,6 +158,19 @@ export function createInferenceHost(options: InferenceHostOptions): InferenceHos
     for (const slot of slots) if (slot.child === child) slot.lossesInARow = 0;
   }
 
+  /** @throws ServiceError `model_unavailable` when no process that is idle has the model; what the run throws. */
+  async function lend<Result>(model: string, run: (child: InferenceChild) => Promise<Result>): Promise<Result> {
+    const child = findIdle(model);
+    if (!child) throw new ServiceError('model_unavailable', 'No idle inference process has the model.');
+    try {
+      const result = await run(child);
+      hasWorked(child);
+      return result;
+    } finally {
+      hasRun(child);
+    }
+  }
+
   /** What a run allocated at its peak stays with the process, so one that grew too large is replaced. */
   function hasRun(child: InferenceChild): void {
     if (child.state !== 'idle') return;
@@ -239,17 +255,8 @@ export function createInferenceHost(options: InferenceHostOptions): InferenceHos
       await Promise.all([...children].map((child) => child.stop()));
       await Promise.all(tasks);
     },
-    async run(model, sequences, stop) {
-      const child = findIdle(model);
-      if (!child) throw new ServiceError('model_unavailable', 'No idle inference process has the model.');
-      try {
-        const result = await child.run(model, sequences, stop);
-        hasWorked(child);
-        return result;
-      } finally {
-        hasRun(child);
-      }
-    },
+    run: (model, sequences, stop) => lend(model, (child) => child.run(model, sequences, stop)),
+    runTensors: (model, tensors, stop) => lend(model, (child) => child.runTensors(model, tensors, stop)),
     async serve(wanted, hooks) {
       if (replacing || slots.length === 0 || stopping.signal.aborted)
         throw new Error('other models cannot be served now');

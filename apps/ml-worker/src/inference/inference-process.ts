@@ -3,8 +3,20 @@
  * the process. It has nothing else to do, so it waits for orders blocking, and lives exactly as long as its pipe to the worker.
  */
 import { readSync, statSync, writeSync } from 'node:fs';
-import { openSession, type Session } from '@sluice/models/session';
-import { bodyBytesOf, frameOf, HEADER_BYTES, readRun, resultFrame, textFrame, type Frame } from './frames.js';
+import { isServiceError, ServiceError } from '@sluice/contracts';
+import type { TensorModel, TextModel } from '@sluice/models';
+import { isTextModel, openSession, openTensorSession, type SessionOptions } from '@sluice/models/session';
+import {
+  bodyBytesOf,
+  frameOf,
+  HEADER_BYTES,
+  readRun,
+  readTensorRun,
+  resultFrame,
+  tensorResultFrame,
+  textFrame,
+  type Frame,
+} from './frames.js';
 import {
   FRAME,
   FRAME_PIPE,
@@ -21,9 +33,10 @@ const WARM_UP_TOKENS = 16;
 const MEMORY_AGE_MS = 100;
 
 interface LoadedModel {
-  readonly key: string;
-  readonly session: Session;
-  readonly dimensions: number;
+  /** Runs what the body of an order says, and makes the frame that answers it. */
+  readonly run: (id: number, body: Buffer) => Promise<Buffer>;
+  /** A first run allocates what later runs reuse. */
+  readonly warmUp: () => Promise<void>;
 }
 
 /** By their position in `load`. */
@@ -42,20 +55,31 @@ for (let frame = receive(); frame; frame = receive()) {
 
 async function answerTo({ kind, id, body }: Frame): Promise<Buffer> {
   if (kind === FRAME.load) return load(JSON.parse(body.toString()) as LoadOrder);
-  return run(id, body).catch((error: unknown) => textFrame(FRAME.failed, id, reasonOf(error)));
+  // Both orders begin with the position of the model.
+  const model = models[body.readUInt32LE(0)];
+  if (!model) return textFrame(FRAME.failed, id, 'the model is not loaded');
+  return model.run(id, body).catch((error: unknown) => failureFrame(id, error));
 }
 
-async function load({ models: wanted, threads, provider }: LoadOrder): Promise<Buffer> {
+/** n.b. what a ServiceError says is fit for clients; its cause, and any other error, is not. */
+function failureFrame(id: number, error: unknown): Buffer {
+  const isForClients = isServiceError(error) && error.cause === undefined;
+  return textFrame(isForClients ? FRAME.refused : FRAME.failed, id, reasonOf(error));
+}
+
+async function load({ models: wanted, threads, provider, maxOutputBytes }: LoadOrder): Promise<Buffer> {
   const modelBytes: number[] = wanted.map(() => 0);
   for (const { position, key, model } of largestFirst(wanted)) {
     // n.b. should this end the process, nobody else can say which model did.
     send(textFrame(FRAME.loading, position, ''));
     try {
       const before = memoryAfterCollection();
-      const session = await openSession(model, { threads, provider });
-      models[position] = { key, session, dimensions: model.file.output.dimensions };
-      // A first run allocates what later runs reuse.
-      await session.run([new Int32Array(Math.min(WARM_UP_TOKENS, model.file.maxInputTokens)).fill(1)]);
+      const options = { threads, provider };
+      const loaded = isTextModel(model)
+        ? await loadTextModel(model, options)
+        : await loadTensorModel(model, options, maxOutputBytes);
+      models[position] = loaded;
+      await loaded.warmUp();
       modelBytes[position] = Math.max(0, memoryAfterCollection() - before);
     } catch (error) {
       const report: UnloadableReport = { model: key, reason: reasonOf(error) };
@@ -82,18 +106,51 @@ function memoryAfterCollection(): number {
   return allocatedBytes();
 }
 
-async function run(id: number, body: Buffer): Promise<Buffer> {
-  const order = readRun(body);
-  const model = models[order.model];
-  if (!model) throw new Error(`model ${order.model} is not loaded`);
+async function loadTextModel(model: TextModel, options: SessionOptions): Promise<LoadedModel> {
+  const session = await openSession(model, options);
+  const { output, maxInputTokens } = model.file;
+  return {
+    async run(id, body) {
+      const { sequences } = readRun(body);
+      const { result: rows, computeMs, cpuMs } = await timed(() => session.run(sequences));
+      if (rows.length !== sequences.length * output.dimensions) throw new Error('the output has another shape');
+      if (!areFinite(rows)) throw new Error('the output holds a value that is not a finite number');
+      return resultFrame(id, { rows, computeMs, cpuMs, memoryBytes: memoryBytes() });
+    },
+    warmUp: async () => void (await session.run([new Int32Array(Math.min(WARM_UP_TOKENS, maxInputTokens)).fill(1)])),
+  };
+}
+
+async function loadTensorModel(
+  model: TensorModel,
+  options: SessionOptions,
+  maxOutputBytes = Infinity,
+): Promise<LoadedModel> {
+  const session = await openTensorSession(model, options);
+  return {
+    async run(id, body) {
+      const { tensors: inputs } = readTensorRun(body);
+      const { result: tensors, computeMs, cpuMs } = await timed(() => session.run(inputs));
+      const bytes = tensors.reduce((sum, tensor) => sum + tensor.bytes.length, 0);
+      if (bytes > maxOutputBytes) {
+        throw new ServiceError(
+          'inference_failed',
+          `The outputs have ${bytes} bytes, at most ${maxOutputBytes} are told.`,
+        );
+      }
+      return tensorResultFrame(id, { tensors, computeMs, cpuMs, memoryBytes: memoryBytes() });
+    },
+    warmUp: () => session.warmUp(),
+  };
+}
+
+/** What a session gave, and what it took. */
+async function timed<Result>(run: () => Promise<Result>) {
   const beganMs = performance.now();
   const usedBefore = process.cpuUsage();
-  const rows = await model.session.run(order.sequences);
+  const result = await run();
   const used = process.cpuUsage(usedBefore);
-  const computeMs = performance.now() - beganMs;
-  if (rows.length !== order.sequences.length * model.dimensions) throw new Error('the output has another shape');
-  if (!areFinite(rows)) throw new Error('the output holds a value that is not a finite number');
-  return resultFrame(id, { rows, computeMs, cpuMs: (used.user + used.system) / 1_000, memoryBytes: memoryBytes() });
+  return { result, computeMs: performance.now() - beganMs, cpuMs: (used.user + used.system) / 1_000 };
 }
 
 function areFinite(rows: Float32Array): boolean {

@@ -1,4 +1,4 @@
-import type { Model } from '@sluice/models';
+import type { Model, TensorBytes } from '@sluice/models';
 import type { SessionOptions } from '@sluice/models/session';
 
 /**
@@ -9,8 +9,8 @@ import type { SessionOptions } from '@sluice/models/session';
  *   load ──────────────────────▶ opens and warms a session for each model
  *   ◀──── loading, before each of them
  *   ◀──────────────── warm | unloadable
- *   run(id) ───────────────────▶ one at a time
- *   ◀─────────── result(id) | failed(id)
+ *   run(id) | runTensors(id) ──▶ one at a time
+ *   ◀── result(id) | failed(id) | refused(id)
  *   (pipe closes) ─────────────▶ ends
  * ```
  *
@@ -19,14 +19,19 @@ import type { SessionOptions } from '@sluice/models/session';
 export const FRAME_PIPE = 3;
 
 /**
- * Kinds of frames. The bodies of `load`, `warm` and `unloadable` are JSON, that of `failed` is text, and that of `loading` is
- * empty: its id is the position of the model in the order.
+ * Kinds of frames. The bodies of `load`, `warm` and `unloadable` are JSON; that of `failed` is text for operators, that of
+ * `refused` text for whoever sent the job; and that of `loading` is empty: its id is the position of the model in the order.
  */
-export const FRAME = { load: 1, run: 2, warm: 3, unloadable: 4, result: 5, failed: 6, loading: 7 } as const;
+export const FRAME = {
+  ...{ load: 1, run: 2, warm: 3, unloadable: 4, result: 5, failed: 6, loading: 7 },
+  ...{ runTensors: 8, refused: 9 },
+} as const;
 
 /** Body of `load`. Runs name a model by its position in the list. */
 export interface LoadOrder extends Required<SessionOptions> {
   readonly models: readonly KeyedModel[];
+  /** Most bytes of the tensors that a run gives; any when absent. */
+  readonly maxOutputBytes?: number | undefined;
 }
 
 /** Body of `warm`: resident memory in bytes. */
@@ -43,9 +48,9 @@ export interface UnloadableReport {
 }
 
 /** A model and the name under which runs ask for it. */
-export interface KeyedModel {
+export interface KeyedModel<Kind extends Model = Model> {
   readonly key: string;
-  readonly model: Model;
+  readonly model: Kind;
 }
 
 /** Body of `run`. */
@@ -56,7 +61,15 @@ export interface RunOrder {
   readonly sequences: readonly Int32Array[];
 }
 
-/** What a run came to. */
+/** Body of `runTensors`. */
+export interface TensorRunOrder {
+  /** Position of the model in the list of `load`. */
+  readonly model: number;
+  /** In the order of `model.yaml`. */
+  readonly tensors: readonly TensorBytes[];
+}
+
+/** What a run of texts came to. */
 export interface RunResult {
   /** float32 `[sequences, dimensions]`, row-major, all finite. */
   readonly rows: Float32Array;
@@ -66,8 +79,23 @@ export interface RunResult {
   readonly cpuMs: number;
 }
 
-/** Body of `result`. */
-export interface ResultReport extends RunResult {
+/** What a run of tensors came to. */
+export interface TensorRunResult {
+  /** In the order of `model.yaml`. */
+  readonly tensors: readonly TensorBytes[];
+  /** See `RunResult`. */
+  readonly computeMs: number;
+  /** See `RunResult`. */
+  readonly cpuMs: number;
+}
+
+interface ProcessReport {
   /** Resident memory of the process in bytes, at most a moment old. */
   readonly memoryBytes: number;
 }
+
+/** Body of `result`, of a run of texts. */
+export type ResultReport = RunResult & ProcessReport;
+
+/** Body of `result`, of a run of tensors. */
+export type TensorResultReport = TensorRunResult & ProcessReport;

@@ -7,6 +7,7 @@ import {
   type CompletedMessage,
   type ErrorCode,
   type JobOutput,
+  type Usage,
 } from '@sluice/contracts';
 import type { OutgoingMessage } from '@sluice/broker';
 
@@ -23,11 +24,11 @@ export interface Attempt {
   readonly finishedAtMs: number;
 }
 
-/** The job ran. `inputTokens` is the exact number of real tokens of all its texts, without padding. */
-export function succeeded(attempt: Attempt, inputTokens: number, output: JobOutput): CompletedMessage {
+/** The job ran. `usage` is the exact number of real tokens of its texts or tensors, without padding. */
+export function succeeded(attempt: Attempt, usage: Usage, output: JobOutput): CompletedMessage {
   return {
     state: 'succeeded',
-    usage: { inputTokens, outputTokens: 0, cachedTokens: 0 },
+    usage,
     output,
     ...terminal(attempt),
   };

@@ -1,5 +1,4 @@
 import {
-  inputTexts,
   isServiceError,
   ServiceError,
   type AcceptedMessage,
@@ -7,14 +6,13 @@ import {
   type ErrorCode,
 } from '@sluice/contracts';
 import { ack, type Settlement } from '@sluice/broker';
-import { decodeOutput } from '@sluice/models';
 import type { Logger } from '@sluice/runtime';
 import type { Cancellations } from './cancellations.js';
 import { canceled, expired, failed, succeeded, type Attempt } from './completion.js';
 import type { Hold } from './held-jobs.js';
 import type { JobClock } from './job-clock.js';
+import { jobWorkOf, type JobWork } from './job-work.js';
 import { retryRuleOf, settlementAfter } from './retry-policy.js';
-import type { Work } from '../scheduling/running-job.js';
 import type { Scheduler } from '../scheduling/scheduler.js';
 import type { ServedModel } from '../models/served-models.js';
 import type { StartedNotices } from './started-notices.js';
@@ -68,28 +66,22 @@ export async function attemptJob(job: DeliveredJob, options: JobAttemptOptions):
     logger.warn({ jobId: message.jobId, model: message.model, attempt }, 'this worker does not serve the model');
     return failure(context, 'model_unavailable', 'no worker of the pool serves the model');
   }
-  const sequences = tokenize(message, served, logger);
-  const tooLong = longerThan(served.model.file.maxInputTokens, sequences);
-  if (tooLong !== undefined) return failure(context, 'input_too_long', tooLong);
-  return runTexts(context, served, sequences);
+  const found = jobWorkOf(message, served, logger);
+  return 'code' in found ? failure(context, found.code, found.detail) : run(context, found);
 }
 
-async function runTexts(
-  context: Context,
-  served: ServedModel,
-  sequences: readonly Int32Array[],
-): Promise<AttemptOutcome> {
+async function run(context: Context, { work: workOf, result }: JobWork): Promise<AttemptOutcome> {
   const { cancellations, scheduler, notices } = context;
   const { message, attempt } = context.job;
   const onStart = (): void => begin(context);
   const remainingMs = message.expiresAtMs - context.clock.now();
-  const work: Work = { served, sequences, class: message.class, alone: attempt > 1, remainingMs, onStart };
+  const work = workOf({ class: message.class, alone: attempt > 1, remainingMs, onStart });
   const unwatch = cancellations.watch(message, () => scheduler.cancel(work));
   try {
     const outcome = await scheduler.run(work);
     if (outcome.state === 'canceled') return { completed: canceled(factsOf(context), outcome.ranTokens) };
-    const output = decodeOutput(served.model, outcome.rows, sequences.length);
-    return { completed: succeeded(factsOf(context), tokensOf(sequences), output) };
+    const { usage, output } = result(outcome);
+    return { completed: succeeded(factsOf(context), usage, output) };
   } catch (error) {
     return afterError(context, error);
   } finally {
@@ -143,26 +135,4 @@ function failure(context: Context, code: ErrorCode, detail: string): AttemptOutc
 function factsOf({ job, served, startedAtMs, clock }: Context): Attempt {
   const { message, attempt } = job;
   return { message, attempt, modelVersion: served?.model.version, startedAtMs, finishedAtMs: clock.now() };
-}
-
-function tokenize(message: AcceptedMessage, served: ServedModel, logger: Logger): readonly Int32Array[] {
-  const sequences = inputTexts(message.input).map((text) => served.tokenizer.encode(text));
-  const inputTokens = tokensOf(sequences);
-  if (inputTokens !== message.inputTokens) {
-    const counts = { inputTokens, acceptedInputTokens: message.inputTokens };
-    logger.error({ jobId: message.jobId, ...counts }, 'the job was accepted with another token count than it has');
-  }
-  return sequences;
-}
-
-function tokensOf(sequences: readonly Int32Array[]): number {
-  return sequences.reduce((sum, sequence) => sum + sequence.length, 0);
-}
-
-/** Why the texts cannot be run. Admission refuses them; a job that was published around it may still hold one. */
-function longerThan(maxInputTokens: number, sequences: readonly Int32Array[]): string | undefined {
-  const index = sequences.findIndex(({ length }) => length > maxInputTokens);
-  return index < 0
-    ? undefined
-    : `Text ${index} has ${sequences[index]?.length} tokens, the model takes ${maxInputTokens}.`;
 }

@@ -7,7 +7,7 @@ import { createCancellations } from './cancellations.js';
 import { createHeldJobs } from './held-jobs.js';
 import { createJobHandler } from './job-handler.js';
 import { createModelRouter } from '../models/model-router.js';
-import type { Work, WorkOutcome } from '../scheduling/running-job.js';
+import { isTensorWork, type Work, type WorkOutcome } from '../scheduling/running-job.js';
 
 interface FixtureOptions {
   /** What inference comes to; the sum of each text's tokens when absent. */
@@ -73,7 +73,7 @@ function createFixture({
 
 function sumsOf(work: Work): Float32Array {
   work.onStart?.();
-  return Float32Array.from(work.sequences, (tokens) => tokens.reduce((a, b) => a + b, 0));
+  return Float32Array.from(isTensorWork(work) ? [] : work.sequences, (tokens) => tokens.reduce((a, b) => a + b, 0));
 }
 
 const job = (overrides: Partial<AcceptedMessage> = {}) => acceptedMessage({ expiresAtMs: 2_000_000, ...overrides });

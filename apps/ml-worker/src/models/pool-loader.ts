@@ -2,11 +2,13 @@ import { isServiceError, ServiceError, type Batching, type ModelEntry, type Mode
 import {
   createTokenizer,
   findVersions,
+  isTextModel,
   lookOfVersion,
   requireFit,
   tokenizerId,
   type Model,
   type ModelRepository,
+  type TextModel,
   type Tokenizer,
 } from '@sluice/models';
 import type { BatchLimits } from '../scheduling/batching.js';
@@ -45,8 +47,8 @@ export interface PoolLoader {
 /** One version, whatever public names lead to it. */
 interface Version {
   readonly key: string;
-  readonly model: Model;
-  readonly tokenizer: Tokenizer;
+  /** The model, under that key. */
+  readonly served: ServedModel;
   /** Of its files. */
   readonly look: string;
   /** From 0: how often files of that version have been replaced while it was served. */
@@ -57,7 +59,7 @@ export function createPoolLoader({ pool, repository }: PoolLoaderOptions): PoolL
   const versions = new WeakMap<ServedModel, Version>();
   const tokenizers = new Map<string, WeakRef<Tokenizer>>();
 
-  async function tokenizerOf(model: Model): Promise<Tokenizer> {
+  async function tokenizerOf(model: TextModel): Promise<Tokenizer> {
     const id = await tokenizerId(model);
     const known = tokenizers.get(id)?.deref();
     if (known) return known;
@@ -74,7 +76,8 @@ export function createPoolLoader({ pool, repository }: PoolLoaderOptions): PoolL
     const generation = before ? before.generation + 1 : 0;
     const label = `${model.name}/${model.version}`;
     const key = generation === 0 ? label : `${label}~${generation}`;
-    return { key, model, tokenizer: await tokenizerOf(model), look, generation };
+    const served = isTextModel(model) ? { key, model, tokenizer: await tokenizerOf(model) } : { key, model };
+    return { key, served, look, generation };
   }
 
   async function serve(model: Model, { batching }: ModelEntry, load: Load): Promise<ServedModel> {
@@ -82,8 +85,7 @@ export function createPoolLoader({ pool, repository }: PoolLoaderOptions): PoolL
     const making = load.versions.get(directory) ?? makeVersion(model, load.before.get(directory));
     load.versions.set(directory, making);
     const version = await making;
-    const { key, tokenizer } = version;
-    const served = { key, model: version.model, tokenizer, ...(batching && { batching: limitsOf(batching) }) };
+    const served: ServedModel = { ...version.served, ...(batching && { batching: limitsOf(batching) }) };
     versions.set(served, version);
     return served;
   }

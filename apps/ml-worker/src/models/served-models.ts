@@ -1,13 +1,31 @@
 import type { CanaryPolicy, JobClass } from '@sluice/contracts';
-import type { Tokenizer } from '@sluice/models';
+import { isTextModel, type TensorModel, type TextModel, type Tokenizer } from '@sluice/models';
 import type { KeyedModel } from '../inference/inference-protocol.js';
 import type { BatchLimits } from '../scheduling/batching.js';
 
-/** One version of a model that this worker can run. */
-export interface ServedModel extends KeyedModel {
-  readonly tokenizer: Tokenizer;
+interface Served {
   /** Bounds of its batches that `models.yaml` sets; those of the worker hold for the rest. */
   readonly batching?: Partial<BatchLimits>;
+}
+
+export interface ServedTextModel extends KeyedModel<TextModel>, Served {
+  readonly tokenizer: Tokenizer;
+}
+
+export interface ServedTensorModel extends KeyedModel<TensorModel>, Served {
+  readonly tokenizer?: never;
+}
+
+/** One version of a model that this worker can run. */
+export type ServedModel = ServedTextModel | ServedTensorModel;
+
+export function isServedText(served: ServedModel): served is ServedTextModel {
+  return served.tokenizer !== undefined;
+}
+
+/** Whether a model takes texts: only of those can anybody make up runs and measure them. */
+export function hasTexts(keyed: KeyedModel): keyed is KeyedModel<TextModel> {
+  return isTextModel(keyed.model);
 }
 
 /** The versions of a public model, and who gets which. */

@@ -1,5 +1,5 @@
-import type { ServedModel } from '../models/served-models.js';
-import { createCostModel, UNMEASURED, type CostModel } from './cost-model.js';
+import { isServedText, type ServedModel } from '../models/served-models.js';
+import { createCostModel, UNMEASURED, UNMEASURED_TENSORS, type CostModel, type MeasuredCost } from './cost-model.js';
 
 /** Bounds of the batches of a model. The cost model decides within them. */
 export interface BatchLimits {
@@ -33,19 +33,28 @@ export interface Batchings {
   detail(): Readonly<Record<string, { readonly bestTokens: number | undefined; readonly correction: number }>>;
 }
 
+/** Tensors of different jobs never share a run nor a trip: one text is more than may be in a batch already. */
+const BY_ITSELF = { maxTokens: 1, maxDelayMs: 0 } as const;
+
 /** `defaults` are the limits of whatever a model does not say itself. */
 export function createBatchings(defaults: BatchLimits): Batchings {
   const costs = new Map<string, CostModel>();
   const known = new WeakMap<ServedModel, ModelBatching>();
 
-  function costOf(key: string): CostModel {
+  function costOf(key: string, first: MeasuredCost = UNMEASURED): CostModel {
     let cost = costs.get(key);
-    if (!cost) costs.set(key, (cost = createCostModel(UNMEASURED)));
+    if (!cost) costs.set(key, (cost = createCostModel(first)));
     return cost;
   }
 
+  function batchingOf(served: ServedModel): ModelBatching {
+    const limits = { ...defaults, ...served.batching };
+    if (isServedText(served)) return { limits, cost: costOf(served.key) };
+    return { limits: { ...limits, ...BY_ITSELF }, cost: costOf(served.key, UNMEASURED_TENSORS) };
+  }
+
   return {
-    costOf,
+    costOf: (key) => costOf(key),
     inherit(key, from) {
       const other = costs.get(from);
       if (other) costOf(key).adopt(other.current);
@@ -56,10 +65,7 @@ export function createBatchings(defaults: BatchLimits): Batchings {
     detail: () => Object.fromEntries([...costs].map(([key, cost]) => [key, detailOf(cost)])),
     of(served) {
       let batching = known.get(served);
-      if (!batching) {
-        const limits = { ...defaults, ...served.batching };
-        known.set(served, (batching = { limits, cost: costOf(served.key) }));
-      }
+      if (!batching) known.set(served, (batching = batchingOf(served)));
       return batching;
     },
   };

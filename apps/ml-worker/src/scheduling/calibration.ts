@@ -1,9 +1,10 @@
 import { cpus } from 'node:os';
-import { modelDigest } from '@sluice/models';
+import { modelDigest, type TextModel } from '@sluice/models';
 import type { ExecutionProvider } from '@sluice/models/session';
 import type { Logger } from '@sluice/runtime';
 import type { InferenceHost } from '../inference/inference-host.js';
 import type { KeyedModel } from '../inference/inference-protocol.js';
+import { hasTexts } from '../models/served-models.js';
 import { openCalibrationFiles, type Circumstances } from './calibration-files.js';
 import { fitCostCurve, relativeError } from './cost-fit.js';
 import { measureRuns, type Measurement, type Run } from './cost-measurement.js';
@@ -62,7 +63,7 @@ export function createCalibration(options: CalibrationOptions): Calibration {
     return measurement !== undefined;
   }
 
-  async function measureOne(keyed: KeyedModel): Promise<void> {
+  async function measureOne(keyed: KeyedModel<TextModel>): Promise<void> {
     const { key, model } = keyed;
     // Only then the processor time of a run is what it takes when nothing disturbs it.
     const byCpu = provider === 'cpu' && options.threads() === 1;
@@ -83,9 +84,13 @@ export function createCalibration(options: CalibrationOptions): Calibration {
     });
   }
 
-  async function forEach(models: readonly KeyedModel[], work: (keyed: KeyedModel) => Promise<void>): Promise<void> {
+  /** n.b. nobody can make up tensors that a model would take as long for as for real ones, so such models are not measured. */
+  async function forEach(
+    models: readonly KeyedModel[],
+    work: (keyed: KeyedModel<TextModel>) => Promise<void>,
+  ): Promise<void> {
     if (mode === 'off') return;
-    for (const keyed of models) {
+    for (const keyed of models.filter(hasTexts)) {
       await work(keyed).catch((err: unknown) => {
         logger.warn({ err, model: keyed.key }, 'what runs of a model cost could not be found out');
       });

@@ -1,4 +1,4 @@
-import { isBatchable, type ModelFile } from '@sluice/contracts';
+import { isBatchable, type TextModelFile } from '@sluice/contracts';
 import type { RunResult } from '../inference/inference-protocol.js';
 import type { CostPoint } from './cost-fit.js';
 
@@ -36,7 +36,7 @@ function drawnIds(length: number): Int32Array {
 }
 
 export interface MeasurementOptions {
-  readonly file: ModelFile;
+  readonly file: TextModelFile;
   readonly run: Run;
   /** What all runs together may take, in milliseconds; on a busy machine up to three times as much passes. */
   readonly budgetMs: number;
@@ -103,7 +103,7 @@ export async function measureRuns({ file, run, budgetMs, byCpu }: MeasurementOpt
 }
 
 /** From the least to the most tokens. */
-function kindsOf(file: ModelFile): readonly Omit<CostPoint, 'ms'>[] {
+function kindsOf(file: TextModelFile): readonly Omit<CostPoint, 'ms'>[] {
   const longest = Math.min(LONGEST, file.maxInputTokens);
   const batches = isBatchable(file) ? BATCHES : [1];
   const parts = LONG_PARTS.map((part) => Math.ceil(longest * part));

@@ -27,6 +27,15 @@ export const UNMEASURED: MeasuredCost = {
   tripMs: 0.2,
 };
 
+/**
+ * The same for a model of tensors, of which nothing is known: an element may be worth any time. What counts is the scale, which
+ * is learned.
+ */
+export const UNMEASURED_TENSORS: MeasuredCost = {
+  curve: { perRun: 0.5, perText: 0, perToken: 1e-5, perPair: 0, crowding: 0 },
+  tripMs: 0.2,
+};
+
 /** How much the latest run changes the correction. */
 const LEARNING_RATE = 0.05;
 /** A run that took longer than this many times what was predicted says something about the machine, not the model. */

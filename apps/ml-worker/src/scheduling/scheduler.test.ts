@@ -4,7 +4,7 @@ import { createLogger } from '@sluice/runtime';
 import { characterModel } from '../../test/fixtures.js';
 import { createBatcher } from './batcher.js';
 import type { InferenceHost } from '../inference/inference-host.js';
-import type { QueuedText, Work } from './running-job.js';
+import type { QueuedText, TextWork } from './running-job.js';
 import { createBatchings } from './batching.js';
 import { createScheduler } from './scheduler.js';
 import type { SchedulingObserver } from './scheduling-metrics.js';
@@ -57,6 +57,7 @@ function createSummingHost() {
         onIdle();
       }
     },
+    runTensors: () => Promise.reject(new Error('it runs texts')),
   };
   const release = (): void => held.splice(0).forEach((resolve) => resolve());
   return { host, runs, stops, release };
@@ -74,7 +75,7 @@ function createFixture(maxDelayMs = 0) {
     batchingOf: (model) => batchings.of(model),
   });
   const served = characterModel();
-  const workOf = (texts: readonly string[], overrides: Partial<Work> = {}): Work => ({
+  const workOf = (texts: readonly string[], overrides: Partial<TextWork> = {}): TextWork => ({
     served,
     class: 'standard',
     sequences: texts.map((text) => served.tokenizer.encode(text)),
@@ -83,13 +84,13 @@ function createFixture(maxDelayMs = 0) {
     ...overrides,
   });
   /** The row of each text. */
-  const run = async (texts: readonly string[], overrides: Partial<Work> = {}) => {
+  const run = async (texts: readonly string[], overrides: Partial<TextWork> = {}) => {
     const outcome = await scheduler.run(workOf(texts, overrides));
     if (outcome.state !== 'ran') throw new Error('the work was cancelled');
     return outcome.rows;
   };
   /** Begins work; `begun` resolves when its first text is about to run. */
-  const begin = (texts: readonly string[], overrides: Partial<Work> = {}) => {
+  const begin = (texts: readonly string[], overrides: Partial<TextWork> = {}) => {
     let markBegun: () => void;
     const begun = new Promise<void>((resolve) => (markBegun = resolve));
     const work = workOf(texts, { onStart: () => markBegun(), ...overrides });

@@ -8,9 +8,13 @@ import {
   beginText,
   endIfDone,
   fail,
+  isTensorWork,
   isUnwanted,
   newJob,
   storeRow,
+  storeTensors,
+  textsOf,
+  tokensAt,
   type QueuedText,
   type RunningJob,
   type Work,
@@ -83,13 +87,13 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
   let timer: NodeJS.Timeout | undefined;
 
   function add(job: RunningJob, index: number, alone: boolean): void {
-    const { served, class: jobClass, sequences, remainingMs } = job.work;
+    const { served, class: jobClass, remainingMs } = job.work;
     const batchable = isBatchable(served.model.file);
     const batching = batchingOf(served);
     const { limits, cost } = batching;
     const nowMs = performance.now();
     // A text without tokens still takes a column of the run.
-    const tokens = Math.max(1, sequences[index]?.length ?? 0);
+    const tokens = Math.max(1, tokensAt(job.work, index));
     const aloneMs = cost.runMs(1, tokens);
     // Every process may have begun a run just before, so a text with a deadline is due one run earlier.
     const spareMs = Math.max(0, remainingMs - aloneMs - limits.targetLatencyMs);
@@ -155,10 +159,9 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
     const predictedMs = predictedMsOf(texts);
     runs.add(run);
     try {
-      const { rows, computeMs } = await host.run(model, texts.map(sequenceOf), stop.signal);
+      const computeMs = await compute(run);
       observer.ran(model, computeMs);
       texts[0]?.batching.cost.observe(predictedMs, computeMs);
-      texts.forEach((text, position) => storeRow(text, rows, position));
       for (const { job } of texts) job.running -= 1;
     } catch (error) {
       for (const { job } of texts) job.running -= 1;
@@ -168,6 +171,21 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
       clearTimeout(run.stopTimer);
     }
     for (const { job } of texts) endIfDone(job);
+  }
+
+  /** Runs texts, or the tensors of one job, and puts what comes out into their jobs. Returns what the session took. */
+  async function compute({ model, texts, stop }: Run): Promise<number> {
+    const [first] = texts;
+    const work = first?.job.work;
+    if (first && work && isTensorWork(work)) {
+      const { tensors, computeMs } = await host.runTensors(model, work.tensors, stop.signal);
+      storeTensors(first, tensors);
+      return computeMs;
+    }
+    const { rows, computeMs } = await host.run(model, texts.map(sequenceOf), stop.signal);
+    const dimensions = rows.length / texts.length;
+    texts.forEach((text, position) => storeRow(text, rows, position, dimensions));
+    return computeMs;
   }
 
   function wentWrong({ model, texts }: Run, problem: ServiceError): void {
@@ -205,11 +223,12 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
       return batcher.has(model);
     },
     run(work) {
-      if (work.sequences.length === 0) return Promise.resolve({ state: 'ran', rows: new Float32Array(0) });
+      const texts = textsOf(work);
+      if (texts === 0) return Promise.resolve({ state: 'ran', rows: new Float32Array(0) });
       const finished = new Promise<WorkOutcome>((resolve, reject) => {
         const job = newJob(work, resolve, reject);
         jobs.set(work, job);
-        for (const index of work.sequences.keys()) add(job, index, work.alone);
+        for (let index = 0; index < texts; index++) add(job, index, work.alone);
         pumpSoon();
       });
       return finished.finally(() => jobs.delete(work));
@@ -225,8 +244,8 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
   };
 }
 
-function sequenceOf({ job, index }: QueuedText): Int32Array {
-  return job.work.sequences[index] ?? new Int32Array(0);
+function sequenceOf({ job: { work }, index }: QueuedText): Int32Array {
+  return (isTensorWork(work) ? undefined : work.sequences[index]) ?? new Int32Array(0);
 }
 
 /** What the session should take, in milliseconds. */

@@ -1,6 +1,8 @@
+import type { TextModel } from '@sluice/models';
 import { delay } from '@sluice/runtime';
 import type { InferenceHost } from '../inference/inference-host.js';
 import type { KeyedModel } from '../inference/inference-protocol.js';
+import { hasTexts } from '../models/served-models.js';
 import { fitCostCurve } from './cost-fit.js';
 import { createCostModel } from './cost-model.js';
 import { drawnTexts, measureRuns, type Run } from './cost-measurement.js';
@@ -28,6 +30,7 @@ export interface Split {
 export type MeasuredHost = Pick<InferenceHost, 'start' | 'stop' | 'idle' | 'run'>;
 
 export interface SplitMeasurementOptions {
+  /** All that the processes load; those of tensors are not run. */
   readonly models: readonly KeyedModel[];
   /** Processes that serve the models; they are started, measured and stopped. */
   readonly hostOf: (split: Split) => MeasuredHost;
@@ -52,7 +55,7 @@ export function createSplitMeasurement(options: SplitMeasurementOptions): (split
     try {
       await host.start();
       await allWarm(host, split);
-      workloads ??= await chooseRuns(options.models, host, split.processes);
+      workloads ??= await chooseRuns(options.models.filter(hasTexts), host, split.processes);
       return await timeRuns(workloads, host, split.processes);
     } finally {
       await host.stop();
@@ -73,7 +76,7 @@ async function allWarm(host: MeasuredHost, { processes }: Split): Promise<void> 
  * ones, each kind for about as much time in processes of one thread.
  */
 async function chooseRuns(
-  models: readonly KeyedModel[],
+  models: readonly KeyedModel<TextModel>[],
   host: MeasuredHost,
   processes: number,
 ): Promise<readonly Workload[]> {

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { modelDigest } from '@sluice/models';
 import { z } from 'zod';
 import type { KeyedModel } from '../inference/inference-protocol.js';
+import { hasTexts } from '../models/served-models.js';
 import type { CalibrationOptions } from './calibration.js';
 import { readKept, writeKept } from './calibration-files.js';
 import type { Split } from './split-measurement.js';
@@ -26,15 +27,15 @@ const splitSchema = z.object({
 /**
  * The split with which these models are fastest on this machine while all cores are busy: a process of one thread for each core, unless
  * fewer of more threads are faster by a tenth. Twice the threads are tried as long as that helps. It is kept in a file of the
- * folder, and read from there the next time.
+ * folder, and read from there the next time. Models of tensors have no say in it.
  *
  * A split whose processes cannot be started, or do not get through the runs, is not chosen. Never rejects: when none can be measured
  * it is one thread for each core, and whoever starts it hears why.
  */
 export async function findSplit(options: SplitSearchOptions): Promise<Split> {
-  const { mode, directory, cores, logger } = options;
+  const { mode, directory, cores, models, logger } = options;
   const first: Split = { processes: cores, threads: 1 };
-  if (mode === 'off' || cores === 1) return first;
+  if (mode === 'off' || cores === 1 || !models.some(hasTexts)) return first;
   const circumstances = await describe(options);
   const path = join(directory, `split-${createHash('sha256').update(circumstances).digest('hex').slice(0, 12)}.json`);
   const kept = mode === 'auto' ? await readKept(path, splitSchema) : undefined;

@@ -9,7 +9,10 @@ const IR_VERSION = 8;
 const OPSET = 17;
 
 /** TensorProto.DataType. */
-const DATA_TYPES = { float32: 1, int8: 3, int64: 7 } as const;
+const DATA_TYPES = {
+  ...{ float32: 1, uint8: 2, int8: 3, uint16: 4, int16: 5, int32: 6, int64: 7 },
+  ...{ bool: 9, float16: 10, float64: 11, uint32: 12, uint64: 13 },
+} as const;
 export type ElementType = keyof typeof DATA_TYPES;
 /** `to` of the Cast operator for float32. */
 export const CAST_TO_FLOAT32 = DATA_TYPES.float32;

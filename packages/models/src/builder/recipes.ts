@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { ModelFile } from '@sluice/contracts';
+import type { TextModelFile } from '@sluice/contracts';
 import { convertGuesslang } from './guesslang.js';
 import type { SourcePackage } from './sources.js';
 import { readTfjsWeights } from './tfjs-weights.js';
@@ -28,7 +28,7 @@ export interface Tolerance {
 
 /** What goes into a version folder. */
 export interface ModelParts {
-  readonly description: ModelFile;
+  readonly description: TextModelFile;
   readonly onnx: Buffer;
   /** Further files by name. */
   readonly files: Readonly<Record<string, Buffer>>;

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import type { Model } from '../model.js';
+import { asTextModel, type TextModel } from '../model.js';
 import { openModelRepository } from '../repository.js';
 import { openSession } from '../session.js';
 import { createTokenizer, type Tokenizer } from '../tokenizer.js';
@@ -15,7 +15,7 @@ process.once('message', (task: VerificationTask) => {
 });
 
 async function verify(task: VerificationTask): Promise<Verification> {
-  const model = await (await openModelRepository(task.repository)).find(task.name, task.version);
+  const model = asTextModel(await (await openModelRepository(task.repository)).find(task.name, task.version));
   const tokenizer = await createTokenizer(model);
   const { cases } = JSON.parse(await readFile(task.referencePath, 'utf8')) as Reference;
   const differentIds = cases.filter((each) => !hasSameIds(each, tokenizer)).map(({ text }) => shorten(text));
@@ -38,7 +38,7 @@ function hasSameIds(reference: ReferenceCase, tokenizer: Tokenizer): boolean {
 
 /** Runs every text with a reference output alone. */
 async function compare(
-  model: Model,
+  model: TextModel,
   tokenizer: Tokenizer,
   cases: readonly ReferenceCase[],
 ): Promise<{ error: number; cosine: number }[]> {

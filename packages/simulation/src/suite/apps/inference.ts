@@ -128,6 +128,7 @@ export function createSimInference(options: SimInferenceOptions): SimInference {
         if (children.has(child)) idleListener();
       }
     },
+    runTensors: () => Promise.reject(new ServiceError('model_unavailable', 'No model here takes tensors.')),
     // The simulated suite never changes its models.
     serve: async (_models, hooks) => hooks.onServing(),
     loseOne() {

@@ -1,7 +1,7 @@
-import type { ModelFile, ModelsFile } from '@sluice/contracts';
+import type { ModelsFile, TextModelFile } from '@sluice/contracts';
 import { createCatalogue, type Catalogue } from '@sluice/api-gateway/composition';
-import type { ServedModel, ServedPool } from '@sluice/ml-worker/composition';
-import { createTokenizer, type Model } from '@sluice/models';
+import type { ServedPool, ServedTextModel } from '@sluice/ml-worker/composition';
+import { createTokenizer, type TextModel } from '@sluice/models';
 
 const POOL = 'cpu';
 const CLASSES = ['interactive', 'standard'] as const;
@@ -20,8 +20,8 @@ export const modelsFile: ModelsFile = {
   models: Object.fromEntries(MODEL_NAMES.map((name) => [name, { pool: POOL, version: '1' }])),
 };
 
-function modelOf(name: string): Model {
-  const file: ModelFile = {
+function modelOf(name: string): TextModel {
+  const file: TextModelFile = {
     ...{ name, task: 'embedding', description: name, licence: 'none', source: 'none', precision: 'fp32' },
     tokenizer: { type: 'bytes' },
     maxInputTokens: MAX_INPUT_TOKENS,
@@ -34,7 +34,7 @@ function modelOf(name: string): Model {
 }
 
 // Made once for all seeds: none of it ever changes.
-const served: readonly ServedModel[] = await Promise.all(
+const served: readonly ServedTextModel[] = await Promise.all(
   MODEL_NAMES.map(async (name) => {
     const model = modelOf(name);
     return { key: `${name}/1`, model, tokenizer: await createTokenizer(model) };
