@@ -5,6 +5,7 @@ import {
   allConfigured,
   bytes,
   ConfigError,
+  duration,
   durationMs,
   openConfigFolder,
   parseEnvironment,
@@ -39,7 +40,7 @@ export const environmentSchema = z.object({
   SLUICE_EXECUTION_PROVIDER: z.enum(['cpu', 'cuda']).default('cpu'),
   /** Number of the graphics card that `cuda` uses. */
   SLUICE_CUDA_DEVICE: wholeNumber(0, 255).default(0),
-  SLUICE_INFERENCE_TIMEOUT: durationMs.default(30_000),
+  SLUICE_INFERENCE_TIMEOUT: duration(10).default(30_000),
   /** Most jobs taken from a class's queue and not yet answered. More make better batches, fewer spread better. */
   SLUICE_PREFETCH_INTERACTIVE: wholeNumber(1, 10_000).default(64),
   SLUICE_PREFETCH_STANDARD: wholeNumber(1, 10_000).default(128),
@@ -50,7 +51,7 @@ export const environmentSchema = z.object({
   /** Padding of a run as a share of its tokens. */
   SLUICE_BATCH_MAX_PADDING: z.coerce.number().min(0).max(0.99).default(0.5),
   /** Longest that several texts may be predicted to take together. */
-  SLUICE_BATCH_TARGET_LATENCY: durationMs.default(50),
+  SLUICE_BATCH_TARGET_LATENCY: duration(1).default(50),
   /** How long a text of the classes standard and batch waits for company while a process is idle. */
   SLUICE_BATCH_MAX_DELAY: durationMs.default(2),
   /** What runs of a model cost: `auto` measures what no file tells, `always` everything at each start, `off` nothing. */
@@ -59,9 +60,9 @@ export const environmentSchema = z.object({
   SLUICE_CALIBRATION_DIR: z.string().default('.local/calibration'),
   /** How long a run that only cancelled jobs are part of may go on before its process is ended. */
   SLUICE_CANCEL_GRACE: durationMs.default(250),
-  SLUICE_PUBLISH_DEADLINE: durationMs.default(10_000),
+  SLUICE_PUBLISH_DEADLINE: duration(10).default(10_000),
   /** A worker with jobs in hand that finishes none for this long is not live. */
-  SLUICE_STALL_TIMEOUT: durationMs.default(300_000),
+  SLUICE_STALL_TIMEOUT: duration(1_000).default(300_000),
   SLUICE_DRAIN_TIMEOUT: durationMs.default(25_000),
   SLUICE_LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error', 'silent']).default('info'),
   SLUICE_OPS_HOST: z.string().default('127.0.0.1'),

@@ -17,7 +17,7 @@ describe('the watch over model files', () => {
 
   /** Files that change when `disk` is changed. */
   function createFixture(everyMs = 1_000) {
-    const disk = { models: fileOf('a'), look: '1', folders: '1', damaged: false };
+    const disk = { models: fileOf('a'), look: '1', folders: '1', damaged: false, onRead: (): void => undefined };
     const applied: (readonly string[])[] = [];
     const outcomes: (readonly string[])[] = [];
     const wrong: { problems: readonly string[]; wait: Promise<void> } = { problems: [], wait: Promise.resolve() };
@@ -27,7 +27,9 @@ describe('the watch over model files', () => {
       files: {
         async models() {
           if (disk.damaged) throw new Error('models.yaml has problems');
-          return disk.models;
+          const read = structuredClone(disk.models);
+          disk.onRead();
+          return read;
         },
         modelsLook: async () => disk.look,
       },
@@ -47,6 +49,7 @@ describe('the watch over model files', () => {
   it('takes over what has changed, and nothing when nothing has', async () => {
     const { disk, applied, watch } = createFixture();
     await watch.check();
+    expect(applied).toEqual([]);
     await watch.start();
     await jest.advanceTimersByTimeAsync(5_000);
     expect(applied).toEqual([['a']]);
@@ -73,10 +76,23 @@ describe('the watch over model files', () => {
     await watch.stop();
   });
 
+  it('notices what changes while it reads', async () => {
+    const { disk, applied, watch } = createFixture();
+    await watch.start();
+    disk.onRead = () => {
+      disk.onRead = () => undefined;
+      [disk.models, disk.look] = [fileOf('a', 'c'), '2'];
+    };
+    await jest.advanceTimersByTimeAsync(5_000);
+    expect(applied).toEqual([['a'], ['a', 'c']]);
+    await watch.stop();
+  });
+
   it('takes over one state of the files after the other', async () => {
     const { applied, wrong, watch } = createFixture(0);
     let finish = (): void => undefined;
     wrong.wait = new Promise((resolve) => (finish = resolve));
+    await watch.start();
     const first = watch.check();
     await jest.advanceTimersByTimeAsync(0);
     const second = watch.check();
@@ -85,6 +101,7 @@ describe('the watch over model files', () => {
     finish();
     await Promise.all([first, second]);
     expect([applied.length, watch.busy]).toEqual([2, false]);
+    await watch.stop();
   });
 
   it('looks by itself only when it has an interval, and never after its end', async () => {

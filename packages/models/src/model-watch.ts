@@ -33,7 +33,7 @@ export interface ModelWatch extends Service {
   readonly busy: boolean;
   /**
    * Takes over what the files say now, changed or not; resolves when that is done or refused. Never rejects. A call while
-   * another is under way is for what changed meanwhile.
+   * another is under way is for what changed meanwhile, and one before the start is for then.
    */
   check(): Promise<void>;
 }
@@ -51,27 +51,33 @@ export function createModelWatch(options: ModelWatchOptions): ModelWatch {
   let stopped = false;
   let checking: Promise<void> | undefined;
   let again = false;
+  let started = false;
+
+  async function lookAtFolders(): Promise<string> {
+    const entries = Object.entries(file.models).filter(([, entry]) => pool === undefined || entry.pool === pool);
+    return repository.look(entries.map(([name, { repository: folder }]) => folder ?? name));
+  }
 
   async function look(): Promise<string> {
-    const entries = Object.entries(file.models).filter(([, entry]) => pool === undefined || entry.pool === pool);
-    const names = entries.map(([name, { repository: folder }]) => folder ?? name);
-    return `${await files.modelsLook()}\n${await repository.look(names)}`;
+    return `${await files.modelsLook()}\n${await lookAtFolders()}`;
+  }
+
+  /** Why `models.yaml` stays as it was read before. */
+  async function readAgain(): Promise<readonly string[] | undefined> {
+    try {
+      file = await files.models();
+      return undefined;
+    } catch (error) {
+      return [reasonOf(error)];
+    }
   }
 
   async function takeOver(): Promise<void> {
-    // n.b. looked at before it is read: what changes meanwhile is noticed the next time.
-    seen = await look();
-    let found: readonly string[];
-    try {
-      const next = await files.models();
-      if (next !== file) {
-        file = next;
-        seen = await look();
-      }
-      found = await apply(file);
-    } catch (error) {
-      found = [reasonOf(error)];
-    }
+    // n.b. each is looked at before it is read: what changes meanwhile is noticed the next time.
+    const modelsLook = await files.modelsLook();
+    const unreadable = await readAgain();
+    seen = `${modelsLook}\n${await lookAtFolders()}`;
+    const found = unreadable ?? (await apply(file).catch((error: unknown) => [reasonOf(error)]));
     if (stopped) return;
     for (const problem of found) {
       if (!problems.includes(problem)) logger.error({ problem }, 'a model cannot be served as its files say');
@@ -87,10 +93,11 @@ export function createModelWatch(options: ModelWatchOptions): ModelWatch {
     } while (again && !stopped);
   }
 
-  function check(): Promise<void> {
+  async function check(): Promise<void> {
     again = true;
+    if (!started) return;
     checking ??= takeOverAll().finally(() => (checking = undefined));
-    return checking;
+    await checking;
   }
 
   async function poll(): Promise<void> {
@@ -116,7 +123,9 @@ export function createModelWatch(options: ModelWatchOptions): ModelWatch {
     },
     check,
     async start() {
+      started = true;
       problems = options.firstProblems();
+      if (again) void check();
       arm();
     },
     async stop() {
