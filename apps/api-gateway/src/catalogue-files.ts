@@ -57,16 +57,14 @@ export async function openCatalogue(options: CatalogueFilesOptions): Promise<Cat
   const catalogue = createCatalogue(publicOf(current));
 
   async function apply(file: ModelsFile): Promise<readonly string[]> {
-    const restart = poolChanges(first, file);
-    if (restart.length > 0) return restart;
-    const { models, broken, passedOver } = await listAll(repository, file, current);
+    const { models, broken, passedOver } = await listAll(repository, onPoolsOf(first, file), current);
     const changed = [...models].filter(([name, { listed }]) => current.get(name)?.listed !== listed);
     const isSame = changed.length === 0 && models.size === current.size;
     current = models;
     catalogue.replace(publicOf(models));
     if (!isSame)
       logger.info({ models: [...models.keys()], changed: changed.map(([name]) => name) }, 'the catalogue has changed');
-    return [...broken, ...passedOver];
+    return [...poolChanges(first, file), ...broken, ...passedOver];
   }
 
   for (const problem of loaded.passedOver) logger.error({ problem }, 'a model cannot be served as its files say');
@@ -135,16 +133,19 @@ function publicOf(models: ListedModels): readonly PublicModel[] {
   return [...models.values()].map(({ listed }) => listed);
 }
 
-/** Queues are declared when the gateway starts, so other pools or classes need another start. */
+/** What of a file can be served on the pools of another: queues are declared when the gateway starts. */
+function onPoolsOf({ pools }: ModelsFile, file: ModelsFile): ModelsFile {
+  const models = Object.entries(file.models).filter(([, { pool }]) => pools[pool] !== undefined);
+  return { ...file, pools, models: Object.fromEntries(models) };
+}
+
+/** What needs another start of the gateway. */
 function poolChanges(first: ModelsFile, now: ModelsFile): readonly string[] {
-  const [before, after] = [first, now].map(({ pools }) =>
-    JSON.stringify(
-      Object.entries(pools)
-        .map(([name, { classes }]) => [name, [...classes].sort()])
-        .sort(),
-    ),
-  );
-  return before === after
-    ? []
-    : ['Pools or classes have changed: that takes effect when the gateway is started again.'];
+  const names = new Set([first, now].flatMap(({ pools }) => Object.keys(pools)));
+  return [...names].sort().flatMap((name) => {
+    const [before, after] = [first, now].map(({ pools }) => pools[name]?.classes.toSorted().join(', '));
+    if (before === after) return [];
+    const what = `pools.${name}.classes in models.yaml ${after === undefined ? 'are gone' : `are now ${after}`}`;
+    return [`${what}: that takes effect when the gateway is started again; models of a new pool wait for it.`];
+  });
 }

@@ -91,11 +91,19 @@ describe('the catalogue of a gateway that runs', () => {
     await delay(100);
     expect(await listed()).toEqual(before);
     const more = `${original}  healed: { pool: text, repository: ${MODEL}, version: '1' }\n`;
-    await writeFile(modelsYaml, more.replace('pools:\n', 'pools:\n  other: {}\n'));
-    await delay(100);
-    expect(await listed()).toEqual(before);
     await writeFile(modelsYaml, more);
     await untilListed((models) => models.some(({ id }) => id === 'healed'));
+  });
+
+  it('takes models of the pools that it has queues for, and leaves those of new pools for another start', async () => {
+    const more = [
+      original.replace('pools:\n', 'pools:\n  other: {}\n'),
+      `  known: { pool: text, repository: ${MODEL}, version: '1' }\n`,
+      `  waiting: { pool: other, repository: ${MODEL}, version: '1' }\n`,
+    ];
+    await writeFile(modelsYaml, more.join(''));
+    await untilListed((models) => models.some(({ id }) => id === 'known'));
+    expect((await listed()).map(({ id }) => id)).not.toContain('waiting');
   });
 
   it('is looked at again at once on SIGHUP', async () => {
