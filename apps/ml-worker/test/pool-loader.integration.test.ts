@@ -1,4 +1,4 @@
-import { copyFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
@@ -104,6 +104,37 @@ describe('a pool that is loaded anew', () => {
     expect(keysOf(again.served)).toEqual(['tiny/1~1']);
     await writeFile(join(root, 'tiny', '1', 'notes.txt'), 'also a change');
     expect(keysOf((await loader.reload(fileOf({ a: tiny() }), again.served)).served)).toEqual(['tiny/1~2']);
+  });
+
+  /** The version with a tokenizer whose vocabulary is a file. */
+  async function writeUnigram(version: string, pieces: readonly string[]): Promise<void> {
+    await writeTinyModel(root, { version });
+    const description = join(root, 'tiny', version, 'model.yaml');
+    const unigram = 'tokenizer: { type: unigram, vocabulary: vocabulary.json, reserved: 1 }';
+    await writeFile(description, (await readFile(description, 'utf8')).replace('tokenizer: { type: bytes }', unigram));
+    const vocabulary = [['\ufffd', 0], ...pieces.map((piece) => [piece, -1])];
+    await writeFile(join(root, 'tiny', version, 'vocabulary.json'), JSON.stringify(vocabulary));
+  }
+
+  it('keeps counting as it did when a vocabulary is replaced in its place', async () => {
+    await rm(join(root, 'tiny', '1'), { recursive: true });
+    await writeUnigram('1', ['\u2581', 'abab']);
+    const { served } = await loader.load(fileOf({ a: tiny() }));
+    await rm(join(root, 'tiny', '1'), { recursive: true });
+    await writeUnigram('1', ['\u2581', 'a', 'b']);
+    const again = await loader.reload(fileOf({ a: tiny() }), served);
+    expect(again.problems).toEqual([expect.stringMatching(/^tiny\/1 cannot take jobs of a .* has another tokenizer/)]);
+    expect(again.served.models.get('a')).toBe(served.models.get('a'));
+  });
+
+  it('goes on to a version when the one before it is gone from the disk', async () => {
+    await rm(join(root, 'tiny', '1'), { recursive: true });
+    await writeUnigram('1', ['\u2581', 'abab']);
+    const { served } = await loader.load(fileOf({ a: tiny({ version: 'latest' }) }));
+    await rm(join(root, 'tiny', '1'), { recursive: true });
+    await writeUnigram('2', ['\u2581', 'abab']);
+    const again = await loader.reload(fileOf({ a: tiny({ version: 'latest' }) }), served);
+    expect([keysOf(again.served), again.problems]).toEqual([['tiny/2'], []]);
   });
 
   it('is refused when it would serve nothing', async () => {

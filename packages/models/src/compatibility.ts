@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { digestOf } from './digests.js';
 import type { TensorSpec } from '@sluice/contracts';
 import { isTextModel, type Model, type TensorModel, type TextModel } from './model.js';
+import { unavailable } from './repository.js';
 import { shapeText } from './tensors/tensor-fit.js';
 
 /**
@@ -81,10 +82,29 @@ function described({ datatype, shape }: TensorSpec): string {
   return `${datatype} ${shapeText(shape)}`;
 }
 
-/** Two models of texts with the same id have the same ids and counts for every text. */
-export async function tokenizerId({ file: { tokenizer }, directory }: TextModel): Promise<string> {
+const tokenizerIds = new WeakMap<TextModel, Promise<string>>();
+
+/**
+ * Two models of texts with the same id have the same ids and counts for every text. n.b. of the files as they were when it was
+ * first asked for this model: they may have been replaced, or be gone, while it is served.
+ *
+ * @throws ServiceError `model_unavailable` when the vocabulary cannot be read.
+ */
+export function tokenizerId(model: TextModel): Promise<string> {
+  const known = tokenizerIds.get(model);
+  if (known) return known;
+  const id = readTokenizerId(model);
+  tokenizerIds.set(model, id);
+  id.catch(() => tokenizerIds.delete(model));
+  return id;
+}
+
+async function readTokenizerId({ file: { tokenizer }, directory, name, version }: TextModel): Promise<string> {
   if (tokenizer.type === 'bytes') return 'bytes';
-  return `unigram ${tokenizer.reserved} ${await digestOf(join(directory, tokenizer.vocabulary))}`;
+  const digest = await digestOf(join(directory, tokenizer.vocabulary)).catch((cause: unknown) => {
+    throw unavailable(`${name}/${version}/${tokenizer.vocabulary} cannot be read`, cause);
+  });
+  return `unigram ${tokenizer.reserved} ${digest}`;
 }
 
 function isSameList(a: readonly string[] = [], b: readonly string[] = []): boolean {
