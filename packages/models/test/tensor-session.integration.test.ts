@@ -154,6 +154,16 @@ describe('a session of tensors', () => {
     expect((await run('negated', [float(1, 2)])).outputs).toEqual([float(-1, -2)]);
   });
 
+  it('runs the model of the example', async () => {
+    const program = fileURLToPath(new URL('../../../examples/tensors/write-model.mjs', import.meta.url));
+    expect(await once(fork(program, [root], { execArgv: [], silent: true }), 'exit')).toEqual([0, null]);
+    const queries = { ...float(3, 0), shape: [1, 2] };
+    const documents = { ...float(0, 1, 3, 4, 5, 0), shape: [3, 2] };
+    const { outputs } = await run('cosine', [queries, documents]);
+    expect(outputs[0]).toEqual({ ...float(0, 0.6, 1), shape: [1, 3] });
+    expect(outputs[1]).toEqual({ shape: [1], bytes: new Uint8Array(BigInt64Array.of(2n).buffer) });
+  });
+
   it('gives numbers that are not finite as they are', async () => {
     await write('inverse', {
       inputs: [spec('x', [-1])],
