@@ -1,7 +1,13 @@
 import { randomUUID } from 'node:crypto';
-import { inputTexts, newJobId, type AcceptedMessage, type TextModelFile } from '@sluice/contracts';
+import {
+  inputTexts,
+  newJobId,
+  type AcceptedMessage,
+  type TensorModelFile,
+  type TextModelFile,
+} from '@sluice/contracts';
 import type { Delivery } from '@sluice/broker';
-import type { ServedTextModel } from '../src/models/served-models.js';
+import type { ServedTensorModel, ServedTextModel } from '../src/models/served-models.js';
 
 /** A model with one output column and one token for each character (its code). */
 export function characterModel(overrides: Partial<Pick<TextModelFile, 'quantisation' | 'maxInputTokens'>> = {}) {
@@ -32,6 +38,18 @@ export function characterModel(overrides: Partial<Pick<TextModelFile, 'quantisat
     tokenizer: { encode, count: (text: string) => encode(text).length },
   };
   return served;
+}
+
+/** A model with one input and one output of bytes. */
+export function tensorModel(): ServedTensorModel {
+  const about = { name: 'tensors', description: 'For tests', licence: 'Apache-2.0', source: 'None' };
+  const bytes = { datatype: 'UINT8' as const, shape: [-1] };
+  const file: TensorModelFile = {
+    ...{ ...about, task: 'tensors', precision: 'int8' },
+    ...{ inputs: [{ name: 'x', ...bytes }], outputs: [{ name: 'y', ...bytes }] },
+    ...{ elementsPerToken: 1, maxInputTokens: 100, maxOutputTokens: 0 },
+  };
+  return { key: 'tensors/1', model: { name: 'tensors', version: '1', directory: 'none', modelPath: 'none', file } };
 }
 
 let minted = 0;

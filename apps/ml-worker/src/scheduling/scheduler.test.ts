@@ -1,10 +1,10 @@
 import { describe, expect, it } from '@jest/globals';
 import { ServiceError } from '@sluice/contracts';
 import { createLogger } from '@sluice/runtime';
-import { characterModel } from '../../test/fixtures.js';
+import { characterModel, tensorModel } from '../../test/fixtures.js';
 import { createBatcher } from './batcher.js';
 import type { InferenceHost } from '../inference/inference-host.js';
-import type { QueuedText, TextWork } from './running-job.js';
+import type { QueuedText, TensorWork, TextWork } from './running-job.js';
 import { createBatchings } from './batching.js';
 import { createScheduler } from './scheduler.js';
 import type { SchedulingObserver } from './scheduling-metrics.js';
@@ -24,6 +24,7 @@ function createSummingHost() {
   let onIdle: () => void = () => undefined;
   const stops: number[] = [];
   const held: (() => void)[] = [];
+  const tensorRuns: number[] = [];
   const host: InferenceHost = {
     get idle() {
       return idle;
@@ -57,14 +58,24 @@ function createSummingHost() {
         onIdle();
       }
     },
-    runTensors: () => Promise.reject(new Error('it runs texts')),
+    async runTensors(_model, tensors, stop) {
+      idle -= 1;
+      tensorRuns.push(tensors.length);
+      const isHeld = tensors[0]?.bytes[0] === HELD;
+      if (isHeld) await new Promise<void>((resolve) => held.push(resolve));
+      else await new Promise(setImmediate);
+      idle += 1;
+      onIdle();
+      stop?.throwIfAborted();
+      return { tensors, computeMs: 1, cpuMs: 1 };
+    },
   };
   const release = (): void => held.splice(0).forEach((resolve) => resolve());
-  return { host, runs, stops, release };
+  return { host, runs, tensorRuns, stops, release };
 }
 
 function createFixture(maxDelayMs = 0) {
-  const { host, runs, stops, release } = createSummingHost();
+  const { host, runs, tensorRuns, stops, release } = createSummingHost();
   const logger = createLogger({ app: 'test', level: 'silent' });
   const batcher = createBatcher<QueuedText>();
   const batchings = createBatchings({ maxTokens: 64, maxPadding: 0.5, maxDelayMs, targetLatencyMs: 1_000 });
@@ -96,12 +107,51 @@ function createFixture(maxDelayMs = 0) {
     const work = workOf(texts, { onStart: () => markBegun(), ...overrides });
     return { begun, outcome: scheduler.run(work), cancel: () => scheduler.cancel(work) };
   };
-  return { run, begin, runs, reasons, stops, release, scheduler };
+  /** Begins work of tensors: one byte, which is what comes out, too. */
+  const beginTensors = (byte: number, overrides: Partial<TensorWork> = {}) => {
+    const work: TensorWork = {
+      served: tensorModel(),
+      class: 'standard',
+      tensors: [{ shape: [1], bytes: Uint8Array.of(byte) }],
+      tokens: 7,
+      alone: false,
+      remainingMs: 600_000,
+      ...overrides,
+    };
+    return { outcome: scheduler.run(work), cancel: () => scheduler.cancel(work) };
+  };
+  return { run, begin, beginTensors, runs, tensorRuns, reasons, stops, release, scheduler };
 }
 
 const sumOf = (text: string): number => [...text].reduce((sum, character) => sum + character.charCodeAt(0), 0);
 
 describe('a scheduler', () => {
+  it('runs the tensors of each job by themselves, beside texts that share a run', async () => {
+    const { run, beginTensors, runs, tensorRuns, scheduler } = createFixture(60_000);
+    const jobs = [1, 2, 3].map((byte) => beginTensors(byte));
+    await Promise.all([run(['abc'], { class: 'interactive' }), run(['def'], { class: 'interactive' })]);
+    const outcomes = await Promise.all(jobs.map(({ outcome }) => outcome));
+    expect(outcomes).toEqual(
+      [1, 2, 3].map((byte) => ({ state: 'computed', tensors: [{ shape: [1], bytes: Uint8Array.of(byte) }] })),
+    );
+    expect([runs, tensorRuns, scheduler.waiting]).toEqual([[2], [1, 1, 1], 0]);
+  });
+
+  it('ends work of tensors that is cancelled before it runs, and gives the result of what ran after all', async () => {
+    const { beginTensors, release, scheduler } = createFixture();
+    let markBegun = (): void => undefined;
+    const begun = new Promise<void>((resolve) => (markBegun = resolve));
+    const running = beginTensors(HELD, { onStart: () => markBegun() });
+    await begun;
+    const waiting = beginTensors(1);
+    expect(scheduler.waitingByModel().get('tensors/1')).toEqual({ texts: 1, tokens: 7 });
+    waiting.cancel();
+    expect(await waiting.outcome).toEqual({ state: 'canceled', ranTokens: 0 });
+    running.cancel();
+    release();
+    expect(await running.outcome).toMatchObject({ state: 'computed' });
+  });
+
   it('returns the rows of a job in the order of its texts, across several batches', async () => {
     const { run, runs, scheduler } = createFixture();
     const texts = Array.from({ length: 50 }, (_, at) => 'abc'.repeat(1 + (at % 7)) + String.fromCharCode(200 + at));
