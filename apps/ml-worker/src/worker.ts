@@ -17,7 +17,12 @@ import type { WorkerConfig } from './config.js';
 import { createEventLoopDelay } from './event-loop-delay.js';
 import { createHeldJobs } from './jobs/held-jobs.js';
 import { createHoldTimes } from './jobs/hold-times.js';
-import { createInferenceHost, type InferenceHost } from './inference/inference-host.js';
+import {
+  createInferenceHost,
+  memoryOfAll,
+  type InferenceHost,
+  type InferenceMemory,
+} from './inference/inference-host.js';
 import { createJobClock } from './jobs/job-clock.js';
 import { createJobHandler } from './jobs/job-handler.js';
 import { createPrefetchControl } from './jobs/prefetch-control.js';
@@ -32,12 +37,17 @@ import { fixedModels, openModelFiles } from './models/model-files.js';
 import { createModelMetrics, modelDetails } from './models/model-metrics.js';
 import type { ServedPool } from './models/served-models.js';
 import { createVersionCosts } from './models/version-costs.js';
+import { shadowDetails } from './shadows/shadow-details.js';
+import { createShadowTally } from './shadows/shadow-tally.js';
+import { createShadows } from './shadows/shadows.js';
 import { createStartedNotices } from './jobs/started-notices.js';
 
 /** Requests to cancel that are remembered: some 20 MB. */
 const MOST_CANCELLATIONS = 100_000;
 /** Jobs of a class that a process should find, besides the one that it runs. */
 const LEAST_JOBS_PER_PROCESS = 2;
+/** The niceness of processes that may only have what nobody else wants. */
+const LOWEST_PRIORITY = 19;
 /** Notices of started jobs that may be unanswered beside the results. */
 const SPARE_PUBLISHES = 16;
 
@@ -106,8 +116,25 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
     batchingOf: (model) => batchings.of(model),
     cancelGraceMs: config.cancelGraceMs,
   });
+  const tally = createShadowTally({ metrics, logger, now: () => performance.now() });
+  const shadows = createShadows({
+    ...{ tally, logger },
+    isQuiet: () => scheduler.waiting === 0 && host.idle > 0,
+    createHost: (shadowed) =>
+      createInferenceHost({
+        ...config.inference,
+        ...{ modulePath, models: shadowed, processes: 1, niceness: LOWEST_PRIORITY, logger },
+      }),
+  });
+  shadows.follow(served.models);
   const models = source.serve({
-    ...{ router, host, logger },
+    ...{ host, logger },
+    router: {
+      switchTo(next) {
+        router.switchTo(next);
+        shadows.follow(next);
+      },
+    },
     costs: createVersionCosts({ calibration, batchings }),
     stillNeeded: (key) => scheduler.waitingFor(key),
     onApplied: (problems) => modelMetrics.reloaded(problems),
@@ -131,8 +158,9 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
   const holdTimes = createHoldTimes();
   const stopping = new AbortController();
   const handler = createJobHandler({
-    ...{ scheduler, publisher, cancellations, held, notices, clock, logger },
+    ...{ scheduler, publisher, cancellations, held, notices, shadows, clock, logger },
     models: {
+      shadowOf: (message: AcceptedMessage, answeredBy) => router.shadowOf(message, answeredBy),
       route(message: AcceptedMessage) {
         const model = router.route(message);
         if (model) holdTimes.came(message.class, batchings.of(model).limits.targetLatencyMs);
@@ -164,6 +192,8 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
     now: () => performance.now(),
     logger,
   });
+  const memory = (): InferenceMemory =>
+    memoryOfAll([...[...shadows.processes.values()].map((process) => process.host), host]);
   const attached = (): boolean => cancelInbox.attached && consumers.every((consumer) => consumer.attached);
   const connected = (): boolean => consuming.state === 'connected' && publishing.state === 'connected';
   const watch = createProgressWatch({ consumers, stallTimeoutMs: config.stallTimeoutMs, now: () => performance.now() });
@@ -175,7 +205,7 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
     ready: () => lifecycle.state === 'running' && connected() && attached() && host.warm > 0,
     detail: () => ({
       pool,
-      models: modelDetails(router.models, host.memory.models),
+      models: modelDetails(router.models, memory().models),
       modelFiles: {
         state: models.watch.busy ? 'changing' : 'served',
         problems: models.watch.problems,
@@ -195,11 +225,12 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
         pids: host.pids,
         memoryBytes: { processes: entries(host.memory.processes), models: entries(host.memory.models) },
       },
+      shadows: shadowDetails(router.models, { shadows, tally }),
     }),
     metrics: () => {
       observer.update(scheduler.waitingByModel());
       loopDelay.update();
-      modelMetrics.update({ models: router.models, memory: host.memory, unloadable: models.unloadable });
+      modelMetrics.update({ models: router.models, memory: memory(), unloadable: models.unloadable });
       return metrics.render();
     },
     logger,
@@ -229,6 +260,7 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
       { name: 'division of the cores', start: divideCores },
       { name: 'inference processes', start: () => models.start(), stop: () => host.stop() },
       { name: 'calibration', start: () => calibration.calibrate(models.running.versions) },
+      part('shadows', shadows),
       part('model files', models.watch),
       { name: 'notices of started jobs', stop: async () => notices.stop() },
       {

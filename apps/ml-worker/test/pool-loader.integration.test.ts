@@ -36,6 +36,20 @@ describe('what a pool serves', () => {
     expect(problems).toEqual([]);
   });
 
+  it('has a shadow beside it that no job is answered by, and does without one that is wrong', async () => {
+    await writeTinyModel(root, { version: '2' });
+    await writeTinyModel(root, { version: '3', maxInputTokens: 5 });
+    const shadow = (version: string) => ({ shadow: { version, percent: 5, tolerance: 0.1 } });
+    const { served, problems } = await loader.load(fileOf({ a: tiny(shadow('2')), b: tiny(shadow('3')) }));
+    expect(keysOf(served)).toEqual(['tiny/1']);
+    expect(served.models.get('a')?.shadow).toMatchObject({ percent: 5, tolerance: 0.1, served: { key: 'tiny/2' } });
+    expect(served.models.get('b')).toEqual({ main: served.models.get('b')?.main });
+    expect(problems).toEqual([expect.stringMatching(/^tiny\/3 cannot take jobs of b .* takes 5 tokens/)]);
+    await writeFile(join(root, 'tiny', '2', 'notes.txt'), 'a change');
+    const again = await loader.reload(fileOf({ a: tiny(shadow('2')) }), served);
+    expect(again.served.models.get('a')?.shadow?.served.key).toBe('tiny/2~1');
+  });
+
   it('is refused with all that is wrong when anything is, at first', async () => {
     const file = fileOf({ a: tiny({ version: '8' }), b: tiny({ version: '9' }), c: tiny() });
     await expect(loader.load(file)).rejects.toMatchObject({

@@ -198,7 +198,8 @@ export async function openRig(models: ModelFixture): Promise<Rig> {
       const worker = await startWorkerProcess({ ...settings, ...environment }, machine);
       workers.push(worker);
       const { detail } = await worker.health();
-      for (const pid of [worker.pid, ...detail.inferenceProcesses.pids]) pids.add(pid);
+      const shadowPids = detail.shadows.flatMap((shadow) => shadow.pids);
+      for (const pid of [worker.pid, ...detail.inferenceProcesses.pids, ...shadowPids]) pids.add(pid);
       return worker;
     },
     async release() {

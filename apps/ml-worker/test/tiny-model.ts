@@ -21,6 +21,9 @@ export interface TinyModelOptions {
   readonly maxInputTokens?: number;
   /** Its file is not a model. */
   readonly damaged?: boolean;
+  /** Which character makes it endless, and which greedy; `ENDLESS` and `GREEDY` when absent. */
+  readonly endless?: string;
+  readonly greedy?: string;
   /** Name of the model; `tiny` when absent. */
   readonly name?: string;
 }
@@ -30,9 +33,9 @@ export interface TinyModelOptions {
  * Small enough to load at once, and able to go wrong on demand, as a real model may. The version appears complete.
  */
 export async function writeTinyModel(repository: string, options: TinyModelOptions = {}): Promise<void> {
-  const { name = 'tiny', version = '1', factor = 1, maxInputTokens = 1000, damaged = false } = options;
+  const { name = 'tiny', version = '1', maxInputTokens = 1000, damaged = false } = options;
   const work = await mkdtemp(join(repository, '.writing-'));
-  await writeFile(join(work, 'model.onnx'), damaged ? 'damage' : tinyOnnx(factor));
+  await writeFile(join(work, 'model.onnx'), damaged ? 'damage' : tinyOnnx(options));
   await writeFile(join(work, 'model.yaml'), tinyYaml(name, maxInputTokens));
   await mkdir(join(repository, name), { recursive: true });
   await rename(work, join(repository, name, version));
@@ -52,7 +55,7 @@ inputs: { inputIds: ids, attentionMask: mask }
 output: { name: rows, dimensions: 1 }
 `;
 
-function tinyOnnx(factor: number): Buffer {
+function tinyOnnx({ factor = 1, endless = ENDLESS, greedy = GREEDY }: TinyModelOptions): Buffer {
   const graph = [
     // rows = Σ table[ids] · mask, and an id from 128 on is outside the table.
     node('Gather', ['table', 'ids'], 'values'),
@@ -89,8 +92,8 @@ function tinyOnnx(factor: number): Buffer {
       [2],
       Float32Array.from([SLUGGISH, SLOW], (character) => (character.charCodeAt(0) - 0.5) * factor),
     ),
-    floats('greedy', [1], Float32Array.of(GREEDY.charCodeAt(0) * factor)),
-    floats('endless', [1], Float32Array.of(ENDLESS.charCodeAt(0) * factor)),
+    floats('greedy', [1], Float32Array.of(greedy.charCodeAt(0) * factor)),
+    floats('endless', [1], Float32Array.of(endless.charCodeAt(0) * factor)),
     longs('hugeSize', [1], [300_000_000]),
     longs('axis1', [1], [1]),
     longs('stepSize', [1], [4000]),

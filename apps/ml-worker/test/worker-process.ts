@@ -24,6 +24,21 @@ export interface Health {
       /** Reasons by the version's key. */
       readonly unloadable: Readonly<Record<string, string>>;
     };
+    readonly shadows: readonly {
+      readonly model: string;
+      readonly version: string;
+      readonly shadow: string;
+      readonly state: 'loading' | 'ready' | 'unloadable';
+      readonly reason?: string;
+      readonly pids: readonly number[];
+      readonly waitingJobs: number;
+      readonly agreed: number;
+      readonly disagreed: number;
+      readonly failed: number;
+      readonly dropped: number;
+      readonly cosine?: { readonly least: number; readonly mean: number };
+      readonly greatestDifference?: number;
+    }[];
     readonly jobsInHand: number;
     readonly waitingTexts: number;
     readonly batching: Readonly<Record<string, { readonly bestTokens?: number; readonly correction: number }>>;

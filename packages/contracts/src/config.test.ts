@@ -111,10 +111,11 @@ describe('configuration files', () => {
 
   const modelWith = (fields: object) => ({ pools: { text: {} }, models: { m: { pool: 'text', ...fields } } });
 
-  it('takes a pinned version or the latest one, and a canary', () => {
+  it('takes a pinned version or the latest one, a canary and a shadow', () => {
     const canary = { version: 'latest', percent: 0.5, stickyBy: 'apiKey' };
-    expect(modelsFileSchema.parse(modelWith({ version: '3', canary })).models['m']).toEqual({
-      ...{ pool: 'text', version: '3', canary },
+    const shadow = { version: '4', percent: 100, stickyBy: 'job', tolerance: 0 };
+    expect(modelsFileSchema.parse(modelWith({ version: '3', canary, shadow })).models['m']).toEqual({
+      ...{ pool: 'text', version: '3', canary, shadow },
     });
     const { models: byDefault } = modelsFileSchema.parse(
       modelWith({ version: 'latest', canary: { version: '3', percent: 5 } }),
@@ -124,9 +125,14 @@ describe('configuration files', () => {
 
   it('says all that is wrong with the versions of a model at once', () => {
     const canary = { version: '3', percent: 101, stickyBy: 'user' };
-    expect(problems(modelsFileSchema, modelWith({ version: '3', canary, newest: true }))).toEqual([
+    const shadow = { version: '', percent: -1, stickyBy: 'day' };
+    expect(problems(modelsFileSchema, modelWith({ version: '3', canary, shadow, newest: true }))).toEqual([
       'models.m.canary.percent must be at most 100',
       'models.m.canary.stickyBy must be one of tenant, apiKey, job',
+      'models.m.shadow.version must be a whole number in quotes, or latest',
+      'models.m.shadow.percent must be at least 0',
+      'models.m.shadow.stickyBy must be one of tenant, apiKey, job',
+      'models.m.shadow.tolerance is required',
       'models.m has what is not known: "newest"',
       'models.m.canary.version must be another version than the model has',
     ]);

@@ -23,15 +23,31 @@ const versionSchema = quoted(VERSION).regex(/^(?:[0-9]{1,9}|latest)$/, VERSION);
 
 const percentSchema = z.number().min(0).max(100);
 
+/** What decides, so that the same tenant, API key or job always goes the same way. */
+const stickyBySchema = z.enum(['tenant', 'apiKey', 'job']).default('tenant');
+
 /** A part of the work goes to another version; its results count. */
 const canarySchema = z.strictObject({
   version: versionSchema,
   /** Share of the keys that get this version, 0 … 100. Raising it only moves keys towards this version. */
   percent: percentSchema,
-  /** What decides, so that the same tenant, API key or job always gets the same version. */
-  stickyBy: z.enum(['tenant', 'apiKey', 'job']).default('tenant'),
+  stickyBy: stickyBySchema,
 });
 export type CanaryPolicy = z.infer<typeof canarySchema>;
+
+/**
+ * A part of the jobs that the main version answered also runs on another version, later, to compare; what comes of that is never
+ * a result and never billed.
+ */
+const shadowSchema = z.strictObject({
+  version: versionSchema,
+  /** Share of the keys whose jobs are compared, 0 … 100. Those of a canary are others. */
+  percent: percentSchema,
+  stickyBy: stickyBySchema,
+  /** Greatest absolute difference of an output number with which versions still agree. */
+  tolerance: z.number().min(0),
+});
+export type ShadowPolicy = z.infer<typeof shadowSchema>;
 
 const modelEntrySchema = z.strictObject({
   pool: nameSchema,
@@ -39,6 +55,7 @@ const modelEntrySchema = z.strictObject({
   repository: nameSchema.optional(),
   version: versionSchema,
   canary: canarySchema.optional(),
+  shadow: shadowSchema.optional(),
   batching: batchingSchema.optional(),
   description: z.string().max(200).optional(),
 });
@@ -68,9 +85,10 @@ export const modelsFileSchema = z
       if (typeof pool === 'string' && isFields(file.pools) && !Object.hasOwn(file.pools, pool)) {
         refuse(['pool'], `no pool "${pool}" exists`);
       }
-      const version = fieldOf(fieldOf(model, 'canary'), 'version');
-      if (version !== undefined && version === fieldOf(model, 'version')) {
-        refuse(['canary', 'version'], 'must be another version than the model has');
+      for (const other of ['canary', 'shadow']) {
+        const version = fieldOf(fieldOf(model, other), 'version');
+        if (version === undefined || version !== fieldOf(model, 'version')) continue;
+        refuse([other, 'version'], 'must be another version than the model has');
       }
     }
   }, EVEN_WITH_ISSUES);

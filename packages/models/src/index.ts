@@ -16,4 +16,4 @@ export {
 export { encodeTensorOutput } from './tensors/tensor-output.js';
 export { misfits, tensorTokens } from './tensors/tensor-fit.js';
 export { buildModels, type BuildModelsOptions } from './build-models.js';
-export { findVersions, requireFit, type ModelVersions } from './versions.js';
+export { findShadow, findVersions, requireFit, type ModelVersions } from './versions.js';

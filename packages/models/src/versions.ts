@@ -1,6 +1,6 @@
 import { isServiceError, type ModelEntry } from '@sluice/contracts';
 import { differences } from './compatibility.js';
-import type { Model } from './model.js';
+import { isTextModel, type Model } from './model.js';
 import { unavailable, type ModelRepository } from './repository.js';
 
 /** The versions of a public model that its entry in `models.yaml` asks for. */
@@ -37,6 +37,28 @@ export async function findVersions(
   if (!canary || canary.version === main.version) return { main, passedOver };
   await requireFit(name, main, canary);
   return { main, canary, passedOver };
+}
+
+/**
+ * Finds the version that jobs of a public model are also run on, to compare; undefined when its entry has none, or when it is the
+ * main version at present. n.b. not part of `findVersions`: the gateway has no use for it, and one that is wrong holds up nothing.
+ *
+ * @throws ServiceError `model_unavailable` when the version is missing or wrong, or when jobs of the main version could not run on it.
+ */
+export async function findShadow(
+  repository: ModelRepository,
+  name: string,
+  { repository: folder = name, shadow }: ModelEntry,
+  main: Model,
+): Promise<Model | undefined> {
+  if (!shadow) return undefined;
+  if (!isTextModel(main)) throw unavailable(`${name} takes raw tensors, and only models of texts can have a shadow`);
+  const { version } = shadow;
+  const model =
+    version === 'latest' ? (await findLatest(repository, folder)).model : await repository.findIntact(folder, version);
+  if (model.version === main.version) return undefined;
+  await requireFit(name, main, model);
+  return model;
 }
 
 /**

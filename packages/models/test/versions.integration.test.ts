@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import type { ModelEntry } from '@sluice/contracts';
 import { digestOf, DIGESTS_FILE } from '../src/digests.js';
 import { openModelRepository, type ModelRepository } from '../src/repository.js';
-import { findVersions } from '../src/versions.js';
+import { findShadow, findVersions } from '../src/versions.js';
 
 interface Facts {
   readonly task?: string;
@@ -78,6 +78,22 @@ describe('the versions of a public model', () => {
     });
     const { main, canary, passedOver } = found;
     expect([main.version, canary?.version, passedOver]).toEqual(['2', '4', []]);
+  });
+
+  it('may have a shadow beside them, which is another and takes the same jobs', async () => {
+    for (const version of ['1', '2', '3']) await writeVersion(version);
+    await writeVersion('4', { dimensions: 3 });
+    const { main } = await versionsOf({ version: '2' });
+    const shadowOf = (version: string) => {
+      const shadow = { version, percent: 5, stickyBy: 'job', tolerance: 0 } as const;
+      return findShadow(repository, 'tiny', { pool: 'text', version: '2', shadow }, main);
+    };
+    expect((await shadowOf('1'))?.version).toBe('1');
+    expect((await shadowOf('latest'))?.version).toBe('3');
+    expect(await shadowOf('2')).toBeUndefined();
+    expect(await findShadow(repository, 'tiny', { pool: 'text', version: '2' }, main)).toBeUndefined();
+    await expect(shadowOf('4')).rejects.toEqual(unavailable(/has 3 output dimensions instead of 2/));
+    await expect(shadowOf('5')).rejects.toEqual(unavailable(/tiny\/5\/model\.yaml cannot be read/));
   });
 
   it('leave out a canary that is the main version by now', async () => {

@@ -1,5 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { setPriority } from 'node:os';
 import { createInterface } from 'node:readline';
 import type { Duplex, Readable } from 'node:stream';
 import { ServiceError } from '@sluice/contracts';
@@ -42,6 +43,8 @@ export interface InferenceChildOptions extends Required<SessionOptions> {
   readonly environment: Readonly<NodeJS.ProcessEnv>;
   /** A run that takes longer is ended together with its process. */
   readonly timeoutMs: number;
+  /** Its niceness, −20 … 19 (sched(7)); that of the worker when absent. */
+  readonly niceness?: number;
   /** Resident memory of the process in bytes from which on it is ended; any when absent. */
   readonly memoryLimitBytes?: number | undefined;
   /** Most bytes of the tensors that a run gives: with more it has failed. Any when absent. */
@@ -131,6 +134,7 @@ export function startInferenceChild(options: InferenceChildOptions): InferenceCh
     stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
   });
   const pipe = child.stdio[FRAME_PIPE] as Duplex;
+  if (options.niceness !== undefined) beNice(child.pid, options.niceness, logger);
   for (const stream of [child.stdout, child.stderr]) if (stream) logLines(stream, child.pid, logger);
   const positions = new Map(models.map(({ key }, position) => [key, position]));
   let state: InferenceChild['state'] = 'warming';
@@ -334,6 +338,15 @@ export function startInferenceChild(options: InferenceChildOptions): InferenceCh
       await gone;
     },
   };
+}
+
+/** n.b. before it loads anything: threads have the niceness of the thread that started them. */
+function beNice(pid: number | undefined, niceness: number, logger: Logger): void {
+  try {
+    if (pid !== undefined) setPriority(pid, niceness);
+  } catch (error) {
+    logger.warn({ err: error, child: pid }, 'the priority of an inference process cannot be changed');
+  }
 }
 
 function failed(reason: string): ServiceError {

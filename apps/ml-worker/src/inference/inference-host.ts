@@ -296,6 +296,15 @@ interface Leaving {
   readonly isNeeded: () => boolean;
 }
 
+/** What the processes of several hosts have. */
+export function memoryOfAll(hosts: readonly Pick<InferenceHost, 'memory'>[]): InferenceMemory {
+  const memories = hosts.map(({ memory }) => memory);
+  return {
+    processes: new Map(memories.flatMap(({ processes }) => [...processes])),
+    models: new Map(memories.flatMap(({ models }) => [...models])),
+  };
+}
+
 function isAlive({ state }: InferenceChild): boolean {
   return state !== 'gone';
 }

@@ -13,13 +13,18 @@ import type { Hold } from './held-jobs.js';
 import type { JobClock } from './job-clock.js';
 import { jobWorkOf, type JobWork } from './job-work.js';
 import { retryRuleOf, settlementAfter } from './retry-policy.js';
+import { isTensorWork, type Work, type WorkOutcome } from '../scheduling/running-job.js';
 import type { Scheduler } from '../scheduling/scheduler.js';
-import type { ServedModel } from '../models/served-models.js';
+import type { ServedModel, Shadow } from '../models/served-models.js';
+import type { ShadowedJob } from '../shadows/shadows.js';
 import type { StartedNotices } from './started-notices.js';
 
 export interface JobAttemptOptions {
   /** Which version runs a job. */
-  readonly models: { readonly route: (message: AcceptedMessage) => ServedModel | undefined };
+  readonly models: {
+    readonly route: (message: AcceptedMessage) => ServedModel | undefined;
+    readonly shadowOf: (message: AcceptedMessage, answeredBy: ServedModel) => Shadow | undefined;
+  };
   readonly scheduler: Pick<Scheduler, 'run' | 'cancel'>;
   readonly cancellations: Cancellations;
   readonly notices: StartedNotices;
@@ -40,7 +45,10 @@ export interface DeliveredJob {
 }
 
 /** What an attempt came to: a fact to publish, or a settlement without one. */
-export type AttemptOutcome = { readonly completed: CompletedMessage } | { readonly settlement: Settlement };
+export type AttemptOutcome =
+  /** `shadowed`: the job is to be compared with what another version makes of it, once it is answered. */
+  | { readonly completed: CompletedMessage; readonly shadowed?: ShadowedJob | undefined }
+  | { readonly settlement: Settlement };
 
 /** An attempt under way. */
 interface Context extends JobAttemptOptions {
@@ -81,13 +89,22 @@ async function run(context: Context, { work: workOf, result }: JobWork): Promise
     const outcome = await scheduler.run(work);
     if (outcome.state === 'canceled') return { completed: canceled(factsOf(context), outcome.ranTokens) };
     const { usage, output } = result(outcome);
-    return { completed: succeeded(factsOf(context), usage, output) };
+    return { completed: succeeded(factsOf(context), usage, output), shadowed: shadowedJob(context, work, outcome) };
   } catch (error) {
     return afterError(context, error);
   } finally {
     unwatch();
     notices.end(message);
   }
+}
+
+/** n.b. by the routes of now; those that the job went by may be gone. */
+function shadowedJob({ job, models }: Context, work: Work, outcome: WorkOutcome): ShadowedJob | undefined {
+  if (isTensorWork(work) || !('rows' in outcome)) return undefined;
+  const { served, sequences } = work;
+  const { jobId, model } = job.message;
+  const shadow = models.shadowOf(job.message, served);
+  return shadow && { jobId, model, served, shadow, sequences, rows: outcome.rows };
 }
 
 /** The job's turn has come. Its deadline is looked at again, because it may have waited for a process. */

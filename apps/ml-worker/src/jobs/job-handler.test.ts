@@ -7,11 +7,15 @@ import { createCancellations } from './cancellations.js';
 import { createHeldJobs } from './held-jobs.js';
 import { createJobHandler } from './job-handler.js';
 import { createModelRouter } from '../models/model-router.js';
+import type { Shadow } from '../models/served-models.js';
+import type { ShadowedJob } from '../shadows/shadows.js';
 import { isTensorWork, type Work, type WorkOutcome } from '../scheduling/running-job.js';
 
 interface FixtureOptions {
   /** What inference comes to; the sum of each text's tokens when absent. */
   readonly run?: (work: Work) => Promise<Float32Array | WorkOutcome>;
+  /** What jobs of the model are compared with. */
+  readonly shadow?: Shadow;
   /** Publishes that are refused before one is confirmed. */
   readonly refusedPublishes?: number;
   /** Called at every publish. */
@@ -21,6 +25,7 @@ interface FixtureOptions {
 
 function createFixture({
   run,
+  shadow,
   refusedPublishes = 0,
   onPublish = () => undefined,
   clock = { nowMs: 1_000_000 },
@@ -31,10 +36,12 @@ function createFixture({
   const stopping = new AbortController();
   const cancellations = createCancellations({ limit: 10, now: () => clock.nowMs });
   /** What was reported to have begun and ended, and which work was cancelled. */
-  const told = { begun: [] as string[], ended: [] as string[], canceled: [] as Work[] };
+  const told = { begun: [] as string[], ended: [] as string[], canceled: [] as Work[], shadowed: [] as ShadowedJob[] };
   let refusals = refusedPublishes;
   const handler = createJobHandler({
-    models: createModelRouter(new Map([['characters', { main: characterModel({ maxInputTokens: 10 }) }]])),
+    models: createModelRouter(
+      new Map([['characters', { main: characterModel({ maxInputTokens: 10 }), ...(shadow && { shadow }) }]]),
+    ),
     logger: createLogger({ app: 'test', level: 'silent' }),
     clock: { now: () => clock.nowMs, accepted: () => undefined },
     stopping: stopping.signal,
@@ -45,6 +52,7 @@ function createFixture({
       end: ({ jobId }) => void told.ended.push(jobId),
       stop: () => undefined,
     },
+    shadows: { offer: (job) => void told.shadowed.push(job) },
     scheduler: {
       async run(work) {
         works.push(work);
@@ -79,6 +87,28 @@ function sumsOf(work: Work): Float32Array {
 const job = (overrides: Partial<AcceptedMessage> = {}) => acceptedMessage({ expiresAtMs: 2_000_000, ...overrides });
 
 describe('the job handler', () => {
+  it('gives a job to be compared once its fact is confirmed, and only when it succeeded', async () => {
+    const shadow = {
+      served: { ...characterModel(), key: 'characters/2' },
+      percent: 100,
+      stickyBy: 'job',
+      tolerance: 0,
+    } as const;
+    let givenAtPublish: number | undefined;
+    const onPublish = (): void => void (givenAtPublish = fixture.told.shadowed.length);
+    const fixture = createFixture({ shadow, onPublish, refusedPublishes: 1 });
+    const message = job({ input: ['ab', 'c'], inputTokens: 3 });
+    expect(await fixture.handle(message)).toBe(ack);
+    expect(givenAtPublish).toBe(0);
+    expect(fixture.told.shadowed).toMatchObject([{ jobId: message.jobId, model: 'characters', shadow }]);
+    expect([...(fixture.told.shadowed[0]?.rows ?? [])]).toEqual([97 + 98, 99]);
+    expect(fixture.told.shadowed[0]?.sequences).toEqual([Int32Array.of(97, 98), Int32Array.of(99)]);
+    await fixture.handle(job({ input: 'much too long for it', inputTokens: 20 }));
+    const failing = createFixture({ shadow, run: () => Promise.reject(new ServiceError('inference_failed', 'No.')) });
+    await failing.handle(job());
+    expect([fixture.told.shadowed.length, failing.told.shadowed.length]).toEqual([1, 0]);
+  });
+
   it('publishes what a job came to, with its exact tokens, before it acknowledges', async () => {
     const { handle, published, completed } = createFixture();
     const message = job({ input: ['ab', 'c'], inputTokens: 3 });
@@ -299,7 +329,7 @@ describe('the job handler', () => {
       const message = job();
       await handle(message);
       cancel(message);
-      expect(told).toEqual({ begun: [message.jobId], ended: [message.jobId], canceled: [] });
+      expect(told).toEqual({ begun: [message.jobId], ended: [message.jobId], canceled: [], shadowed: [] });
     });
   });
 

@@ -5,6 +5,7 @@ import { toOutgoing } from './completion.js';
 import type { HeldJobs } from './held-jobs.js';
 import { attemptJob, type JobAttemptOptions } from './job-attempt.js';
 import type { JobClock } from './job-clock.js';
+import type { Shadows } from '../shadows/shadows.js';
 
 /** Pause between attempts to publish a result. */
 const PUBLISH_AGAIN_AFTER_MS = 500;
@@ -13,6 +14,8 @@ export interface JobHandlerOptions extends JobAttemptOptions {
   readonly publisher: Pick<Publisher, 'publish'>;
   readonly held: Pick<HeldJobs, 'take'>;
   readonly clock: Pick<JobClock, 'now' | 'accepted'>;
+  /** Takes jobs that are to be compared with what another version makes of them. */
+  readonly shadows: Pick<Shadows, 'offer'>;
   /** Aborts when the worker is told to end: a result that cannot be published then goes back to the queue as a job. */
   readonly stopping: AbortSignal;
 }
@@ -37,7 +40,7 @@ export type JobHandler = (delivery: Delivery, lost: AbortSignal) => Promise<Sett
  * leads to a second run and never to a lost job; a second fact of the same job changes nothing.
  */
 export function createJobHandler(options: JobHandlerOptions): JobHandler {
-  const { publisher, held, clock, logger, stopping } = options;
+  const { publisher, held, shadows, clock, logger, stopping } = options;
 
   async function publish(completed: CompletedMessage, lost: AbortSignal): Promise<void> {
     for (;;) {
@@ -65,6 +68,7 @@ export function createJobHandler(options: JobHandlerOptions): JobHandler {
       const outcome = await attemptJob({ message, attempt, redelivered, lost, hold }, options);
       if ('settlement' in outcome) return outcome.settlement;
       await publish(outcome.completed, lost);
+      if (outcome.shadowed) shadows.offer(outcome.shadowed);
       return ack;
     } finally {
       hold.end();

@@ -1,6 +1,6 @@
 import type { Metrics } from '@sluice/runtime';
 import type { InferenceMemory } from '../inference/inference-host.js';
-import { servedBy, type ModelRoutes } from './served-models.js';
+import { loadedFor, type ModelRoutes } from './served-models.js';
 
 type Models = ReadonlyMap<string, ModelRoutes>;
 /** Bytes by a version's key. */
@@ -53,7 +53,7 @@ export function createModelMetrics(metrics: Metrics): ModelMetrics {
       for (const key of unloadable.keys()) refused.set(1, { model: key });
       bytes.clear();
       for (const [model, routes] of models) {
-        for (const { key, model: version } of servedBy(routes)) {
+        for (const { key, model: version } of loadedFor(routes)) {
           const size = memory.models.get(key);
           if (size !== undefined) bytes.set(size, { model, version: version.version });
         }
@@ -65,15 +65,18 @@ export function createModelMetrics(metrics: Metrics): ModelMetrics {
 /** The models as `/health` shows them. */
 export function modelDetails(models: Models, memory: MemoryByKey) {
   return [...models].map(([name, routes]) => {
-    const { main, canary } = routes;
+    const { main, canary, shadow } = routes;
     return {
       name,
       version: main.model.version,
       ...(canary && {
         canary: { version: canary.served.model.version, percent: canary.percent, stickyBy: canary.stickyBy },
       }),
+      ...(shadow && {
+        shadow: { version: shadow.served.model.version, percent: shadow.percent, stickyBy: shadow.stickyBy },
+      }),
       memoryBytes: Object.fromEntries(
-        servedBy(routes).map(({ key, model }) => [model.version, memory.get(key) ?? null]),
+        loadedFor(routes).map(({ key, model }) => [model.version, memory.get(key) ?? null]),
       ),
     };
   });

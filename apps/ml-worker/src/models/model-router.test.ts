@@ -83,6 +83,26 @@ describe('the model router', () => {
     expect(agree.length).toBeLessThan(600);
   });
 
+  it('has a part of the jobs compared that the main version answered, always of the same keys', () => {
+    const shadow = { served: three, percent: 40, stickyBy: 'tenant', tolerance: 0.1 } as const;
+    const router = routerOf({ main: one, canary: { served: two, percent: 50, stickyBy: 'tenant' }, shadow });
+    const tenants = Array.from({ length: 20_000 }, (_, at) => `tenant-${at}`);
+    const compared = (tenantId: string) => {
+      const job = jobOf({ tenantId });
+      const served = router.route(job);
+      return served === one ? router.shadowOf(job, one) === shadow : 'canary';
+    };
+    const ofMain = tenants.filter((tenantId) => compared(tenantId) !== 'canary');
+    const share = ofMain.filter((tenantId) => compared(tenantId)).length / ofMain.length;
+    // Six standard deviations of a share of 10,000; with the canary's places it would be none.
+    expect(Math.abs(share - 0.4)).toBeLessThan(0.03);
+    const [job] = [jobOf()];
+    expect(routerOf({ main: one, shadow: { ...shadow, percent: 100 } }).shadowOf(job, one)).toBeDefined();
+    expect(routerOf({ main: one, shadow: { ...shadow, percent: 100 } }).shadowOf(job, two)).toBeUndefined();
+    expect(routerOf({ main: one, shadow: { ...shadow, percent: 0 } }).shadowOf(job, one)).toBeUndefined();
+    expect(routerOf({ main: one }).shadowOf(job, one)).toBeUndefined();
+  });
+
   it('goes by other routes once it is told', () => {
     const router = routerOf({ main: one });
     router.switchTo(new Map([['characters', { main: three }]]));

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { AcceptedMessage } from '@sluice/contracts';
-import type { ModelRoutes, ServedModel } from './served-models.js';
+import type { ModelRoutes, ServedModel, Shadow } from './served-models.js';
 
 /** What decides which version a job gets. */
 export type RoutedJob = Pick<AcceptedMessage, 'model' | 'jobId' | 'tenantId' | 'apiKeyId'>;
@@ -14,6 +14,8 @@ export interface ModelRouter {
    * repository. Undefined when the model is not served here.
    */
   route(job: RoutedJob): ServedModel | undefined;
+  /** What a job that a version has answered is to be compared with; undefined when nothing, as for jobs of the canary. */
+  shadowOf(job: RoutedJob, answeredBy: ServedModel): Shadow | undefined;
   /** Sends jobs by other routes from now on. Work that was begun keeps its version. */
   switchTo(models: ReadonlyMap<string, ModelRoutes>): void;
 }
@@ -29,6 +31,12 @@ export function createModelRouter(first: ReadonlyMap<string, ModelRoutes>): Mode
       if (!routes) return undefined;
       const { main, canary } = routes;
       return canary && isWithin(canary.percent, job.model, stickyKey(job, canary.stickyBy)) ? canary.served : main;
+    },
+    shadowOf(job, answeredBy) {
+      const { main, shadow } = models.get(job.model) ?? {};
+      if (!shadow || main?.key !== answeredBy.key) return undefined;
+      // n.b. other places than for a canary, whose keys would be those of the shadow otherwise.
+      return isWithin(shadow.percent, `shadow of ${job.model}`, stickyKey(job, shadow.stickyBy)) ? shadow : undefined;
     },
     switchTo(next) {
       models = next;
@@ -53,10 +61,10 @@ function stickyKey(job: RoutedJob, stickyBy: StickyBy): string {
 
 /**
  * Whether a key belongs to the first `percent` of all keys. Each key has its fixed place, so a greater percentage only adds
- * keys; its places in different models have nothing to do with each other.
+ * keys; its places for different purposes have nothing to do with each other.
  */
-function isWithin(percent: number, model: string, key: string): boolean {
-  return placeOf(`${model} ${key}`) * 100 < percent;
+function isWithin(percent: number, purpose: string, key: string): boolean {
+  return placeOf(`${purpose} ${key}`) * 100 < percent;
 }
 
 /** Spreads texts evenly over 0 … 1 (1 excluded), by the first 48 bits of their SHA-256. */

@@ -1,6 +1,7 @@
 import { isServiceError, ServiceError, type Batching, type ModelEntry, type ModelsFile } from '@sluice/contracts';
 import {
   createTokenizer,
+  findShadow,
   findVersions,
   isTextModel,
   lookOfVersion,
@@ -12,7 +13,15 @@ import {
   type Tokenizer,
 } from '@sluice/models';
 import type { BatchLimits } from '../scheduling/batching.js';
-import { servedBy, versionsOf, type ModelRoutes, type ServedModel, type ServedPool } from './served-models.js';
+import {
+  loadedFor,
+  versionsOf,
+  type ModelRoutes,
+  type ServedModel,
+  type ServedPool,
+  type Shadow,
+  isServedText,
+} from './served-models.js';
 
 export interface PoolLoaderOptions {
   readonly pool: string;
@@ -95,10 +104,25 @@ export function createPoolLoader({ pool, repository }: PoolLoaderOptions): PoolL
     const before = load.running?.models.get(name)?.main.model;
     if (before) await requireFit(name, before, main);
     load.problems.push(...passedOver);
+    const shadow = await shadowOf(name, entry, main, load);
     return {
       main: await serve(main, entry, load),
       ...(canary && entry.canary && { canary: { ...entry.canary, served: await serve(canary, entry, load) } }),
+      ...(shadow && { shadow }),
     };
+  }
+
+  /** One that is wrong is left out: nobody waits for what it comes to. */
+  async function shadowOf(name: string, entry: ModelEntry, main: Model, load: Load): Promise<Shadow | undefined> {
+    try {
+      const model = await findShadow(repository, name, entry, main);
+      const served = model && (await serve(model, entry, load));
+      return served && isServedText(served) && entry.shadow ? { ...entry.shadow, served } : undefined;
+    } catch (error) {
+      if (!isServiceError(error)) throw error;
+      load.problems.push(error.message);
+      return undefined;
+    }
   }
 
   async function loadAll(file: ModelsFile, running?: ServedPool, refused: Refused = new Map()): Promise<LoadedPool> {
@@ -152,7 +176,7 @@ interface Load {
 }
 
 function newLoad(running: ServedPool | undefined, repository: ModelRepository): Load {
-  const before = [...(running?.models.values() ?? [])].flatMap(servedBy);
+  const before = [...(running?.models.values() ?? [])].flatMap(loadedFor);
   return {
     repository,
     running,

@@ -1,4 +1,4 @@
-import type { CanaryPolicy, JobClass } from '@sluice/contracts';
+import type { CanaryPolicy, JobClass, ShadowPolicy } from '@sluice/contracts';
 import { isTextModel, type TensorModel, type TextModel, type Tokenizer } from '@sluice/models';
 import type { KeyedModel } from '../inference/inference-protocol.js';
 import type { BatchLimits } from '../scheduling/batching.js';
@@ -33,6 +33,12 @@ export interface ModelRoutes {
   /** For everybody else. */
   readonly main: ServedModel;
   readonly canary?: { readonly served: ServedModel } & Pick<CanaryPolicy, 'percent' | 'stickyBy'>;
+  readonly shadow?: Shadow;
+}
+
+/** A version that jobs which the main version answered are compared with. */
+export interface Shadow extends Pick<ShadowPolicy, 'percent' | 'stickyBy' | 'tolerance'> {
+  readonly served: ServedTextModel;
 }
 
 /** What a worker serves. */
@@ -46,12 +52,18 @@ export interface ServedPool {
   readonly versions: readonly KeyedModel[];
 }
 
-/** The versions of one model. */
+/** The versions of one model that jobs are answered by. */
 export function servedBy({ main, canary }: ModelRoutes): readonly ServedModel[] {
   return canary ? [main, canary.served] : [main];
 }
 
-/** Every version that these models lead to, once. n.b. plain data only, for it goes to the inference processes. */
+/** The versions of one model that are loaded anywhere. */
+export function loadedFor(routes: ModelRoutes): readonly ServedModel[] {
+  const { shadow } = routes;
+  return shadow ? [...servedBy(routes), shadow.served] : servedBy(routes);
+}
+
+/** Every version that jobs of these models are answered by, once. n.b. plain data only, for it goes to the inference processes. */
 export function versionsOf(models: ReadonlyMap<string, ModelRoutes>): readonly KeyedModel[] {
   const all = [...models.values()].flatMap(servedBy);
   return [...new Map(all.map(({ key, model }) => [key, { key, model }])).values()];
