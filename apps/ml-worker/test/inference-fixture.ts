@@ -1,9 +1,10 @@
+import { constants, openSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { asTextModel, createTokenizer, openModelRepository, type Model, type Tokenizer } from '@sluice/models';
-import { createLogger } from '@sluice/runtime';
+import { createLogger, delay, type Logger } from '@sluice/runtime';
 import { createInferenceHost, type InferenceHost, type InferenceHostOptions } from '../src/inference/inference-host.js';
 import type { KeyedModel } from '../src/inference/inference-protocol.js';
 import { writeTinyModel } from './tiny-model.js';
@@ -16,6 +17,8 @@ export interface InferenceFixture {
   /** Of a temporary model repository. */
   readonly directory: string;
   readonly tokenizer: Tokenizer;
+  /** Of the hosts, unless told otherwise: writes nothing. */
+  readonly logger: Logger;
   /** A version of the tiny model under its key `tiny/<version>`. */
   tiny(version: '1' | '2'): KeyedModel;
   /** A host that serves `tiny/1` in one process, unless told otherwise. It is stopped by `endHosts`. */
@@ -42,6 +45,7 @@ export async function openInferenceFixture(): Promise<InferenceFixture> {
   return {
     directory,
     tokenizer,
+    logger,
     tiny,
     create(options = {}) {
       const host = createInferenceHost({
@@ -84,4 +88,16 @@ export async function runTexts(
 ): Promise<number[]> {
   const sequences = texts.map((text) => tokenizer.encode(text));
   return [...(await host.run(key, sequences)).rows];
+}
+
+/** Opens a named pipe for writing as soon as somebody reads it, who then waits for bytes. */
+export async function untilRead(path: string): Promise<number> {
+  for (;;) {
+    try {
+      return openSync(path, constants.O_WRONLY | constants.O_NONBLOCK);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENXIO') throw error;
+      await delay(5);
+    }
+  }
 }

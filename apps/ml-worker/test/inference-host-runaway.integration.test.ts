@@ -74,6 +74,22 @@ describe('a run that takes too much memory', () => {
     await expectReplaced(pids);
   });
 
+  it('is replaced after growing pauses when each process does so at once, and said once', async () => {
+    const lines: unknown[] = [];
+    const logger = { ...fixture.logger, warn: (fields: object, text: string) => void lines.push([text, fields]) };
+    await start({ logger: logger as never, memoryLimitBytes: 400 * MEBIBYTE, memoryCheckMs: 60_000 });
+    for (let time = 0; time < 4; time += 1) {
+      expect(await run(GREEDY)).toEqual([GREEDY.charCodeAt(0)]);
+      await untilCanRun(host, KEY);
+    }
+    await run(GREEDY);
+    const beganMs = performance.now();
+    await untilCanRun(host, KEY);
+    // 0, 100, 200 and 400 ms before.
+    expect(performance.now() - beganMs).toBeGreaterThan(800);
+    expect(lines).toEqual([[expect.stringMatching(/too large/), expect.objectContaining({ processes: 1 })]]);
+  });
+
   it('goes on without a limit', async () => {
     await start({});
     const { pids } = host;

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { closeSync, constants, openSync } from 'node:fs';
+import { closeSync } from 'node:fs';
 import { copyFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setFlagsFromString } from 'node:v8';
@@ -8,7 +8,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jes
 import { delay } from '@sluice/runtime';
 import type { InferenceHost, InferenceHostOptions } from '../src/inference/inference-host.js';
 import type { KeyedModel } from '../src/inference/inference-protocol.js';
-import { openInferenceFixture, runTexts, untilCanRun, type InferenceFixture } from './inference-fixture.js';
+import { openInferenceFixture, runTexts, untilCanRun, untilRead, type InferenceFixture } from './inference-fixture.js';
 import { ENDLESS } from './tiny-model.js';
 
 jest.setTimeout(120_000);
@@ -279,18 +279,6 @@ describe('serving other models', () => {
     expect((late?.heapBytes ?? 0) - (early?.heapBytes ?? 0)).toBeLessThan(2 ** 20);
   });
 });
-
-/** Opens a named pipe for writing as soon as somebody reads it, who then waits for bytes. */
-async function untilRead(path: string): Promise<number> {
-  for (;;) {
-    try {
-      return openSync(path, constants.O_WRONLY | constants.O_NONBLOCK);
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENXIO') throw error;
-      await delay(5);
-    }
-  }
-}
 
 async function broken(): Promise<KeyedModel> {
   const modelPath = join(fixture.directory, 'broken.onnx');

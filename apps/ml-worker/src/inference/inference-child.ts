@@ -28,8 +28,8 @@ import {
 } from './inference-protocol.js';
 import { residentBytes } from './process-memory.js';
 
-/** How long loading and warming all models may take. */
-const WARM_UP_TIMEOUT_MS = 120_000;
+/** How long loading and warming all models may take where nobody says. */
+const LOAD_TIMEOUT_MS = 120_000;
 /** How long a process that was told to end may take. */
 const END_TIMEOUT_MS = 5_000;
 const LONGEST_LINE = 500;
@@ -45,6 +45,8 @@ export interface InferenceChildOptions extends Required<SessionOptions> {
   readonly timeoutMs: number;
   /** Its niceness, −20 … 19 (sched(7)); that of the worker when absent. */
   readonly niceness?: number;
+  /** A process that takes longer to load and warm all models is ended; in milliseconds, two minutes when absent. */
+  readonly loadTimeoutMs?: number;
   /** Resident memory of the process in bytes from which on it is ended; any when absent. */
   readonly memoryLimitBytes?: number | undefined;
   /** Most bytes of the tensors that a run gives: with more it has failed. Any when absent. */
@@ -66,7 +68,8 @@ export interface InferenceChild {
   readonly state: 'warming' | 'idle' | 'busy' | 'ending' | 'gone';
   /**
    * Resolves when runs may begin. Rejects with `model_unavailable` when the process ends first: with `UnloadableModelError`
-   * when the process said that a model cannot be loaded, or ended or took too long while it loaded one.
+   * when the process said that a model cannot be loaded, or ended or took too long while it loaded one, unless it is the worker
+   * that gave it up.
    */
   readonly warm: Promise<void>;
   /** Whether the worker itself ended the process, for a reason that is not the process's fault. */
@@ -77,6 +80,8 @@ export interface InferenceChild {
   readonly memoryBytes: number;
   /** Whether the memory that the process told with its latest result is above the limit. */
   readonly isTooLarge: boolean;
+  /** Runs that it began. */
+  readonly runs: number;
   /** What loading and warming each model added to it; empty before the process is warm. */
   readonly modelBytes: ReadonlyMap<string, number>;
   /** Whether it loads or has loaded a model. */
@@ -104,12 +109,15 @@ export class UnloadableModelError extends ServiceError {
   /** Its key. */
   readonly model: string;
   readonly reason: string;
+  /** Whether the process ended, or took too long, without a word about it: then something else may be the reason. */
+  readonly wordless: boolean;
 
-  constructor({ model, reason }: UnloadableReport) {
+  constructor({ model, reason, wordless = false }: UnloadableReport & { readonly wordless?: boolean }) {
     const problem = `${model}: ${reason}`;
     super('model_unavailable', `The models could not be loaded: ${problem}`, { cause: problem });
     this.model = model;
     this.reason = reason;
+    this.wordless = wordless;
   }
 }
 
@@ -126,15 +134,45 @@ interface RunForm<Report> {
   readonly read: (body: Buffer) => Report;
 }
 
-/** Starts a process and lets it load the models. */
+/** Starts a process and lets it load the models. One that cannot be started is gone at once, and never warm. */
 export function startInferenceChild(options: InferenceChildOptions): InferenceChild {
-  const { logger, models, memoryLimitBytes = Infinity } = options;
-  // n.b. what a run leaves behind is outside of V8's heap: a larger young generation only takes memory.
-  const child = spawn(process.execPath, ['--expose-gc', '--max-semi-space-size=1', options.modulePath], {
-    env: { ...options.environment },
-    stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
-  });
-  const pipe = child.stdio[FRAME_PIPE] as Duplex;
+  let child: ChildProcess;
+  try {
+    // n.b. what a run leaves behind is outside of V8's heap: a larger young generation only takes memory.
+    child = spawn(process.execPath, ['--expose-gc', '--max-semi-space-size=1', options.modulePath], {
+      env: { ...options.environment },
+      stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
+    });
+  } catch (error) {
+    return unstarted(options, error instanceof Error ? error.message : String(error));
+  }
+  // n.b. where no file descriptors are left a process has no streams, whatever their type says.
+  const streams: ChildProcess['stdio'] | undefined = child.stdio;
+  if (streams) return follow(child, streams[FRAME_PIPE] as Duplex, options);
+  child.on('error', () => undefined);
+  return unstarted(options, 'no file descriptors are left');
+}
+
+/** Stands for a process that there never was. */
+function unstarted({ models }: InferenceChildOptions, reason: string): InferenceChild {
+  const keys = new Set(models.map(({ key }) => key));
+  const warming = deferred();
+  const problem = `the inference process could not be started: ${reason}`;
+  warming.reject(unavailable(problem));
+  const run = (): Promise<never> => Promise.reject(crashed('There is no inference process.', problem));
+  return {
+    ...{ pid: undefined, state: 'gone', givenUp: false, memoryBytes: 0, isTooLarge: false, runs: 0 },
+    warm: warming.promise,
+    gone: Promise.resolve(),
+    modelBytes: new Map(),
+    has: (model) => keys.has(model),
+    ...{ run, runTensors: run, checkMemory: () => undefined },
+    ...{ retire: () => Promise.resolve(), stop: () => Promise.resolve() },
+  };
+}
+
+function follow(child: ChildProcess, pipe: Duplex, options: InferenceChildOptions): InferenceChild {
+  const { logger, models, memoryLimitBytes = Infinity, loadTimeoutMs = LOAD_TIMEOUT_MS } = options;
   if (options.niceness !== undefined) beNice(child.pid, options.niceness, logger);
   for (const stream of [child.stdout, child.stderr]) if (stream) logLines(stream, child.pid, logger);
   const positions = new Map(models.map(({ key }, position) => [key, position]));
@@ -142,6 +180,8 @@ export function startInferenceChild(options: InferenceChildOptions): InferenceCh
   let current: Run | undefined;
   let runs = 0;
   let problem: string | undefined;
+  /** Whether the process itself said which model it cannot load. */
+  let said = false;
   /** Key of the model that is being loaded. */
   let loading: string | undefined;
   /** What a run that is under way ends with when the process was killed on purpose. */
@@ -156,7 +196,9 @@ export function startInferenceChild(options: InferenceChildOptions): InferenceCh
     state = 'gone';
     problem ??= `the inference process ended: ${how}`;
     warming.reject(
-      loading === undefined ? unavailable(problem) : new UnloadableModelError({ model: loading, reason: problem }),
+      loading === undefined || givenUp
+        ? unavailable(problem)
+        : new UnloadableModelError({ model: loading, reason: problem, wordless: !said }),
     );
     finish()?.reject(verdict ? verdict.error : crashed('The inference process ended during the run.', problem));
   });
@@ -258,7 +300,7 @@ export function startInferenceChild(options: InferenceChildOptions): InferenceCh
         return isWarm(JSON.parse(frame.body.toString()) as WarmReport);
       case FRAME.unloadable: {
         const { model, reason } = JSON.parse(frame.body.toString()) as UnloadableReport;
-        [loading, problem] = [model, reason];
+        [loading, problem, said] = [model, reason, true];
         return endGently();
       }
       case FRAME.result:
@@ -288,7 +330,7 @@ export function startInferenceChild(options: InferenceChildOptions): InferenceCh
 
   const { threads, provider, maxOutputBytes } = options;
   const order: LoadOrder = { models, threads, provider, maxOutputBytes };
-  killAfter(WARM_UP_TIMEOUT_MS);
+  killAfter(loadTimeoutMs);
   pipe.write(textFrame(FRAME.load, 0, JSON.stringify(order)));
 
   return {
@@ -306,6 +348,9 @@ export function startInferenceChild(options: InferenceChildOptions): InferenceCh
     },
     get isTooLarge() {
       return memoryBytes > memoryLimitBytes;
+    },
+    get runs() {
+      return runs;
     },
     get modelBytes() {
       return modelBytes;

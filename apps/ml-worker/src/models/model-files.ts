@@ -68,6 +68,11 @@ export function fixedModels(served: ServedPool): ModelSource {
   const watch = { problems: [], busy: false, check: nothing, start: nothing, stop: nothing };
   return {
     served,
-    serve: ({ host }) => ({ running: served, unloadable: new Map(), watch, start: () => host.start(served.versions) }),
+    serve: ({ host }) => ({
+      running: served,
+      unloadable: host.leftOut,
+      watch,
+      start: () => host.start(served.versions),
+    }),
   };
 }

@@ -26,10 +26,18 @@ interface FixtureOptions {
   readonly problems?: readonly string[];
   /** Keys that no process can load. */
   readonly damaged?: readonly string[];
+  /** Keys whose loading ends so many processes without a word. */
+  readonly deadly?: Record<string, number>;
 }
 
 /** Files that say `next`, on a host that serves everything but what is damaged. */
-function createFixture({ first = poolOf('a'), next = poolOf('b'), problems = [], damaged = [] }: FixtureOptions = {}) {
+function createFixture({
+  first = poolOf('a'),
+  next = poolOf('b'),
+  problems = [],
+  damaged = [],
+  deadly = {},
+}: FixtureOptions = {}) {
   const router = createModelRouter(first.models);
   const asked: (readonly string[])[] = [];
   const compared: ServedPool[] = [];
@@ -38,10 +46,16 @@ function createFixture({ first = poolOf('a'), next = poolOf('b'), problems = [],
     asked.push(models.map(({ key }) => key));
     const guilty = models.find(({ key }) => damaged.includes(key));
     if (guilty) throw new UnloadableModelError({ model: guilty.key, reason: 'it is no model' });
+    const killer = models.find(({ key }) => (deadly[key] ?? 0) > 0);
+    if (killer) {
+      deadly[killer.key] = (deadly[killer.key] ?? 0) - 1;
+      throw new UnloadableModelError({ model: killer.key, reason: 'it ended', wordless: true });
+    }
     if (!host.canServe) throw new ServiceError('model_unavailable', 'The models could not be loaded.');
   };
   const host = {
     canServe: true,
+    leftOut: new Map<string, string>(),
     served: () => undefined as unknown,
     start: async (models: readonly KeyedModel[] = []) => load(models),
     async serve(models: readonly KeyedModel[], { onServing }: { readonly onServing: () => void }) {
@@ -139,6 +153,28 @@ describe('a reload of the pool', () => {
     ]);
     expect([...router.models.keys()]).toEqual(['a', 'c']);
     expect([...serving.unloadable.keys()]).toEqual(['b']);
+  });
+
+  it('blames a version only for the second process that ends without a word', async () => {
+    const once = createFixture({ first: poolOf('a'), next: poolOf('a', 'b'), deadly: { b: 1 } });
+    expect(await once.serving.reload(file)).toEqual([]);
+    expect([once.asked.length, once.serving.unloadable.size]).toEqual([2, 0]);
+    const twice = createFixture({ first: poolOf('a'), next: poolOf('a', 'b', 'c'), deadly: { b: 2 } });
+    expect(await twice.serving.reload(file)).toEqual(['it ended']);
+    expect([...twice.router.models.keys()]).toEqual(['a', 'c']);
+  });
+
+  it('asks for the same versions again when processes had to be started without one', async () => {
+    const { serving, host, asked } = createFixture({ first: poolOf('a', 'b'), next: poolOf('a', 'b') });
+    host.leftOut.set('b', 'it is damaged');
+    expect([...serving.unloadable]).toEqual([['b', 'it is damaged']]);
+    expect(await serving.reload(file)).toEqual(['b cannot be loaded again: it is damaged']);
+    expect(asked).toEqual([['a', 'b']]);
+    host.served = () => host.leftOut.clear();
+    expect(await serving.reload(file)).toEqual([]);
+    expect(asked).toHaveLength(2);
+    await serving.reload(file);
+    expect(asked).toHaveLength(2);
   });
 
   it('does not blame a version that runs already', async () => {

@@ -13,7 +13,7 @@ export interface PoolServingOptions {
   readonly found: LoadedPool;
   readonly loader: PoolLoader;
   readonly router: Pick<ModelRouter, 'switchTo'>;
-  readonly host: Pick<InferenceHost, 'start' | 'serve'>;
+  readonly host: Pick<InferenceHost, 'start' | 'serve' | 'leftOut'>;
   readonly costs: VersionCosts;
   /** Whether texts of a version are waiting or running. */
   readonly stillNeeded: (key: string) => boolean;
@@ -24,7 +24,7 @@ export interface PoolServingOptions {
 export interface PoolServing {
   /** What is served now. */
   readonly running: ServedPool;
-  /** Why versions could not be loaded into ONNX Runtime when that was last tried, by the version's key. */
+  /** Why versions could not be loaded into ONNX Runtime when that was last tried, by the version's key; also those that once could. */
   readonly unloadable: ReadonlyMap<string, string>;
   /**
    * Starts the processes. Of a model whose version is `latest` an earlier one is served when the latest cannot be loaded.
@@ -43,6 +43,8 @@ export interface PoolServing {
    *   └─ without it ───(one of the new cannot be loaded)─┤
    *                    jobs go by the new routes; those begun end on their version; the other processes follow
    * ```
+   *
+   * Versions that processes had to be started without are loaded again, if they can be.
    *
    * @returns what is wrong with the files, one sentence each.
    * @throws ServiceError `model_unavailable` when everything stays as it is.
@@ -64,13 +66,20 @@ export function createPoolServing(options: PoolServingOptions): PoolServing {
   async function tryWithout<Outcome>(attempt: (refused: Refused) => Promise<Outcome>): Promise<Outcome> {
     const reasons = new Map<string, string>();
     const refused = new Map<string, string>();
+    const suspects = new Set<string>();
     unloadable = reasons;
     for (;;) {
       try {
         return await attempt(refused);
       } catch (error) {
         if (!(error instanceof UnloadableVersionError)) throw error;
-        logger.error({ model: error.key, reason: error.reason }, 'a version cannot be loaded and is left out');
+        const { key: model, reason } = error;
+        if (error.wordless && !suspects.has(model)) {
+          suspects.add(model);
+          logger.warn({ model, reason }, 'a process ended while it loaded a version: that is tried once more');
+          continue;
+        }
+        logger.error({ model, reason }, 'a version cannot be loaded and is left out');
         reasons.set(error.key, error.reason);
         refused.set(error.directory, error.reason);
       }
@@ -89,9 +98,9 @@ export function createPoolServing(options: PoolServingOptions): PoolServing {
     const [before, after] = [keysOf(running), keysOf(next)];
     if (isSame(before, after)) {
       switchTo(next);
-      return notes;
+      if (host.leftOut.size === 0) return notes;
     }
-    logger.info({ before, after }, 'other versions are going to be served');
+    logger.info({ before, after, leftOut: [...host.leftOut.keys()] }, 'other versions are going to be served');
     await costs.prepare(running, next);
     try {
       const serving = host.serve(next.versions, { onServing: () => switchTo(next), stillNeeded });
@@ -100,7 +109,7 @@ export function createPoolServing(options: PoolServingOptions): PoolServing {
       costs.keepOnly(running);
     }
     logger.info({ versions: after }, 'the inference processes with the versions before have been told to end');
-    return notes;
+    return [...notes, ...[...host.leftOut].map(([key, reason]) => `${key} cannot be loaded again: ${reason}`)];
   }
 
   return {
@@ -108,7 +117,7 @@ export function createPoolServing(options: PoolServingOptions): PoolServing {
       return running;
     },
     get unloadable() {
-      return unloadable;
+      return host.leftOut.size === 0 ? unloadable : new Map([...unloadable, ...host.leftOut]);
     },
     start: () =>
       tryWithout(async (refused) => startWith(refused.size === 0 ? found : await loader.load(first, refused))),
@@ -122,6 +131,7 @@ class UnloadableVersionError extends Error {
     readonly key: string,
     readonly directory: string,
     readonly reason: string,
+    readonly wordless: boolean,
   ) {
     super(`${key} cannot be loaded: ${reason}`);
   }
@@ -141,7 +151,7 @@ async function blaming(
   } catch (error) {
     if (!(error instanceof UnloadableModelError) || running.includes(error.model)) throw error;
     const guilty = versions.find(({ key }) => key === error.model);
-    throw guilty ? new UnloadableVersionError(guilty.key, guilty.model.directory, error.reason) : error;
+    throw guilty ? new UnloadableVersionError(guilty.key, guilty.model.directory, error.reason, error.wordless) : error;
   }
 }
 

@@ -19,6 +19,7 @@ const HELD = '}'.charCodeAt(0);
 
 /** A host in memory: one process, a row is the sum of a text's tokens; records the runs. */
 function createSummingHost() {
+  const unavailable = new Map<string, string>();
   const runs: number[] = [];
   let idle = 1;
   let onIdle: () => void = () => undefined;
@@ -32,8 +33,10 @@ function createSummingHost() {
     warm: 1,
     pids: [],
     memory: { processes: new Map(), models: new Map() },
+    leftOut: new Map(),
+    unavailable,
     serve: async (_models, hooks) => hooks.onServing(),
-    canRun: () => idle > 0,
+    canRun: (model) => idle > 0 && !unavailable.has(model),
     onIdle: (listener) => void (onIdle = listener),
     start: async () => undefined,
     stop: async () => undefined,
@@ -71,11 +74,15 @@ function createSummingHost() {
     },
   };
   const release = (): void => held.splice(0).forEach((resolve) => resolve());
-  return { host, runs, tensorRuns, stops, release };
+  const lose = (model: string): void => {
+    unavailable.set(model, 'it is damaged');
+    onIdle();
+  };
+  return { host, runs, tensorRuns, stops, release, lose };
 }
 
 function createFixture(maxDelayMs = 0) {
-  const { host, runs, tensorRuns, stops, release } = createSummingHost();
+  const { host, runs, tensorRuns, stops, release, lose } = createSummingHost();
   const logger = createLogger({ app: 'test', level: 'silent' });
   const batcher = createBatcher<QueuedText>();
   const batchings = createBatchings({ maxTokens: 64, maxPadding: 0.5, maxDelayMs, targetLatencyMs: 1_000 });
@@ -120,7 +127,7 @@ function createFixture(maxDelayMs = 0) {
     };
     return { outcome: scheduler.run(work), cancel: () => scheduler.cancel(work) };
   };
-  return { run, begin, beginTensors, runs, tensorRuns, reasons, stops, release, scheduler };
+  return { run, begin, beginTensors, runs, tensorRuns, reasons, stops, release, lose, scheduler };
 }
 
 const sumOf = (text: string): number => [...text].reduce((sum, character) => sum + character.charCodeAt(0), 0);
@@ -213,6 +220,25 @@ describe('a scheduler', () => {
     release();
     await Promise.all([long.outcome, waiting.outcome]);
     expect([scheduler.waitingByModel().size, scheduler.waitingFor('characters/1')]).toEqual([0, false]);
+  });
+
+  it('fails jobs of a model that no process has any more, and lets what runs end', async () => {
+    const { begin, run, release, lose, scheduler } = createFixture();
+    const running = begin(['}']);
+    await running.begun;
+    const half = begin(['ab', 'cd']);
+    const other = { ...characterModel(), key: 'characters/2' };
+    const goesOn = run(['abc'], { served: other });
+    lose('characters/1');
+    await expect(half.outcome).rejects.toMatchObject({
+      code: 'model_unavailable',
+      message: 'characters/1 cannot be run: it is damaged',
+    });
+    await expect(run(['later'])).rejects.toMatchObject({ code: 'model_unavailable' });
+    release();
+    expect([...(await goesOn)]).toEqual([sumOf('abc')]);
+    expect(scheduler.waiting).toBe(0);
+    expect(await running.outcome).toMatchObject({ state: 'ran' });
   });
 
   it('fails only the job whose text the model refuses', async () => {

@@ -40,7 +40,8 @@ export interface Scheduler {
    * have begun when `cancel` is called.
    *
    * @throws ServiceError `inference_failed`, `inference_crashed` or `inference_timeout` when one of the job's own texts
-   *   was the cause: it is known because the text was alone in the run. Also what `onStart` throws.
+   *   was the cause: it is known because the text was alone in the run. `model_unavailable` when no process has the model any
+   *   more. Also what `onStart` throws.
    */
   run(work: Work): Promise<WorkOutcome>;
   /**
@@ -135,8 +136,22 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
     });
   }
 
+  /** Texts of a model that no process has any more would wait for ever: their jobs are tried again, here or elsewhere. */
+  function failUnavailable(): void {
+    for (const [model, reason] of host.unavailable) {
+      if (!batcher.has(model)) continue;
+      const problem = new ServiceError('model_unavailable', `${model} cannot be run: ${reason}`);
+      for (const job of jobs.values()) {
+        if (job.work.served.key !== model || !job.queued.some(Boolean)) continue;
+        drop(job);
+        fail(job, problem);
+      }
+    }
+  }
+
   function pump(): void {
     clearTimeout(timer);
+    if (host.unavailable.size > 0) failUnavailable();
     while (host.idle > 0) {
       const batch = batcher.take(performance.now(), canRun);
       if (!batch) break;

@@ -109,6 +109,8 @@ export function createSimInference(options: SimInferenceOptions): SimInference {
     },
     pids: [],
     memory: { processes: new Map(), models: new Map() },
+    leftOut: new Map(),
+    unavailable: new Map(),
     canRun: () => count('idle') > 0,
     onIdle: (listener) => void (idleListener = listener),
     async start() {
