@@ -2,6 +2,7 @@ import { ServiceError } from '@sluice/contracts';
 import { InferenceSession } from 'onnxruntime-node';
 import { checkDigest } from './digests.js';
 import type { Model } from './model.js';
+import { providerProblem } from './provider-problem.js';
 import { ONNX_FILE } from './repository.js';
 
 const CPU = { name: 'cpu' } as const;
@@ -25,7 +26,8 @@ export interface SessionOptions {
 /**
  * Loads a model into ONNX Runtime. `check` looks at it before anybody runs it; when it throws, the session is released.
  *
- * @throws ServiceError `model_unavailable` when the file is damaged or the execution provider is not available; what `check` throws.
+ * @throws ServiceError `model_unavailable` when the file is damaged, or the execution provider is not available or has not
+ *   enough memory; what `check` throws.
  */
 export async function openNative(
   model: Model,
@@ -35,7 +37,7 @@ export async function openNative(
   const path = `${model.name}/${model.version}/${ONNX_FILE}`;
   await checkDigest(model, ONNX_FILE);
   const native = await createNative(model, threads, provider).catch(async (cause: unknown) => {
-    if (await isLoadable(model, provider)) throw providerMissing(provider, cause);
+    if (await isLoadable(model, provider)) throw providerProblem(provider.name, path, cause);
     throw new ServiceError('model_unavailable', `${path} cannot be loaded`, { cause });
   });
   try {
@@ -69,12 +71,6 @@ async function isLoadable(model: Model, { name }: ExecutionProvider): Promise<bo
   } catch {
     return false;
   }
-}
-
-function providerMissing({ name }: ExecutionProvider, cause: unknown): ServiceError {
-  const reason = cause instanceof Error ? cause.message : String(cause);
-  const detail = `execution provider "${name}" was asked for and is not available on this machine: ${reason}`;
-  return new ServiceError('model_unavailable', detail);
 }
 
 /** For example `input_ids:int64[*,*]`; a star is an axis of any length. */
