@@ -40,6 +40,8 @@ export const environmentSchema = z.object({
   SLUICE_EXECUTION_PROVIDER: z.enum(['cpu', 'cuda']).default('cpu'),
   /** Number of the graphics card that `cuda` uses. */
   SLUICE_CUDA_DEVICE: wholeNumber(0, 255).default(0),
+  /** An inference process that takes longer to load and warm its models is ended. */
+  SLUICE_INFERENCE_LOAD_TIMEOUT: duration(10).default(120_000),
   SLUICE_INFERENCE_TIMEOUT: duration(10).default(30_000),
   /** Most jobs taken from a class's queue and not yet answered. More make better batches, fewer spread better. */
   SLUICE_PREFETCH_INTERACTIVE: wholeNumber(1, 10_000).default(64),
@@ -91,6 +93,7 @@ export interface WorkerConfig {
     readonly mayBeDivided: boolean;
     readonly provider: ExecutionProvider;
     readonly timeoutMs: number;
+    readonly loadTimeoutMs: number;
     readonly memoryLimitBytes: number | undefined;
     readonly maxOutputBytes: number;
     /** Environment of the inference processes: this one without Sluice's variables, which hold secrets. */
@@ -142,6 +145,7 @@ export async function loadConfig(environment: NodeJS.ProcessEnv): Promise<Worker
       memoryLimitBytes: settings.SLUICE_INFERENCE_MEMORY,
       maxOutputBytes: settings.SLUICE_MAX_OUTPUT_BYTES,
       timeoutMs: settings.SLUICE_INFERENCE_TIMEOUT,
+      loadTimeoutMs: settings.SLUICE_INFERENCE_LOAD_TIMEOUT,
       environment: withoutSluice(environment),
     },
     cancelGraceMs: settings.SLUICE_CANCEL_GRACE,

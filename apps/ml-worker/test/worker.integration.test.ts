@@ -153,6 +153,7 @@ describe('a worker', () => {
 
   it('tells what each model takes of the memory of its processes', async () => {
     const worker = await rig.worker();
+    await worker.until(({ inferenceProcesses: { warm } }) => warm === 2);
     const { models: all, inferenceProcesses } = (await worker.health()).detail;
     const taken = new Map(all.map(({ name, memoryBytes }) => [name, memoryBytes['1'] ?? 0]));
     // Its weights are 27 MB; the first to be loaded also carries what ONNX Runtime itself needs.

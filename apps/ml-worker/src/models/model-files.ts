@@ -3,6 +3,7 @@ import { createModelWatch, openModelRepository, type ModelWatch } from '@sluice/
 import type { Logger } from '@sluice/runtime';
 import type { WorkerConfig } from '../config.js';
 import { createPoolLoader } from './pool-loader.js';
+import { createReloadRetry } from './reload-retry.js';
 import { createPoolServing, type PoolServing, type PoolServingOptions } from './pool-serving.js';
 import type { ServedPool } from './served-models.js';
 
@@ -40,8 +41,23 @@ export async function openModelFiles(config: WorkerConfig, logger: Logger): Prom
     served: found.served,
     serve({ onApplied, ...options }) {
       const serving = createPoolServing({ ...options, first, found, loader });
-      const apply = (file: ModelsFile): Promise<readonly string[]> => serving.reload(file);
+      /** The last change could not be made. */
+      let isRefused = false;
+      const apply = async (file: ModelsFile): Promise<readonly string[]> => {
+        isRefused = true;
+        const problems = await serving.reload(file);
+        isRefused = false;
+        return problems;
+      };
       let firstProblems = found.problems;
+      const watch = createModelWatch({
+        ...{ first, files, repository, pool, everyMs, apply, onApplied, logger },
+        firstProblems: () => firstProblems,
+      });
+      const retry = createReloadRetry({
+        isNeeded: () => isRefused || serving.unloadable.size > 0,
+        retry: () => watch.check(),
+      });
       return {
         get running() {
           return serving.running;
@@ -53,10 +69,24 @@ export async function openModelFiles(config: WorkerConfig, logger: Logger): Prom
           firstProblems = await serving.start();
           for (const problem of firstProblems) logger.error({ problem }, 'a model cannot be served as its files say');
         },
-        watch: createModelWatch({
-          ...{ first, files, repository, pool, everyMs, apply, onApplied, logger },
-          firstProblems: () => firstProblems,
-        }),
+        watch: {
+          get problems() {
+            return watch.problems;
+          },
+          get busy() {
+            return watch.busy;
+          },
+          check: () => watch.check(),
+          async start() {
+            await watch.start();
+            // n.b. where files are only read when somebody asks for it, so it is with those that could not be loaded.
+            if (everyMs > 0) retry.start();
+          },
+          async stop() {
+            retry.stop();
+            await watch.stop();
+          },
+        },
       };
     },
   };

@@ -65,7 +65,13 @@ export function workerConfig(workerId: string): WorkerConfig {
     calibration: { mode: 'off', directory: '' },
     inference: {
       ...{ processes: 2, threads: 1, mayBeDivided: false, provider: { name: 'cpu' } },
-      ...{ timeoutMs: 3 * SECOND_MS, memoryLimitBytes: undefined, maxOutputBytes: 65_536, environment: {} },
+      ...{
+        timeoutMs: 3 * SECOND_MS,
+        loadTimeoutMs: 3 * SECOND_MS,
+        memoryLimitBytes: undefined,
+        maxOutputBytes: 65_536,
+        environment: {},
+      },
     },
     cancelGraceMs: 250,
     publishTimeoutMs: 10 * SECOND_MS,
