@@ -15,7 +15,13 @@ describe('the configuration', () => {
       pool: 'text',
       batch: { maxTokens: 16_384, maxPadding: 0.5, maxDelayMs: 2, targetLatencyMs: 50 },
       calibration: { mode: 'auto', directory: '.local/calibration' },
-      inference: { threads: 1, provider: { name: 'cpu' }, timeoutMs: 30_000, loadTimeoutMs: 120_000, memoryLimitBytes: undefined },
+      inference: {
+        threads: 1,
+        provider: { name: 'cpu' },
+        timeoutMs: 30_000,
+        loadTimeoutMs: 120_000,
+        memoryLimitBytes: undefined,
+      },
       drainTimeoutMs: 25_000,
       ops: { port: undefined },
     });
