@@ -152,6 +152,18 @@ const takenOver: Plot = (random, apps) => {
   return { when: { aim: 'redis: reserve', count: 1 + random.int(4), afterMs: 0 }, actions };
 };
 
+/** Holds have expired by the clock of Redis while a collector still has their facts in its hands. */
+const sweptEarly: Plot = (random, apps) => {
+  const of = random.pick(apps.filter(isKind('collector')));
+  const actions = [
+    [0, { kind: 'pause', of, forMs: random.between(3_000, 9_000) }],
+    [random.between(0, 3_000), { kind: 'redis-clock', byMs: Math.round(random.between(400_000, 700_000)) }],
+  ] as const;
+  return { when: { aim: 'rabbitmq: commit in results', count: 1 + random.int(8), afterMs: 0 }, actions };
+};
+
+const PLOTS: readonly Plot[] = [lostInFlight, takenOver, sweptEarly];
+
 export interface FaultOptions {
   readonly apps: readonly string[];
   /** Most faults come at about these moments, when there is something to be lost (milliseconds). */
@@ -178,7 +190,7 @@ function drawMoment(random: Random, { burstsAtMs, untilMs }: FaultOptions): Faul
 /** Faults at any time, most of them in the midst of requests, some in quick succession. */
 export function drawFaults(random: Random, options: FaultOptions): readonly Fault[] {
   return Array.from({ length: options.count }, () => {
-    if (random.chance(0.1)) return random.pick([lostInFlight, takenOver])(random, options.apps);
+    if (random.chance(0.1)) return random.pick(PLOTS)(random, options.apps);
     const when = drawMoment(random, options);
     const count = random.pick([1, 1, 1, 2, 3]);
     const actions = Array.from(
