@@ -45,7 +45,7 @@ export const collectorConfig: CollectorConfig = {
   ...{ keyPrefix: 'sim', logLevel: 'silent', opsHost: '', opsPort: undefined, exportDirectory: undefined },
   drainTimeoutMs: DRAIN_TIMEOUT_MS,
   ...{ maxBatch: 10, lingerMs: 5, batchesInProgress: 2 },
-  sweepIntervalMs: 5 * SECOND_MS,
+  sweepIntervalMs: 8 * SECOND_MS,
   sweepGraceMs: 60 * SECOND_MS,
   fenceTimeoutMs: 10 * SECOND_MS,
   driftIntervalMs: MINUTE_MS,

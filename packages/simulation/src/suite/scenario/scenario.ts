@@ -77,7 +77,7 @@ export function drawScenario(random: Random, startMs: number): Scenario {
       redis: skewed ? Math.floor(random.between(-SERVER_SKEW_MS, SERVER_SKEW_MS)) : 0,
       postgres: skewed ? Math.floor(random.between(-SERVER_SKEW_MS, SERVER_SKEW_MS)) : 0,
     },
-    requests: drawRequests(random.fork('requests'), { tenants, burstsAtMs, count: 3 + random.int(5) }),
+    requests: drawRequests(random.fork('requests'), { tenants, burstsAtMs, count: 2 + random.int(6) }),
     faults: [
       ...drawFaults(random.fork('faults'), { apps, burstsAtMs, untilMs: HEAL_AT_MS - 200, count: faults }),
       ...(isLong ? [longOutage(random.fork('long outage'), burstsAtMs)] : []),
