@@ -46,7 +46,6 @@ function failing(
   { ready = true, before = [] }: { ready?: boolean; before?: readonly ReserveOutcome[] } = {},
 ) {
   const released: string[] = [];
-  const doubted: string[] = [];
   const asked: Reservation[] = [];
   const clock = createJobClock();
   const tenantLimits = { of: () => [], estimateOf: () => 'exact' as const, hasBudget: () => false };
@@ -78,7 +77,6 @@ function failing(
     repeated: createRepeatedRequests({ quota, store, clock, idempotencyTtlMs, logger }),
     flights,
     abandoned: { add: ({ jobId }) => void released.push(jobId) },
-    unconfirmed: { add: ({ message }) => void doubted.push(message.jobId) },
     idempotencyTtlMs,
   });
   const request = {
@@ -86,22 +84,20 @@ function failing(
     submission: { model: 'm', input: 'hello', class: 'standard' as const },
     idempotencyKey: 'k',
   };
-  return { released, doubted, asked, outcome: admit(request).catch((error: ServiceError) => error.code) };
+  return { released, asked, outcome: admit(request).catch((error: ServiceError) => error.code) };
 }
 
 describe('a publish that fails', () => {
   it('for certain gives the hold back', async () => {
-    const { released, doubted, outcome } = failing('broker_unavailable', reserved);
+    const { released, outcome } = failing('broker_unavailable', reserved);
     expect(await outcome).toBe('broker_unavailable');
     expect(released).toHaveLength(1);
-    expect(doubted).toEqual([]);
   });
 
-  it('without a known outcome keeps the hold, and has its fact seen to: the job may run', async () => {
-    const { released, doubted, asked, outcome } = failing('publish_unconfirmed', reserved);
+  it('without a known outcome keeps the hold: the job may run', async () => {
+    const { released, outcome } = failing('publish_unconfirmed', reserved);
     expect(await outcome).toBe('publish_unconfirmed');
     expect(released).toEqual([]);
-    expect(doubted).toEqual([asked[0]?.jobId]);
   });
 
   it('for a repeated request keeps the hold: the first publish may have succeeded', async () => {

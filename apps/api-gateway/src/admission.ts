@@ -15,7 +15,6 @@ import { keyReused, type Exists, type RepeatedRequests } from './repeated-reques
 import { fingerprint, sha256, type Submission } from './submission.js';
 import type { TenantLimits } from './tenant-limits.js';
 import type { TenantLoader } from './tenant-loader.js';
-import type { UnconfirmedJobs } from './unconfirmed-jobs.js';
 
 export interface AdmissionOptions {
   readonly catalogue: Catalogue;
@@ -30,8 +29,6 @@ export interface AdmissionOptions {
   readonly flights: Pick<Flights, 'track'>;
   /** Takes holds that must be given back although Redis may be away. */
   readonly abandoned: Pick<AbandonedHolds, 'add'>;
-  /** Takes jobs that may be queued or not. */
-  readonly unconfirmed: Pick<UnconfirmedJobs, 'add'>;
   readonly idempotencyTtlMs: number;
 }
 
@@ -82,8 +79,7 @@ type Flight =
  *            │ └─exists─▶ wait until it is known to be queued: that job; else a new flight that publishes it again
  *            │ reserved
  *         publish ─certainly not queued─▶ release, 503
- *            │    └─outcome unknown─────▶ the hold stays (the job may run), 503; the same Idempotency-Key finds out,
- *            │                            and the fact is published again if Redis still has the hold
+ *            │    └─outcome unknown─────▶ the hold stays (the job may run), 503; the same Idempotency-Key finds out
  *            ▼ confirmed
  *           202
  * ```
@@ -95,8 +91,7 @@ type Flight =
  * @throws ServiceError with the code of what went wrong.
  */
 export function createAdmission(options: AdmissionOptions): Admission {
-  const { catalogue, tenantLimits, loader, clock, quota, jobPublisher, repeated, flights, abandoned, unconfirmed } =
-    options;
+  const { catalogue, tenantLimits, loader, clock, quota, jobPublisher, repeated, flights, abandoned } = options;
 
   async function reserve(reservation: Reservation): Promise<ReserveOutcome> {
     const sentAtMs = performance.now();
@@ -114,21 +109,12 @@ export function createAdmission(options: AdmissionOptions): Admission {
     }
   }
 
-  /** Publishes a job; when nobody knows whether that was done, its fact is seen to. */
-  async function publish(message: AcceptedMessage, pool: string, flight: FlightOf): Promise<void> {
+  async function publishFirst(message: AcceptedMessage, pool: string, generation: number): Promise<void> {
     try {
-      await jobPublisher.publish(message, pool, flight.generation);
+      await jobPublisher.publish(message, pool, generation);
     } catch (error) {
-      if (isUnconfirmed(error)) unconfirmed.add({ message, reservation: flight.reservation });
-      throw error;
-    }
-  }
-
-  async function publishFirst(message: AcceptedMessage, pool: string, flight: FlightOf): Promise<void> {
-    try {
-      await publish(message, pool, flight);
-    } catch (error) {
-      if (!isUnconfirmed(error)) abandoned.add(flight.reservation);
+      const unknown = error instanceof ServiceError && error.code === 'publish_unconfirmed';
+      if (!unknown) abandoned.add({ tenantId: message.tenantId, jobId: message.jobId, owner: message.jobId });
       throw error;
     }
   }
@@ -141,11 +127,11 @@ export function createAdmission(options: AdmissionOptions): Admission {
   async function publishAgain(
     { principal, submission, model }: CountedSubmission,
     { facts: text }: JobSnapshot,
-    flight: FlightOf,
+    generation: number,
   ): Promise<JobView> {
     const facts = readFacts(text);
     const message = { ...facts, tenantId: principal.tenantId, input: submission.input };
-    await publish(message, model.pool, flight);
+    await jobPublisher.publish(message, model.pool, generation);
     repeated.confirm(message);
     return openJob(facts, 'queued');
   }
@@ -173,7 +159,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
     }
     switch (outcome.outcome) {
       case 'reserved':
-        await publishFirst(message, model.pool, { generation, reservation });
+        await publishFirst(message, model.pool, generation);
         // Only a request with an Idempotency-Key can be repeated, so only its job needs the mark.
         if (given.idempotency) repeated.confirm(message);
         return { job: openJob(message, 'queued'), scopes, limits: outcome.limits };
@@ -182,7 +168,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
         if (!snapshot) throw unavailable('The job of this Idempotency-Key is not recorded yet.');
         // n.b. what is reserved is held: a load in between would have dropped a hold that is not to be published any more.
         if (!inDoubt || snapshot.state !== 'reserved') return { exists: { ...outcome, snapshot }, scopes };
-        return { job: await publishAgain(counted, snapshot, { generation, reservation }), scopes, limits };
+        return { job: await publishAgain(counted, snapshot, generation), scopes, limits };
       }
       case 'refused':
         throw refusal(outcome, message, scopes);
@@ -255,16 +241,6 @@ export function createAdmission(options: AdmissionOptions): Admission {
 
 function unavailable(detail: string): ServiceError {
   return new ServiceError('quota_unavailable', detail, { retryAfterSeconds: 1 });
-}
-
-/** What a publish needs of the flight that it is part of. */
-interface FlightOf {
-  readonly generation: number;
-  readonly reservation: Reservation;
-}
-
-function isUnconfirmed(error: unknown): boolean {
-  return error instanceof ServiceError && error.code === 'publish_unconfirmed';
 }
 
 type GivenFacts = Pick<AcceptedMessage, 'idempotency' | 'replay'>;

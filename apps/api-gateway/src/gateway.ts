@@ -144,8 +144,6 @@ function partsInOrder(
     part('notices of the time', jobs.clockNotices),
     part('prices', jobs.prices),
     { name: 'fence member', start: () => startMember(parts), stop: () => jobs.member.stop() },
-    // n.b. before the member leaves: fences wait for their flights.
-    { name: 'unconfirmed jobs', stop: () => jobs.unconfirmed.stop() },
     part('fence', jobs.fence),
     ...(watch ? [part('model files', watch)] : []),
     ...(config.ingest ? [part('ingest broker', ingestConnection), part('ingest', ingest)] : []),

@@ -1,5 +1,5 @@
 import { EXCHANGES, MESSAGE_TYPES, routingKey, ServiceError, type AcceptedMessage } from '@sluice/contracts';
-import type { BrokerConnection, FenceMember, OutgoingMessage, Publisher } from '@sluice/broker';
+import type { BrokerConnection, FenceMember, Publisher } from '@sluice/broker';
 
 export interface JobPublisherOptions {
   readonly connection: Pick<BrokerConnection, 'state' | 'generation'>;
@@ -20,8 +20,6 @@ export interface JobPublisher {
    * with `broker_unavailable` when the connection is not that of the generation any more.
    */
   publish(message: AcceptedMessage, pool: string, generation: number): Promise<void>;
-  /** The fact alone: nothing is queued for a pool. */
-  publishFact(message: AcceptedMessage, generation: number): Promise<void>;
 }
 
 export function createJobPublisher({ connection, publisher, member }: JobPublisherOptions): JobPublisher {
@@ -30,16 +28,17 @@ export function createJobPublisher({ connection, publisher, member }: JobPublish
       if (connection.state === 'connected' && member.ready) return connection.generation;
       throw brokerDown();
     },
-    publish: (message, pool, generation) =>
-      publisher.publish(outgoing(EXCHANGES.submissions, routingKey(pool, message.class), message), { generation }),
-    publishFact: (message, generation) =>
-      publisher.publish(outgoing(EXCHANGES.results, MESSAGE_TYPES.accepted, message), { generation }),
+    async publish(message, pool, generation) {
+      const outgoing = {
+        exchange: EXCHANGES.submissions,
+        routingKey: routingKey(pool, message.class),
+        body: Buffer.from(JSON.stringify(message)),
+        type: MESSAGE_TYPES.accepted,
+        messageId: message.jobId,
+      };
+      await publisher.publish(outgoing, { generation });
+    },
   };
-}
-
-function outgoing(exchange: string, key: string, message: AcceptedMessage): OutgoingMessage {
-  const body = Buffer.from(JSON.stringify(message));
-  return { exchange, routingKey: key, body, type: MESSAGE_TYPES.accepted, messageId: message.jobId };
 }
 
 /** Nothing was queued, for certain. */

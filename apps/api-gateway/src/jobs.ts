@@ -27,7 +27,6 @@ import { createRepeatedRequests } from './repeated-requests.js';
 import type { GatewayServers } from './servers.js';
 import { createTenantLimits } from './tenant-limits.js';
 import { createTenantLoader } from './tenant-loader.js';
-import { createUnconfirmedJobs } from './unconfirmed-jobs.js';
 
 const FENCE_TIMEOUT_MS = 10_000;
 
@@ -85,12 +84,10 @@ export function createJobs({ config, catalogue, servers, connection, logger }: J
     ...{ tenantLimits, models, quota, store, fence, now, idempotencyTtlMs, logger },
     waitMs: config.loadWaitMs,
   });
-  const jobPublisher = createJobPublisher({ connection, publisher, member });
-  const unconfirmed = createUnconfirmedJobs({ quota, flights, jobPublisher, abandoned, clock, logger });
   const admission = createAdmission({
-    ...{ catalogue, tenantLimits, loader, estimates, clock, quota, flights, idempotencyTtlMs },
-    ...{ jobPublisher, abandoned, unconfirmed },
+    ...{ catalogue, tenantLimits, loader, estimates, clock, quota, flights, abandoned, idempotencyTtlMs },
     messages: createJobMessages({ clock, prices, estimates, tenantLimits, jobTtlMs: config.jobTtlMs }),
+    jobPublisher: createJobPublisher({ connection, publisher, member }),
     repeated: createRepeatedRequests({ quota, store, clock, idempotencyTtlMs, logger }),
   });
   const lookup = createJobLookup({ quota, store, now });
@@ -98,7 +95,7 @@ export function createJobs({ config, catalogue, servers, connection, logger }: J
 
   return {
     clockNotices: createClockNotices({ redis, clock, publisher, intervalMs: config.clockIntervalMs, logger }),
-    ...{ clock, publisher, member, fence, tenantLimits, prices, abandoned, unconfirmed, loader, answers },
+    ...{ clock, publisher, member, fence, tenantLimits, prices, abandoned, loader, answers },
     authentication: createAuthentication({ ...principals, pepper: config.apiKeyPepper }),
     producers: createProducers(principals),
     admission,
