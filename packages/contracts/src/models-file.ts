@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { entriesOf, EVEN_WITH_ISSUES, fieldOf, isFields, quoted, recordOf } from './forms.js';
-import { JOB_CLASSES, TASKS, TEXT_TASKS } from './jobs.js';
+import { JOB_CLASSES, MAX_TOKENS_PER_JOB, TASKS, TEXT_TASKS } from './jobs.js';
 import { nameSchema } from './names.js';
 import { DATATYPES, MAX_AXES, MAX_AXIS, tensorNameSchema } from './tensors.js';
 
@@ -154,21 +154,26 @@ const tensorSpecs = z
   .refine((specs) => new Set(specs.map(({ name }) => name)).size === specs.length, 'has a name twice');
 
 /** `model.yaml` of a model that takes tensors and gives tensors, whatever it does with them. */
-export const tensorModelFileSchema = z.strictObject({
-  ...aboutModel,
-  task: z.literal('tensors'),
-  precision: z.enum(['fp64', 'fp32', 'fp16', 'int8']),
-  /** Every input of the ONNX file. */
-  inputs: tensorSpecs,
-  /** Those outputs of the ONNX file that jobs get; others are not computed. */
-  outputs: tensorSpecs,
-  /** How many elements count as one token. A job has as many input tokens as that goes into its elements, rounded up. */
-  elementsPerToken: z.int().min(1).max(MAX_AXIS).default(1),
-  /** Most tokens of the inputs of a job together. */
-  maxInputTokens: z.int().positive(),
-  /** Most tokens of the outputs of a job together, counted alike; 0: outputs are neither counted nor billed. */
-  maxOutputTokens: z.int().min(0).default(0),
-});
+export const tensorModelFileSchema = z
+  .strictObject({
+    ...aboutModel,
+    task: z.literal('tensors'),
+    precision: z.enum(['fp64', 'fp32', 'fp16', 'int8']),
+    /** Every input of the ONNX file. */
+    inputs: tensorSpecs,
+    /** Those outputs of the ONNX file that jobs get; others are not computed. */
+    outputs: tensorSpecs,
+    /** How many elements count as one token. A job has as many input tokens as that goes into its elements, rounded up. */
+    elementsPerToken: z.int().min(1).max(MAX_AXIS).default(1),
+    /** Most tokens of the inputs of a job together. */
+    maxInputTokens: z.int().positive(),
+    /** Most tokens of the outputs of a job together, counted alike; 0: outputs are neither counted nor billed. */
+    maxOutputTokens: z.int().min(0).default(0),
+  })
+  .refine(({ maxInputTokens, maxOutputTokens }) => maxInputTokens + maxOutputTokens <= MAX_TOKENS_PER_JOB, {
+    path: ['maxOutputTokens'],
+    error: `and maxInputTokens must come to at most ${MAX_TOKENS_PER_JOB} together`,
+  });
 export type TensorModelFile = z.infer<typeof tensorModelFileSchema>;
 
 /** `model.yaml` of a version folder in the model repository: what the files are and how to use them. */

@@ -48,6 +48,9 @@ function differencesOfTensors({ file: before }: TensorModel, { file: after }: Te
     ...after.inputs.flatMap(({ name }) => (hasName(before.inputs, name) ? [] : [`needs an input ${name}`])),
     ...before.outputs.flatMap((spec) => specDifference('output', spec, after.outputs, (a, b) => isWider(b, a))),
     ...after.outputs.flatMap(({ name }) => (hasName(before.outputs, name) ? [] : [`has an output ${name} more`])),
+    ...((after.maxOutputTokens === 0) === (before.maxOutputTokens === 0)
+      ? []
+      : [after.maxOutputTokens === 0 ? 'does not count its outputs' : 'counts its outputs']),
     ...(after.elementsPerToken === before.elementsPerToken
       ? []
       : [`counts ${after.elementsPerToken} elements as a token instead of ${before.elementsPerToken}`]),

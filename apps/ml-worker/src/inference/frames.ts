@@ -167,7 +167,9 @@ function readTensors(body: Buffer, start: number): readonly TensorBytes[] {
     const axes = word(0);
     const shape = Array.from({ length: axes }, (_, axis) => word(2 + axis));
     const from = at + tensorHeadBytes(axes);
-    const tensor = { shape, bytes: body.subarray(from, from + word(1)) };
+    const to = from + word(1);
+    if (to > body.length) throw new RangeError('a tensor is longer than its frame');
+    const tensor = { shape, bytes: body.subarray(from, to) };
     tensors.push(tensor);
     at += tensorBytes(tensor);
   }

@@ -265,7 +265,12 @@ function follow(child: ChildProcess, pipe: Duplex, options: InferenceChildOption
     becomeIdle();
     if (kind === FRAME.failed) return run.reject(failed(body.toString()));
     if (kind === FRAME.refused) return run.reject(new ServiceError('inference_failed', body.toString()));
-    memoryBytes = run.resolve(body);
+    try {
+      memoryBytes = run.resolve(body);
+    } catch (error) {
+      run.reject(new ServiceError('inference_crashed', 'The inference process gave nonsense.', { cause: error }));
+      throw error;
+    }
   }
 
   function begin<Report extends { readonly memoryBytes: number }>(
@@ -276,8 +281,9 @@ function follow(child: ChildProcess, pipe: Duplex, options: InferenceChildOption
     if (state !== 'idle') throw new Error(`the inference process is ${state}`);
     const position = positions.get(model);
     if (position === undefined) throw new Error(`the inference process has no model ${model}`);
-    state = 'busy';
     const id = ++runs;
+    const frame = frameOf(id, position);
+    state = 'busy';
     return new Promise((resolve, reject) => {
       const takeReport = (body: Buffer): number => {
         const report = readReport(body);
@@ -287,7 +293,7 @@ function follow(child: ChildProcess, pipe: Duplex, options: InferenceChildOption
       current = { id, resolve: takeReport, reject };
       stop?.addEventListener('abort', () => stopRun(id, stop.reason), { once: true });
       killAfter(options.timeoutMs);
-      pipe.write(frameOf(id, position));
+      pipe.write(frame);
     });
   }
 

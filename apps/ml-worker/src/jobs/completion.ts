@@ -11,6 +11,9 @@ import {
 } from '@sluice/contracts';
 import type { OutgoingMessage } from '@sluice/broker';
 
+/** Longest text of an error that a fact may have. */
+const MAX_DETAIL = 2_000;
+
 /** One attempt of a job at a worker. */
 export interface Attempt {
   readonly message: AcceptedMessage;
@@ -36,7 +39,12 @@ export function succeeded(attempt: Attempt, usage: Usage, output: JobOutput): Co
 
 /** The job can never succeed; it is not billed. `detail` is shown to the tenant. */
 export function failed(attempt: Attempt, code: ErrorCode, detail: string): CompletedMessage {
-  return { state: 'failed', usage: NO_USAGE, error: { code, detail }, ...terminal(attempt) };
+  return {
+    state: 'failed',
+    usage: NO_USAGE,
+    error: { code, detail: detail.slice(0, MAX_DETAIL) },
+    ...terminal(attempt),
+  };
 }
 
 /** The deadline passed before the job began; it is not billed. */

@@ -145,6 +145,7 @@ function bytesInOrder({ inputs }: TensorModelFile, { tensors }: TensorInput): re
 function outputTokensOf(file: TensorModelFile, outputs: readonly TensorBytes[], most: number): number {
   if (file.maxOutputTokens === 0) return 0;
   const tokens = tensorTokens(file, outputs);
-  if (tokens <= most) return tokens;
-  throw new ServiceError('inference_failed', `The outputs have ${tokens} tokens, the job may produce ${most}.`);
+  const allowed = Math.min(most, file.maxOutputTokens);
+  if (tokens <= allowed) return tokens;
+  throw new ServiceError('inference_failed', `The outputs have ${tokens} tokens, the job may produce ${allowed}.`);
 }

@@ -1,4 +1,4 @@
-import { ServiceError, type TensorSpec } from '@sluice/contracts';
+import { MAX_AXIS, ServiceError, type TensorSpec } from '@sluice/contracts';
 import { Tensor, type InferenceSession } from 'onnxruntime-node';
 import type { TensorModel } from '../model.js';
 import { openNative, type SessionOptions } from '../native-session.js';
@@ -57,13 +57,16 @@ function toNative({ name, datatype }: TensorSpec, tensor: TensorBytes | undefine
   const { bytes: size, native, view } = DATATYPE_FACTS[datatype];
   const { shape, bytes } = tensor;
   // n.b. typed arrays can only look at bytes from a multiple of their elements' size on.
-  const { buffer, byteOffset, byteLength } = bytes.byteOffset % size === 0 ? bytes : bytes.slice();
+  const { buffer, byteOffset, byteLength } = bytes.byteOffset % size === 0 ? bytes : new Uint8Array(bytes);
   return new Tensor(native, view(buffer, byteOffset, byteLength / size) as Float32Array, shape);
 }
 
 function fromNative(spec: TensorSpec, tensor: Tensor | undefined): TensorBytes {
   const { native } = DATATYPE_FACTS[spec.datatype];
-  if (tensor?.type !== native || !isOfShape(tensor.dims, spec)) {
+  // n.b. an axis may be longer than messages can say where another one is 0.
+  const isTold =
+    tensor?.type === native && isOfShape(tensor.dims, spec) && tensor.dims.every((axis) => axis <= MAX_AXIS);
+  if (!isTold) {
     const found = tensor ? `${tensor.type} ${shapeText(tensor.dims)}` : 'none';
     const told = `${spec.datatype} ${shapeText(spec.shape)}`;
     throw new ServiceError('inference_failed', `The output ${spec.name} came out as ${found} instead of ${told}.`);
