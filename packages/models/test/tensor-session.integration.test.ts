@@ -127,6 +127,25 @@ describe('a session of tensors', () => {
     await fc.assert(property, { numRuns: 60 });
   });
 
+  it('refuses an output whose shape no message could tell, though it is empty', async () => {
+    await write('sized', {
+      inputs: [spec('axes', [2], 'INT64')],
+      outputs: [spec('y', [-1, -1])],
+      graph(graph) {
+        const axes = graph.input('axes', 'int64', [2]);
+        graph.output(graph.op('ConstantOfShape', [axes]), 'y', 'float32', ['rows', 'columns']);
+      },
+    });
+    const axes = (...lengths: bigint[]): TensorBytes => ({
+      shape: [lengths.length],
+      bytes: new Uint8Array(BigInt64Array.from(lengths).buffer),
+    });
+    expect((await run('sized', [axes(0n, 2n ** 31n - 1n)])).outputs[0]?.shape).toEqual([0, 2 ** 31 - 1]);
+    await expect(run('sized', [axes(0n, 2n ** 31n)])).rejects.toThrow(
+      'inference_failed: The output y came out as float32 [0, 2147483648] instead of FP32 [-1, -1].',
+    );
+  });
+
   it('takes scalars, inputs in the order of model.yaml and bytes from anywhere in a buffer', async () => {
     await write('scaled', {
       inputs: [spec('factor', []), spec('x', [-1, 2])],

@@ -50,14 +50,17 @@ interface TensorFacts {
   readonly inputs: string;
   readonly outputs: string;
   readonly elementsPerToken?: number;
+  readonly maxOutputTokens?: number;
 }
 
-async function writeTensorVersion(version: string, { inputs, outputs, elementsPerToken = 1 }: TensorFacts) {
+async function writeTensorVersion(version: string, facts: TensorFacts) {
+  const { inputs, outputs, elementsPerToken = 1, maxOutputTokens = 9 } = facts;
   const specs = (list: string) => list.replace(/(\w+): (\w+) (\[[^\]]*\])/g, '{ name: $1, datatype: $2, shape: $3 }');
   const folder = await writeVersion(version);
   const lines = [
     ...['name: tiny', 'description: For tests', 'licence: Apache-2.0', 'source: none', 'precision: fp32'],
     ...['task: tensors', 'maxInputTokens: 16', `elementsPerToken: ${elementsPerToken}`],
+    `maxOutputTokens: ${maxOutputTokens}`,
     ...[`inputs: ${specs(inputs)}`, `outputs: ${specs(outputs)}`],
   ];
   await writeFile(join(folder, 'model.yaml'), lines.join('\n'));
@@ -179,6 +182,7 @@ describe('the versions of a public model', () => {
       { outputs: '[y: FP32 [-1], z: INT64 [-1]]' },
       /the output z as INT64 \[-1\] instead of/,
     ],
+    ['outputs that count for nothing', { maxOutputTokens: 0 }, /it does not count its outputs/],
     ['other tokens', { elementsPerToken: 2 }, /counts 2 elements as a token instead of 1/],
   ])('of tensors must not have %s', async (_what, after, reason) => {
     await writeTensorVersion('1', tensors);

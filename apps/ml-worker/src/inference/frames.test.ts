@@ -92,6 +92,15 @@ describe('frames', () => {
     );
   });
 
+  it('are refused when a tensor is said to be longer than they are', () => {
+    const tensors = [{ shape: [4], bytes: Uint8Array.of(1, 2, 3, 4) }];
+    const frame = tensorResultFrame(4, { tensors, computeMs: 1, cpuMs: 1, memoryBytes: 1 });
+    const [whole] = readInPieces(frame, []);
+    const body = Buffer.from(whole?.body as Buffer);
+    body.writeUInt32LE(4_000, body.indexOf(Buffer.from([1, 0, 0, 0, 4, 0, 0, 0])) + 4);
+    expect(() => readTensorResult(body)).toThrow('longer than its frame');
+  });
+
   it('are refused when their header is none', () => {
     const read = createFrameReader(() => undefined);
     expect(() => read(Buffer.from('anything else than a frame'))).toThrow('what was read is not a frame');
