@@ -152,7 +152,11 @@ describe('the description of a model of tensors', () => {
     ['outputs: [', 'outputs: [{ name: y, datatype: FP32, shape: [] }, ', /outputs: has a name twice/],
     ['inputs: [{ name: x, datatype: FP32, shape: [-1, 3] }]', 'inputs: []', /inputs: must not be empty/],
     ['maxInputTokens: 16', 'maxInputTokens: 16\nelementsPerToken: 0', /elementsPerToken: must be at least 1/],
-    ['maxInputTokens: 16', 'maxInputTokens: 16\nmaxOutputTokens: 100000000', /maxOutputTokens: and maxInputTokens must/],
+    [
+      'maxInputTokens: 16',
+      'maxInputTokens: 16\nmaxOutputTokens: 100000000',
+      /maxOutputTokens: and maxInputTokens must/,
+    ],
     ['maxInputTokens: 16', 'maxInputTokens: 16\ntokenizer: { type: bytes }', /has what is not known: "tokenizer"/],
     ['task: tensors', 'task: tensor', /task: must be one of embedding, text-classification, tensors/],
   ])('is refused with %s → %s', async (from, to, expected) => {
