@@ -57,20 +57,20 @@ export async function openCatalogue(options: CatalogueFilesOptions): Promise<Cat
   const catalogue = createCatalogue(publicOf(current));
 
   async function apply(file: ModelsFile): Promise<readonly string[]> {
-    const { models, broken, passedOver } = await listAll(repository, onPoolsOf(first, file), current);
+    const { models, broken, leftOut } = await listAll(repository, onPoolsOf(first, file), current);
     const changed = [...models].filter(([name, { listed }]) => current.get(name)?.listed !== listed);
     const isSame = changed.length === 0 && models.size === current.size;
     current = models;
     catalogue.replace(publicOf(models));
     if (!isSame)
       logger.info({ models: [...models.keys()], changed: changed.map(([name]) => name) }, 'the catalogue has changed');
-    return [...poolChanges(first, file), ...broken, ...passedOver];
+    return [...poolChanges(first, file), ...broken, ...leftOut];
   }
 
-  for (const problem of loaded.passedOver) logger.error({ problem }, 'a model cannot be served as its files say');
+  for (const problem of loaded.leftOut) logger.error({ problem }, 'a model cannot be served as its files say');
   const watch = createModelWatch({
     ...{ first, files, repository, everyMs, apply, logger },
-    firstProblems: () => loaded.passedOver,
+    firstProblems: () => loaded.leftOut,
     onApplied: () => undefined,
   });
   return { catalogue, watch };
@@ -80,16 +80,17 @@ interface AllListed {
   readonly models: ListedModels;
   /** Models that are wrong: what was known of them before stays. */
   readonly broken: readonly string[];
-  readonly passedOver: readonly string[];
+  /** What is wrong with other versions than the one that is listed. */
+  readonly leftOut: readonly string[];
 }
 
 async function listAll(repository: ModelRepository, file: ModelsFile, before: ListedModels): Promise<AllListed> {
   const models = new Map<string, Listed>();
-  const [broken, passedOver] = [new Set<string>(), new Set<string>()];
+  const [broken, leftOut] = [new Set<string>(), new Set<string>()];
   for (const [name, entry] of Object.entries(file.models)) {
     try {
       const found = await findVersions(repository, name, entry);
-      for (const problem of found.passedOver) passedOver.add(problem);
+      for (const problem of found.problems) leftOut.add(problem);
       const classes = file.pools[entry.pool]?.classes ?? [];
       models.set(name, await list({ name, entry, classes, model: found.main, before: before.get(name) }));
     } catch (error) {
@@ -99,7 +100,7 @@ async function listAll(repository: ModelRepository, file: ModelsFile, before: Li
       if (known) models.set(name, known);
     }
   }
-  return { models, broken: [...broken], passedOver: [...passedOver] };
+  return { models, broken: [...broken], leftOut: [...leftOut] };
 }
 
 interface ToList {

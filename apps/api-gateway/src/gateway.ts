@@ -22,11 +22,14 @@ const REDIS_TIMEOUT_MS = 10_000;
 /** The gateway listens after this even if PostgreSQL, where fence members register, does not answer; it is not ready then. */
 const MEMBER_WAIT_MS = 5_000;
 
+/** What keeps the catalogue up to date, and what is wrong with its files. */
+type Watch = Service & { readonly problems: readonly string[] };
+
 export interface GatewayOptions {
   readonly config: GatewayConfig;
   readonly catalogue: Catalogue;
   /** Keeps the catalogue up to date; it stays as it is when absent. */
-  readonly watch?: Service;
+  readonly watch?: Watch;
   readonly logger: Logger;
   /** What it talks to; the servers that the configuration names when absent. */
   readonly servers?: GatewayServers;
@@ -51,6 +54,7 @@ interface Parts {
   readonly connection: BrokerConnection;
   readonly ingestConnection: BrokerConnection;
   readonly ingest: Ingest;
+  readonly watch: Watch | undefined;
   readonly logger: Logger;
 }
 
@@ -70,10 +74,11 @@ export function createGateway(options: GatewayOptions): Gateway {
     prefetch: config.ingestPrefetch,
     logger,
   });
-  const parts: Parts = { config, servers, jobs, connection, ingestConnection, ingest, logger };
+  const { watch } = options;
+  const parts: Parts = { config, servers, jobs, connection, ingestConnection, ingest, watch, logger };
   const listener = listen ? createHttp(parts, catalogue) : undefined;
   return {
-    lifecycle: createLifecycle(partsInOrder(parts, options.watch, listener), logger),
+    lifecycle: createLifecycle(partsInOrder(parts, listener), logger),
     get port() {
       return listener?.port ?? 0;
     },
@@ -113,7 +118,7 @@ function createHttp(parts: Parts, catalogue: Catalogue): Listener {
   return createListener({ server, host, port, shutdownDelayMs, draining: stopping });
 }
 
-function healthChecks({ config, servers, jobs, connection, ingest }: Parts): readonly HealthCheck[] {
+function healthChecks({ config, servers, jobs, connection, ingest, watch }: Parts): readonly HealthCheck[] {
   const { redis, store } = servers;
   return [
     { name: 'rabbitmq', required: true, check: () => connection.state === 'connected' },
@@ -122,16 +127,14 @@ function healthChecks({ config, servers, jobs, connection, ingest }: Parts): rea
     { name: 'redis', required: true, check: async () => (await redis.ping()) === 'PONG' },
     // n.b. without PostgreSQL tenants that are loaded are still admitted, so it does not decide readiness.
     { name: 'postgres', required: false, check: () => store.ping().then(() => true) },
+    // n.b. what is wrong is in the log only: these answers are for everybody.
+    ...(watch ? [{ name: 'modelFiles', required: false, check: () => watch.problems.length === 0 }] : []),
     ...(config.ingest ? [{ name: 'ingest', required: false, check: () => ingest.attached }] : []),
   ];
 }
 
-function partsInOrder(
-  parts: Parts,
-  watch: Service | undefined,
-  listener: Listener | undefined,
-): readonly LifecyclePart[] {
-  const { config, servers, jobs, connection, ingestConnection, ingest } = parts;
+function partsInOrder(parts: Parts, listener: Listener | undefined): readonly LifecyclePart[] {
+  const { config, servers, jobs, connection, ingestConnection, ingest, watch } = parts;
   return [
     part('store', servers.store),
     { name: 'redis', start: () => startRedis(parts), stop: () => servers.redis.close() },

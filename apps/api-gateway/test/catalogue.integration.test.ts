@@ -95,6 +95,24 @@ describe('the catalogue of a gateway that runs', () => {
     await untilListed((models) => models.some(({ id }) => id === 'healed'));
   });
 
+  it('serves a model whose canary is missing, says so, and starts with it', async () => {
+    const stateOf = async ({ url }: Gateway) => {
+      const { status, body } = await send(url, '/health');
+      return [status, (body as { readonly modelFiles: string }).modelFiles];
+    };
+    // What a test before has left.
+    for (const version of ['3', '4']) await rm(join(modelDir, MODEL, version), { recursive: true, force: true });
+    while ((await stateOf(gateway))[1] !== 'ok') await delay(20);
+    const canary = "canary: { version: '99', percent: 5 }";
+    await writeFile(modelsYaml, `${original}  tried: { pool: text, repository: ${MODEL}, version: '1', ${canary} }\n`);
+    await untilListed((models) => models.some(({ id }) => id === 'tried'));
+    expect((await submit('tried')).status).toBe(202);
+    const other = await fixture.startGateway({ SLUICE_MODEL_POLL: '0', SLUICE_MODEL_DIR: modelDir });
+    for (const each of [gateway, other]) expect(await stateOf(each)).toEqual([200, 'unavailable']);
+    await writeFile(modelsYaml, original);
+    while ((await stateOf(gateway))[1] !== 'ok') await delay(20);
+  });
+
   it('takes models of the pools that it has queues for, and leaves those of new pools for another start', async () => {
     const more = [
       original.replace('pools:\n', 'pools:\n  other: {}\n'),

@@ -230,7 +230,12 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
     metrics: () => {
       observer.update(scheduler.waitingByModel());
       loopDelay.update();
-      modelMetrics.update({ models: router.models, memory: memory(), unloadable: models.unloadable });
+      modelMetrics.update({
+        models: router.models,
+        memory: memory(),
+        unloadable: models.unloadable,
+        problems: models.watch.problems,
+      });
       return metrics.render();
     },
     logger,

@@ -44,10 +44,26 @@ describe('what a pool serves', () => {
     expect(keysOf(served)).toEqual(['tiny/1']);
     expect(served.models.get('a')?.shadow).toMatchObject({ percent: 5, tolerance: 0.1, served: { key: 'tiny/2' } });
     expect(served.models.get('b')).toEqual({ main: served.models.get('b')?.main });
-    expect(problems).toEqual([expect.stringMatching(/^tiny\/3 cannot take jobs of b .* takes 5 tokens/)]);
+    expect(problems).toEqual([expect.stringMatching(/^The shadow of b cannot be used: tiny\/3 .* takes 5 tokens/)]);
     await writeFile(join(root, 'tiny', '2', 'notes.txt'), 'a change');
     const again = await loader.reload(fileOf({ a: tiny(shadow('2')) }), served);
     expect(again.served.models.get('a')?.shadow?.served.key).toBe('tiny/2~1');
+  });
+
+  it.each(['canary', 'shadow'])('is the main version alone while its %s is wrong', async (role) => {
+    const side = { version: '2', percent: 5, ...(role === 'shadow' && { tolerance: 0.1 }) };
+    const { served, problems } = await loader.load(fileOf({ a: tiny({ [role]: side }) }));
+    expect(served.models.get('a')).toEqual({ main: expect.objectContaining({ key: 'tiny/1' }) });
+    expect(problems).toEqual([`The ${role} of a cannot be used: tiny/2/model.yaml cannot be read`]);
+  });
+
+  it('is the main version alone while its canary cannot be loaded', async () => {
+    await writeTinyModel(root, { version: '2' });
+    const refused = new Map([[join(root, 'tiny', '2'), 'it is no model']]);
+    const file = fileOf({ a: tiny({ canary: { version: '2', percent: 5 } }) });
+    const { served, problems } = await loader.load(file, refused);
+    expect(keysOf(served)).toEqual(['tiny/1']);
+    expect(problems).toEqual(['The canary of a cannot be used: tiny/2 cannot be loaded: it is no model']);
   });
 
   it('is refused with all that is wrong when anything is, at first', async () => {
@@ -99,6 +115,36 @@ describe('a pool that is loaded anew', () => {
       expect.stringMatching(/^tiny\/2 cannot take jobs of a .* takes 500 tokens instead of 1000/),
       'tiny/4/model.yaml cannot be read',
     ]);
+  });
+
+  it.each(['canary', 'shadow'] as const)('keeps the %s that it has while another is wrong', async (role) => {
+    const fileWith = (version: string, percent: number, main = '1') =>
+      fileOf({
+        a: tiny({ version: main, [role]: { version, percent, ...(role === 'shadow' && { tolerance: 0.1 }) } }),
+      });
+    for (const version of ['2', '4']) await writeTinyModel(root, { version });
+    const { served } = await loader.load(fileWith('2', 5));
+    const before = served.models.get('a')?.[role];
+    const again = await loader.reload(fileWith('3', 50, '4'), served);
+    expect(again.served.models.get('a')?.main.key).toBe('tiny/4');
+    expect(again.served.models.get('a')?.[role]).toBe(before);
+    expect(again.problems).toEqual([`The ${role} of a cannot be used: tiny/3/model.yaml cannot be read`]);
+  });
+
+  it.each<[string, () => Promise<unknown>, string]>([
+    ['whose files are gone', () => rm(join(root, 'tiny', '2'), { recursive: true }), '1'],
+    ['whose files have changed', () => rm(join(root, 'tiny', '2', 'model.onnx')), '1'],
+    ['that is the main version now', async () => undefined, '2'],
+    ['that does not take its jobs any more', () => writeTinyModel(root, { version: '4', maxInputTokens: 2000 }), '4'],
+  ])('does not keep a canary %s', async (_what, change, main) => {
+    await writeTinyModel(root, { version: '2' });
+    const fileWith = (version: string, of = '1') =>
+      fileOf({ a: tiny({ version: of, canary: { version, percent: 5 } }) });
+    const { served } = await loader.load(fileWith('2'));
+    await change();
+    const again = await loader.reload(fileWith('3', main), served);
+    expect(again.served.models.get('a')).toEqual({ main: expect.objectContaining({ key: `tiny/${main}` }) });
+    expect(again.problems).toEqual(['The canary of a cannot be used: tiny/3/model.yaml cannot be read']);
   });
 
   it('passes over a latest version that is copied half', async () => {

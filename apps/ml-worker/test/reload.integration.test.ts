@@ -150,6 +150,32 @@ describe('a worker whose models change', () => {
     await expect(rig.worker()).rejects.toThrow('the worker ended: 1');
   }, 60_000);
 
+  it.each<[string, () => Promise<void>, RegExp]>([
+    ['is missing', async () => undefined, /tiny\/2\/model\.yaml cannot be read/],
+    ['is no model', () => writeTinyModel(directory, { version: '2', damaged: true }), /tiny\/2 cannot be loaded/],
+  ])(
+    'starts and answers every job on the main version while the canary %s, and says so',
+    async (_what, make, problem) => {
+      await rig.release();
+      await make();
+      await configure("version: '1', canary: { version: '2', percent: 50 }");
+      worker = await rig.worker({ SLUICE_MODEL_POLL: '20ms' });
+      const { modelFiles } = (await worker.health()).detail;
+      expect(modelFiles.problems).toEqual([expect.stringMatching(problem)]);
+      expect(modelFiles.problems[0]).toMatch(/^The canary of tiny cannot be used: /);
+      expect(await worker.metric('sluice_worker_model_problems')).toBe(1);
+      const jobs = jobsOf(20);
+      await rig.submit(jobs);
+      expect(new Set((await endsOf(jobs)).map(({ modelVersion }) => modelVersion))).toEqual(new Set(['1']));
+      await rm(join(directory, 'tiny', '2'), { recursive: true, force: true });
+      await writeTinyModel(directory, { version: '2' });
+      await worker.until(({ models }) => models[0]?.canary?.version === '2');
+      await worker.until(({ modelFiles: { problems } }) => problems.length === 0);
+      expect(await worker.metric('sluice_worker_model_problems')).toBe(0);
+    },
+    60_000,
+  );
+
   it('knows what a version costs that came while it ran, and forgets the one before', async () => {
     await rig.submit(jobsOf(1));
     await worker.until(({ batching }) => batching['tiny/1'] !== undefined);

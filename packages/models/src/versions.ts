@@ -6,10 +6,19 @@ import { unavailable, type ModelRepository } from './repository.js';
 /** The versions of a public model that its entry in `models.yaml` asks for. */
 export interface ModelVersions {
   readonly main: Model;
-  /** Absent when the entry has none, or when it is the main version at present. */
-  readonly canary?: Model;
-  /** Why versions greater than the one that `latest` came to were passed over, one sentence each. */
-  readonly passedOver: readonly string[];
+  readonly canary: SideVersion;
+  /** What is wrong, one sentence each: with the canary, and with versions greater than the one that `latest` came to. */
+  readonly problems: readonly string[];
+}
+
+/** A version beside the main one. Nothing that is wrong with it is a reason not to serve the main version. */
+export interface SideVersion {
+  /** Absent when none is asked for, when it is the main version at present, or when it cannot be used. */
+  readonly model?: Model;
+  /** Whether it cannot be used. */
+  readonly isWrong: boolean;
+  /** Why it cannot be used, or why greater versions than the one that `latest` came to were passed over; one sentence each. */
+  readonly problems: readonly string[];
 }
 
 /**
@@ -17,48 +26,59 @@ export interface ModelVersions {
  * folder that is complete, intact, and fit for jobs of those before it. The gateway and the workers both decide by this, so
  * they agree wherever they see the same files.
  *
- * @throws ServiceError `model_unavailable` when a version is missing or wrong, or when jobs of the main version could not run
- *   on another.
+ * @throws ServiceError `model_unavailable` when the main version is missing or wrong.
  */
 export async function findVersions(
   repository: ModelRepository,
   name: string,
   entry: ModelEntry,
 ): Promise<ModelVersions> {
-  const folder = entry.repository ?? name;
-  const wanted = [entry, entry.canary].some((policy) => policy?.version === 'latest');
-  const latest = wanted ? await findLatest(repository, folder) : undefined;
-  const find = async (version: string): Promise<Model> =>
-    version === 'latest' && latest ? latest.model : repository.findIntact(folder, version);
-
-  const main = await find(entry.version);
-  const passedOver = latest?.passedOver ?? [];
-  const canary = entry.canary && (await find(entry.canary.version));
-  if (!canary || canary.version === main.version) return { main, passedOver };
-  await requireFit(name, main, canary);
-  return { main, canary, passedOver };
+  const { model: main, passedOver } = await findVersion(repository, entry.repository ?? name, entry.version);
+  const canary = await findBeside({ repository, name, entry, main }, 'canary');
+  return { main, canary, problems: [...new Set([...passedOver, ...canary.problems])] };
 }
 
 /**
- * Finds the version that jobs of a public model are also run on, to compare; undefined when its entry has none, or when it is the
- * main version at present. n.b. not part of `findVersions`: the gateway has no use for it, and one that is wrong holds up nothing.
- *
- * @throws ServiceError `model_unavailable` when the version is missing or wrong, or when jobs of the main version could not run on it.
+ * Finds the version that jobs of a public model are also run on, to compare. n.b. not part of `findVersions`: the gateway has
+ * no use for it.
  */
 export async function findShadow(
   repository: ModelRepository,
   name: string,
-  { repository: folder = name, shadow }: ModelEntry,
+  entry: ModelEntry,
   main: Model,
-): Promise<Model | undefined> {
-  if (!shadow) return undefined;
-  if (!isTextModel(main)) throw unavailable(`${name} takes raw tensors, and only models of texts can have a shadow`);
-  const { version } = shadow;
-  const model =
-    version === 'latest' ? (await findLatest(repository, folder)).model : await repository.findIntact(folder, version);
-  if (model.version === main.version) return undefined;
-  await requireFit(name, main, model);
-  return model;
+): Promise<SideVersion> {
+  return findBeside({ repository, name, entry, main }, 'shadow');
+}
+
+/** Where a version beside the main one is looked for. */
+interface Place {
+  readonly repository: ModelRepository;
+  /** Public name. */
+  readonly name: string;
+  readonly entry: ModelEntry;
+  readonly main: Model;
+}
+
+async function findBeside(place: Place, role: 'canary' | 'shadow'): Promise<SideVersion> {
+  const { repository, name, entry, main } = place;
+  const version = entry[role]?.version;
+  if (version === undefined) return { isWrong: false, problems: [] };
+  try {
+    if (role === 'shadow' && !isTextModel(main)) throw unavailable('only models of texts can have one');
+    const { model, passedOver: problems } = await findVersion(repository, entry.repository ?? name, version);
+    if (model.version === main.version) return { isWrong: false, problems };
+    await requireFit(name, main, model);
+    return { model, isWrong: false, problems };
+  } catch (error) {
+    if (!isServiceError(error)) throw error;
+    return { isWrong: true, problems: [`The ${role} of ${name} cannot be used: ${error.message}`] };
+  }
+}
+
+async function findVersion(repository: ModelRepository, folder: string, version: string): Promise<Found> {
+  if (version === 'latest') return findLatest(repository, folder);
+  return { model: await repository.findIntact(folder, version), passedOver: [] };
 }
 
 /**
@@ -75,13 +95,14 @@ export async function requireFit(name: string, accepted: Model, other: Model): P
   );
 }
 
-interface Latest {
+interface Found {
   readonly model: Model;
+  /** Why greater versions are not meant by `latest`. */
   readonly passedOver: readonly string[];
 }
 
 /** From the least version on, so that what one is compared with does not depend on which of them runs. */
-async function findLatest(repository: ModelRepository, folder: string): Promise<Latest> {
+async function findLatest(repository: ModelRepository, folder: string): Promise<Found> {
   let model: Model | undefined;
   let passedOver: string[] = [];
   for (const version of await repository.versions(folder)) {

@@ -66,6 +66,14 @@ async function writeTensorVersion(version: string, facts: TensorFacts) {
   await writeFile(join(folder, 'model.yaml'), lines.join('\n'));
 }
 
+async function addWrongDigest(folder: string): Promise<void> {
+  const files = { 'model.onnx': await digestOf(join(folder, 'model.yaml')) };
+  await writeFile(join(folder, DIGESTS_FILE), JSON.stringify({ stamp: 'any', files }));
+}
+
+const canaryOf = (version: string) => ({ version, percent: 5, stickyBy: 'tenant' }) as const;
+const wrong = (problem: RegExp) => ({ isWrong: true, problems: [expect.stringMatching(problem)] });
+
 const versionsOf = (entry: Omit<ModelEntry, 'pool'>) => findVersions(repository, 'tiny', { pool: 'text', ...entry });
 
 function unavailable(detail: RegExp) {
@@ -77,10 +85,9 @@ describe('the versions of a public model', () => {
     for (const version of ['1', '2', '3', '4']) await writeVersion(version);
     const found = await versionsOf({
       version: '2',
-      canary: { version: 'latest', percent: 5, stickyBy: 'tenant' },
+      canary: canaryOf('latest'),
     });
-    const { main, canary, passedOver } = found;
-    expect([main.version, canary?.version, passedOver]).toEqual(['2', '4', []]);
+    expect([found.main.version, found.canary.model?.version, found.problems]).toEqual(['2', '4', []]);
   });
 
   it('may have a shadow beside them, which is another and takes the same jobs', async () => {
@@ -91,18 +98,35 @@ describe('the versions of a public model', () => {
       const shadow = { version, percent: 5, stickyBy: 'job', tolerance: 0 } as const;
       return findShadow(repository, 'tiny', { pool: 'text', version: '2', shadow }, main);
     };
-    expect((await shadowOf('1'))?.version).toBe('1');
-    expect((await shadowOf('latest'))?.version).toBe('3');
-    expect(await shadowOf('2')).toBeUndefined();
-    expect(await findShadow(repository, 'tiny', { pool: 'text', version: '2' }, main)).toBeUndefined();
-    await expect(shadowOf('4')).rejects.toEqual(unavailable(/has 3 output dimensions instead of 2/));
-    await expect(shadowOf('5')).rejects.toEqual(unavailable(/tiny\/5\/model\.yaml cannot be read/));
+    expect((await shadowOf('1')).model?.version).toBe('1');
+    expect(await shadowOf('latest')).toMatchObject({
+      model: { version: '3' },
+      problems: [expect.stringMatching(/^tiny\/4 cannot take jobs .* has 3 output dimensions instead of 2/)],
+    });
+    expect(await shadowOf('2')).toEqual({ isWrong: false, problems: [] });
+    const none = await findShadow(repository, 'tiny', { pool: 'text', version: '2' }, main);
+    expect(none).toEqual({ isWrong: false, problems: [] });
+    expect(await shadowOf('4')).toEqual(wrong(/^The shadow of tiny .*: tiny\/4 .* has 3 output dimensions/));
+    expect(await shadowOf('5')).toEqual(wrong(/^The shadow of tiny .*: tiny\/5\/model\.yaml cannot be read$/));
   });
 
   it('leave out a canary that is the main version by now', async () => {
     await writeVersion('1');
-    const canary = { version: '1', percent: 5, stickyBy: 'tenant' } as const;
-    expect(await versionsOf({ version: 'latest', canary })).not.toHaveProperty('canary');
+    const { canary } = await versionsOf({ version: 'latest', canary: canaryOf('1') });
+    expect(canary).toEqual({ isWrong: false, problems: [] });
+  });
+
+  it.each<[string, (folder: string) => Promise<unknown>, RegExp]>([
+    ['is missing', (folder) => rm(folder, { recursive: true }), /tiny\/2\/model\.yaml cannot be read$/],
+    ['is copied half', (folder) => rm(join(folder, 'model.onnx')), /tiny\/2\/model\.onnx is missing$/],
+    ['is described wrong', (folder) => writeFile(join(folder, 'model.yaml'), 'x: ['), /tiny\/2\/model\.yaml is not/],
+    ['is damaged', addWrongDigest, /tiny\/2\/model\.onnx does not match its digest/],
+  ])('are the main one alone while a canary %s, which is a problem', async (_what, spoil, reason) => {
+    await writeVersion('1');
+    await spoil(await writeVersion('2'));
+    const { main, canary, problems } = await versionsOf({ version: '1', canary: canaryOf('2') });
+    expect([main.version, canary]).toEqual(['1', wrong(/^The canary of tiny cannot be used: tiny\/2/)]);
+    expect(problems).toEqual([expect.stringMatching(reason)]);
   });
 
   it('take the greatest number for the latest one, not the last in the alphabet', async () => {
@@ -115,12 +139,10 @@ describe('the versions of a public model', () => {
     await mkdir(join(root, 'tiny', '4'));
     await writeFile(join(root, 'tiny', '4', 'model.onnx'), 'half');
     await writeVersion('5', { maxInputTokens: 8 });
-    const damaged = join(root, 'tiny', '6');
-    const files = { 'model.onnx': await digestOf(join(damaged, 'model.yaml')) };
-    await writeFile(join(damaged, DIGESTS_FILE), JSON.stringify({ stamp: 'any', files }));
-    const { main, passedOver } = await versionsOf({ version: 'latest' });
+    await addWrongDigest(join(root, 'tiny', '6'));
+    const { main, problems } = await versionsOf({ version: 'latest' });
     expect(main.version).toBe('3');
-    expect(passedOver).toEqual([
+    expect(problems).toEqual([
       expect.stringMatching(/^tiny\/4\/model\.yaml cannot be read$/),
       expect.stringMatching(/^tiny\/5 cannot take jobs of tiny .* takes 8 tokens instead of 16/),
       expect.stringMatching(/^tiny\/6\/model\.onnx does not match its digest/),
@@ -131,7 +153,7 @@ describe('the versions of a public model', () => {
     await writeVersion('1');
     await mkdir(join(root, 'tiny', '2'));
     await writeVersion('3');
-    expect(await versionsOf({ version: 'latest' })).toMatchObject({ main: { version: '3' }, passedOver: [] });
+    expect(await versionsOf({ version: 'latest' })).toMatchObject({ main: { version: '3' }, problems: [] });
   });
 
   it('are unavailable when there is none, or none that can be used', async () => {
@@ -160,8 +182,8 @@ describe('the versions of a public model', () => {
   ])('must not have %s', async (_what, before, after, reason) => {
     await writeVersion('1', before);
     await writeVersion('2', after);
-    const canary = { version: '2', percent: 5, stickyBy: 'tenant' } as const;
-    await expect(versionsOf({ version: '1', canary })).rejects.toEqual(unavailable(reason));
+    const { main, canary } = await versionsOf({ version: '1', canary: canaryOf('2') });
+    expect([main.version, canary]).toEqual(['1', wrong(reason)]);
   });
 
   const tensors = { inputs: '[a: FP32 [-1, 4], b: BOOL []]', outputs: '[y: FP32 [-1], z: INT64 [2]]' };
@@ -187,8 +209,8 @@ describe('the versions of a public model', () => {
   ])('of tensors must not have %s', async (_what, after, reason) => {
     await writeTensorVersion('1', tensors);
     await writeTensorVersion('2', { ...tensors, ...after });
-    const canary = { version: '2', percent: 5, stickyBy: 'tenant' } as const;
-    await expect(versionsOf({ version: '1', canary })).rejects.toEqual(unavailable(reason));
+    const { main, canary } = await versionsOf({ version: '1', canary: canaryOf('2') });
+    expect([main.version, canary]).toEqual(['1', wrong(reason)]);
   });
 
   it('of tensors may take more, promise more, and list it in another order', async () => {
@@ -206,7 +228,7 @@ describe('the versions of a public model', () => {
     const found = await versionsOf({ version: 'latest' });
     expect(found).toMatchObject({
       main: { version: '1' },
-      passedOver: [expect.stringMatching(/does tensors instead/)],
+      problems: [expect.stringMatching(/does tensors instead/)],
     });
   });
 

@@ -19,6 +19,8 @@ export interface ServedNow {
   readonly memory: InferenceMemory;
   /** Why versions could not be loaded, by their keys. */
   readonly unloadable: ReadonlyMap<string, string>;
+  /** What is wrong with the files, one sentence each. */
+  readonly problems: readonly string[];
 }
 
 export function createModelMetrics(metrics: Metrics): ModelMetrics {
@@ -39,6 +41,7 @@ export function createModelMetrics(metrics: Metrics): ModelMetrics {
     'sluice_worker_model_unloadable',
     'One for each version that is not served because it could not be loaded.',
   );
+  const wrong = metrics.gauge('sluice_worker_model_problems', 'What is wrong with the files of the models, how many.');
   reloads.add({}, 0);
   failures.add({}, 0);
   return {
@@ -46,7 +49,8 @@ export function createModelMetrics(metrics: Metrics): ModelMetrics {
       reloads.add();
       if (problems.length > 0) failures.add();
     },
-    update({ models, memory, unloadable }) {
+    update({ models, memory, unloadable, problems }) {
+      wrong.set(problems.length);
       processBytes.clear();
       for (const [pid, size] of memory.processes) processBytes.set(size, { pid: String(pid) });
       refused.clear();

@@ -1,6 +1,7 @@
 import { isServiceError, ServiceError, type Batching, type ModelEntry, type ModelsFile } from '@sluice/contracts';
 import {
   createTokenizer,
+  differences,
   findShadow,
   findVersions,
   isTextModel,
@@ -9,6 +10,7 @@ import {
   tokenizerId,
   type Model,
   type ModelRepository,
+  type SideVersion,
   type TextModel,
   type Tokenizer,
 } from '@sluice/models';
@@ -100,29 +102,48 @@ export function createPoolLoader({ pool, repository }: PoolLoaderOptions): PoolL
   }
 
   async function routesOf(name: string, entry: ModelEntry, load: Load): Promise<ModelRoutes> {
-    const { main, canary, passedOver } = await findVersions(load.repository, name, entry);
-    const before = load.running?.models.get(name)?.main.model;
-    if (before) await requireFit(name, before, main);
-    load.problems.push(...passedOver);
+    const found = await findVersions(load.repository, name, entry);
+    const { main } = found;
+    const before = load.running?.models.get(name);
+    if (before) await requireFit(name, before.main.model, main);
+    load.problems.push(...found.problems);
+    const served = await serve(main, entry, load);
     const shadow = await shadowOf(name, entry, main, load);
-    return {
-      main: await serve(main, entry, load),
-      ...(canary && entry.canary && { canary: { ...entry.canary, served: await serve(canary, entry, load) } }),
-      ...(shadow && { shadow }),
-    };
+    const { canary: policy } = entry;
+    const canary = await besideMain(found.canary, before?.canary, main, async (model) =>
+      policy ? { ...policy, served: await serve(model, entry, load) } : undefined,
+    );
+    return { main: served, ...(canary && { canary }), ...(shadow && { shadow }) };
   }
 
-  /** One that is wrong is left out: nobody waits for what it comes to. */
   async function shadowOf(name: string, entry: ModelEntry, main: Model, load: Load): Promise<Shadow | undefined> {
-    try {
-      const model = await findShadow(repository, name, entry, main);
-      const served = model && (await serve(model, entry, load));
-      return served && isServedText(served) && entry.shadow ? { ...entry.shadow, served } : undefined;
-    } catch (error) {
-      if (!isServiceError(error)) throw error;
-      load.problems.push(error.message);
-      return undefined;
-    }
+    const found = await findShadow(repository, name, entry, main);
+    load.problems.push(...found.problems);
+    return besideMain(found, load.running?.models.get(name)?.shadow, main, async (model) => {
+      const served = await serve(model, entry, load);
+      return isServedText(served) && entry.shadow ? { ...entry.shadow, served } : undefined;
+    });
+  }
+
+  /**
+   * What is served beside the main version. While that is wrong, what was served there before goes on, with the jobs that it had,
+   * if its files are as they were and it takes the jobs of the main version.
+   */
+  async function besideMain<Side extends { readonly served: ServedModel }>(
+    { model, isWrong }: SideVersion,
+    before: Side | undefined,
+    main: Model,
+    serveIt: (model: Model) => Promise<Side | undefined>,
+  ): Promise<Side | undefined> {
+    if (model) return serveIt(model);
+    return isWrong && before && (await canGoOn(before.served, main)) ? before : undefined;
+  }
+
+  async function canGoOn(served: ServedModel, main: Model): Promise<boolean> {
+    const { model } = served;
+    if (model.directory === main.directory) return false;
+    if (versions.get(served)?.look !== (await lookOfVersion(model.directory))) return false;
+    return (await differences(main, model)).length === 0;
   }
 
   async function loadAll(file: ModelsFile, running?: ServedPool, refused: Refused = new Map()): Promise<LoadedPool> {
