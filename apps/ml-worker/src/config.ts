@@ -45,8 +45,8 @@ export const environmentSchema = z.object({
   SLUICE_INFERENCE_TIMEOUT: duration(10).default(30_000),
   /** Most jobs taken from a class's queue and not yet answered. More make better batches, fewer spread better. */
   SLUICE_PREFETCH_INTERACTIVE: wholeNumber(1, 10_000).default(64),
-  SLUICE_PREFETCH_STANDARD: wholeNumber(1, 10_000).default(128),
-  SLUICE_PREFETCH_BATCH: wholeNumber(1, 10_000).default(128),
+  SLUICE_PREFETCH_STANDARD: wholeNumber(1, 10_000).default(256),
+  SLUICE_PREFETCH_BATCH: wholeNumber(1, 10_000).default(256),
   // Bounds of batches, within which what runs of the model cost decides. Those of a model in models.yaml come first.
   /** Longest text × texts of a run. */
   SLUICE_BATCH_MAX_TOKENS: wholeNumber(1, 1_000_000).default(16_384),

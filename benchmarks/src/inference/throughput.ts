@@ -52,6 +52,8 @@ export interface ThroughputOptions extends BenchmarkOptions {
 }
 
 const ROUNDS = 5;
+/** A worker's own code has the speed that it keeps after some thousands of jobs. */
+const WARM_UPS = 3;
 const DELAY_METRICS: readonly Metric<ThroughputRound>[] = [
   { title: 'p50, ms', better: 'none', of: ({ loopDelayMs }) => loopDelayMs?.p50 },
   { title: 'p99, ms', better: 'none', of: ({ loopDelayMs }) => loopDelayMs?.p99 },
@@ -67,7 +69,7 @@ export async function measureThroughput(options: ThroughputOptions): Promise<rea
   const figures = await runRounds({
     sides,
     rounds,
-    warmUps: quick ? 0 : 1,
+    warmUps: quick ? 0 : WARM_UPS,
     measure: (side) => measureOnce(side, set, signal),
     report: ({ side, round, figures: { tokensPerSecond } }) =>
       report(`${model}, round ${round}, ${side.name}: ${tokensPerSecond.toFixed(0)} tokens/s`),
