@@ -108,6 +108,7 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
   const calibration = createCalibration({
     ...config.calibration,
     ...{ threads: () => split.threads, provider: config.inference.provider.name, host, logger },
+    loadTimeoutMs: config.inference.loadTimeoutMs,
     costOf: (key) => batchings.costOf(key),
   });
   const scheduler = createScheduler({
@@ -242,11 +243,13 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
   });
 
   async function divideCores(): Promise<void> {
-    const { processes: cores, mayBeDivided } = config.inference;
+    const { processes: cores, mayBeDivided, loadTimeoutMs } = config.inference;
+    const stop = stopping.signal;
     if (!mayBeDivided) return;
     const hostOf = (each: Split): InferenceHost => createInferenceHost({ ...hostOptions, ...each });
-    const measure = createSplitMeasurement({ models: served.versions, hostOf });
-    split = await findSplit({ ...config.calibration, cores, models: served.versions, measure, logger });
+    const measure = createSplitMeasurement({ models: served.versions, hostOf, loadTimeoutMs, stop });
+    split = await findSplit({ ...config.calibration, cores, models: served.versions, measure, stop, logger });
+    if (stop.aborted) return;
     logger.info({ ...split }, 'the cores are divided among inference processes');
   }
 
@@ -264,7 +267,7 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
       part('requests to cancel', cancelInbox),
       { name: 'division of the cores', start: divideCores },
       { name: 'inference processes', start: () => models.start(), stop: () => host.stop() },
-      { name: 'calibration', start: () => calibration.calibrate(models.running.versions) },
+      { name: 'calibration', start: () => calibration.calibrate(models.running.versions, stopping.signal) },
       part('shadows', shadows),
       part('model files', models.watch),
       { name: 'notices of started jobs', stop: async () => notices.stop() },

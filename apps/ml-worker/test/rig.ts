@@ -79,6 +79,8 @@ export interface Rig {
   readonly dead: readonly Delivery[];
   /** What workers answered to requests to cancel. */
   readonly answers: readonly HoldingMessage[];
+  /** What its workers are told where nothing else is said. */
+  readonly environment: Readonly<Record<string, string>>;
   /** Publishes jobs as the gateway does; resolves when the broker has all of them. */
   submit(jobs: readonly AcceptedMessage[], attempt?: number): Promise<void>;
   /** Asks every worker to cancel a job, as the gateway does; resolves when the broker has passed it on. */
@@ -92,7 +94,7 @@ export interface Rig {
   /** Resolves when `condition` holds; it is looked at whenever a result, a notice, an answer or a dead message arrives. */
   until(condition: () => boolean): Promise<void>;
   /** Starts the built worker. It is ended, if need be, by `release`. */
-  worker(environment?: Readonly<Record<string, string | undefined>>, machine?: Machine): Promise<WorkerProcess>;
+  worker(settings?: Readonly<Record<string, string | undefined>>, machine?: Machine): Promise<WorkerProcess>;
   /** Ends the workers that still run, and checks that none of their processes is left. */
   release(): Promise<void>;
   close(): Promise<void>;
@@ -153,6 +155,13 @@ export async function openRig(models: ModelFixture): Promise<Rig> {
     });
   const cancelRaw = (body: string) => tellWorkers(MESSAGE_TYPES.cancel, body);
 
+  const environment = {
+    SLUICE_RABBITMQ_URL: host.url,
+    SLUICE_CONFIG_DIR: models.configDirectory,
+    SLUICE_MODEL_DIR: models.modelDirectory,
+    SLUICE_INFERENCE_PROCESSES: '2',
+    SLUICE_CALIBRATION: 'off',
+  };
   const workers: WorkerProcess[] = [];
   const pids = new Set<number>();
 
@@ -161,6 +170,7 @@ export async function openRig(models: ModelFixture): Promise<Rig> {
     started,
     dead,
     answers,
+    environment,
     cancel: ({ jobId, tenantId, expiresAtMs }) => cancelRaw(JSON.stringify({ jobId, tenantId, expiresAtMs })),
     cancelRaw,
     tellTime: (redisNowMs) => tellWorkers(MESSAGE_TYPES.clock, JSON.stringify({ redisNowMs })),
@@ -187,15 +197,8 @@ export async function openRig(models: ModelFixture): Promise<Rig> {
     async until(condition) {
       while (!condition()) await once(arrivals, 'arrival');
     },
-    async worker(environment = {}, machine = {}) {
-      const settings = {
-        SLUICE_RABBITMQ_URL: host.url,
-        SLUICE_CONFIG_DIR: models.configDirectory,
-        SLUICE_MODEL_DIR: models.modelDirectory,
-        SLUICE_INFERENCE_PROCESSES: '2',
-        SLUICE_CALIBRATION: 'off',
-      };
-      const worker = await startWorkerProcess({ ...settings, ...environment }, machine);
+    async worker(settings = {}, machine = {}) {
+      const worker = await startWorkerProcess({ ...environment, ...settings }, machine);
       workers.push(worker);
       const { detail } = await worker.health();
       const shadowPids = detail.shadows.flatMap((shadow) => shadow.pids);

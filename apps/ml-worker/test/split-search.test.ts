@@ -1,36 +1,28 @@
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { createLogger } from '@sluice/runtime';
-import type { KeyedModel } from '../src/inference/inference-protocol.js';
 import type { Split } from '../src/scheduling/split-measurement.js';
 import { findSplit, type SplitSearchOptions } from '../src/scheduling/split-search.js';
-import { characterModel } from './fixtures.js';
+import { createWeighedModel, type WeighedModel } from './weighed-model.js';
 
 const logger = createLogger({ app: 'test', level: 'silent' });
 
 describe('the search for a division of the cores', () => {
-  let directory: string;
-  let keyed: KeyedModel;
+  let weighed: WeighedModel;
 
   beforeEach(async () => {
-    directory = await mkdtemp(join(tmpdir(), 'sluice-split-'));
-    const { key, model } = characterModel();
-    const modelPath = join(directory, 'model.onnx');
-    await writeFile(modelPath, 'weights');
-    keyed = { key, model: { ...model, directory, modelPath } };
+    weighed = await createWeighedModel();
   });
 
-  afterEach(() => rm(directory, { recursive: true, force: true }));
-
-  const folder = () => join(directory, 'kept', 'here');
+  afterEach(() => weighed.remove());
 
   /** Searches where runs take so long, by the number of threads; for two models, or as often as it is asked. */
   async function find(times: (threads: number, call: number) => readonly number[], overrides = {}) {
     const measured: Split[] = [];
     const options: SplitSearchOptions = {
-      ...{ mode: 'auto', directory: folder(), cores: 8, models: [keyed], logger },
+      ...{ mode: 'auto', directory: weighed.kept, cores: 8, models: [weighed.keyed], logger },
+      stop: new AbortController().signal,
       measure: async (split) => {
         measured.push(split);
         return times(split.threads, measured.length);
@@ -64,12 +56,49 @@ describe('the search for a division of the cores', () => {
     expect(found).toEqual({ processes: 8, threads: 1 });
   });
 
-  it('takes what can be started where a process for each core cannot', async () => {
-    const { found } = await find((threads) => {
+  it('takes what can be started where a process for each core cannot, and looks again at the next start', async () => {
+    const noMemory = (threads: number) => {
       if (threads === 1) throw new Error('no memory');
       return [100];
+    };
+    expect((await find(noMemory)).found).toEqual({ processes: 4, threads: 2 });
+    expect((await find(table({ 1: 100, 2: 100 }))).found).toEqual({ processes: 8, threads: 1 });
+  });
+
+  it('does not keep what a division that could not be measured has lost to', async () => {
+    const failing = (threads: number) => {
+      if (threads === 2) throw new Error('no memory');
+      return [100];
+    };
+    expect((await find(failing)).found).toEqual({ processes: 8, threads: 1 });
+    await expect(readdir(weighed.kept)).rejects.toThrow(/ENOENT/);
+  });
+
+  it('goes by no measurement that could not be made again', async () => {
+    const { found } = await find((threads, call) => {
+      if (call === 3) throw new Error('no memory');
+      return [threads === 1 ? 300 : 100];
     });
-    expect(found).toEqual({ processes: 4, threads: 2 });
+    expect(found).toEqual({ processes: 8, threads: 1 });
+  });
+
+  it('falls back to a process for each core when a model cannot be read', async () => {
+    await rm(weighed.keyed.model.modelPath);
+    expect(await find(() => [100])).toEqual({ found: { processes: 8, threads: 1 }, threads: [] });
+  });
+
+  it('measures nothing more when it is stopped, and keeps nothing', async () => {
+    const stopping = new AbortController();
+    const faster = table({ 1: 200, 2: 100, 4: 100 });
+    const stopped = (threads: number, call: number) => {
+      if (call === 2) stopping.abort();
+      stopping.signal.throwIfAborted();
+      return faster(threads);
+    };
+    const { found, threads } = await find(stopped, { stop: stopping.signal });
+    expect(found).toEqual({ processes: 8, threads: 1 });
+    expect(threads).toEqual([1, 2]);
+    await expect(readdir(weighed.kept)).rejects.toThrow(/ENOENT/);
   });
 
   it('falls back to a process for each core when nothing can be measured, and does not keep that', async () => {
@@ -77,7 +106,7 @@ describe('the search for a division of the cores', () => {
       throw new Error('the model is damaged');
     });
     expect(found).toEqual({ processes: 8, threads: 1 });
-    await expect(readdir(folder())).rejects.toThrow(/ENOENT/);
+    await expect(readdir(weighed.kept)).rejects.toThrow(/ENOENT/);
   });
 
   it('is made once for the same models and cores, and again when told to', async () => {
@@ -86,27 +115,27 @@ describe('the search for a division of the cores', () => {
     expect(await find(faster)).toEqual({ found: { processes: 4, threads: 2 }, threads: [] });
     expect((await find(faster, { mode: 'always' })).threads).not.toEqual([]);
     expect((await find(faster, { cores: 4 })).found).toEqual({ processes: 2, threads: 2 });
-    await writeFile(keyed.model.modelPath, 'other weights');
+    await writeFile(weighed.keyed.model.modelPath, 'other weights');
     expect((await find(faster)).threads).not.toEqual([]);
-    expect(await readdir(folder())).toHaveLength(3);
+    expect(await readdir(weighed.kept)).toHaveLength(3);
   });
 
   it('is made again when its file is damaged', async () => {
     await find(table({ 1: 100, 2: 100 }));
-    const [name = ''] = await readdir(folder());
-    await writeFile(join(folder(), name), '{"processes": 3');
+    const [name = ''] = await readdir(weighed.kept);
+    await writeFile(join(weighed.kept, name), '{"processes": 3');
     expect((await find(table({ 1: 100, 2: 100 }))).threads).toEqual([1, 2]);
   });
 
   it('goes on when what it found cannot be kept', async () => {
     const { found } = await find(table({ 1: 200, 2: 100, 4: 100 }), {
-      directory: join(keyed.model.modelPath, 'below'),
+      directory: join(weighed.keyed.model.modelPath, 'below'),
     });
     expect(found).toEqual({ processes: 4, threads: 2 });
   });
 
   it('measures nothing where all models take tensors', async () => {
-    const { model } = keyed;
+    const { model } = weighed.keyed;
     const tensors = { key: 'tensors/1', model: { ...model, file: { ...model.file, task: 'tensors' } } };
     expect(await find(() => [], { models: [tensors] })).toEqual({ found: { processes: 8, threads: 1 }, threads: [] });
   });

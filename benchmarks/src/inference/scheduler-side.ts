@@ -57,7 +57,8 @@ export async function startSchedulerSide(options: SchedulerSideOptions): Promise
   await createCalibration({
     ...config.calibration,
     ...{ threads: () => 1, provider: 'cpu', host, logger, costOf: (key: string) => batchings.costOf(key) },
-  }).calibrate(models.map(keyed));
+    loadTimeoutMs: config.inference.loadTimeoutMs,
+  }).calibrate(models.map(keyed), new AbortController().signal);
 
   return {
     get inferencePids() {

@@ -1,4 +1,4 @@
-import { isBatchable, type TextModelFile } from '@sluice/contracts';
+import { isBatchable, isServiceError, type TextModelFile } from '@sluice/contracts';
 import type { RunResult } from '../inference/inference-protocol.js';
 import type { CostPoint } from './cost-fit.js';
 
@@ -44,6 +44,12 @@ export interface MeasurementOptions {
   readonly byCpu: boolean;
 }
 
+/** What was measured, all of it unless something went wrong. */
+export interface MeasuredRuns extends Measurement {
+  /** Why nothing more was measured; undefined when it was over in good order. */
+  readonly problem: Error | undefined;
+}
+
 /** What a kind of runs took at best, in milliseconds. */
 interface Best {
   /** What passed. */
@@ -58,11 +64,15 @@ interface Best {
  *
  * On a busy machine long runs are interrupted at each try and short ones are not, which no number of tries mends. With `byCpu` their
  * processor time tells what they take beside each other, and the least disturbed of them how much time that is.
+ *
+ * Kinds of runs that the model refuses are left out. Anything else that goes wrong, as the end of the process, ends the measurement. Never rejects.
  */
-export async function measureRuns({ file, run, budgetMs, byCpu }: MeasurementOptions): Promise<Measurement> {
+export async function measureRuns({ file, run, budgetMs, byCpu }: MeasurementOptions): Promise<MeasuredRuns> {
   const kinds = kindsOf(file);
   const best = new Map<(typeof kinds)[number], Best>();
+  const refused = new Set<(typeof kinds)[number]>();
   const beganAtMs = performance.now();
+  let problem: Error | undefined;
   let tripMs = Infinity;
   let spentMs = 0;
   let msPerToken = 0;
@@ -89,17 +99,36 @@ export async function measureRuns({ file, run, budgetMs, byCpu }: MeasurementOpt
     msPerToken = usedMs / (texts * length);
   }
 
-  for (let round = 0; round < MOST_ROUNDS; round++) {
-    let measured = 0;
-    for (const kind of kinds) {
-      if (!isInTime(kind)) continue;
+  async function tryOut(kind: (typeof kinds)[number]): Promise<void> {
+    try {
       await measure(kind);
-      measured += 1;
+    } catch (error) {
+      if (!isServiceError(error) || error.code !== 'inference_failed') throw error;
+      refused.add(kind);
+      if (refused.size === kinds.length) throw error;
     }
-    if (measured === 0) break;
+  }
+
+  async function measureAll(): Promise<void> {
+    for (let round = 0; round < MOST_ROUNDS; round++) {
+      const wanted = kinds.filter((kind) => !refused.has(kind));
+      let tried = 0;
+      for (const kind of wanted) {
+        if (!isInTime(kind)) continue;
+        await tryOut(kind);
+        tried += 1;
+      }
+      if (tried === 0) return;
+    }
+  }
+
+  try {
+    await measureAll();
+  } catch (error) {
+    problem = error instanceof Error ? error : new Error(String(error));
   }
   const undisturbed = Math.min(...[...best.values()].map(({ ms, usedMs }) => ms / usedMs));
-  return { points: [...best].map(([kind, { usedMs }]) => ({ ...kind, ms: usedMs * undisturbed })), tripMs };
+  return { points: [...best].map(([kind, { usedMs }]) => ({ ...kind, ms: usedMs * undisturbed })), tripMs, problem };
 }
 
 /** From the least to the most tokens. */

@@ -16,8 +16,6 @@ const MOST_OF_SHARE = 2;
 /** Passes through the runs of each model; the fastest counts, since whatever disturbs one makes it longer. */
 const PASSES = 3;
 
-/** How long all processes of a split may take to load the models, in milliseconds. */
-const WARM_UP_MS = 60_000;
 const WARM_EVERY_MS = 10;
 
 /** How the cores are divided among inference processes. */
@@ -34,6 +32,10 @@ export interface SplitMeasurementOptions {
   readonly models: readonly KeyedModel[];
   /** Processes that serve the models; they are started, measured and stopped. */
   readonly hostOf: (split: Split) => MeasuredHost;
+  /** How long an inference process may take to load the models, in milliseconds: all of them are to be warm by then. */
+  readonly loadTimeoutMs: number;
+  /** Ends the processes that are being measured, at once. */
+  readonly stop: AbortSignal;
 }
 
 /** Runs of one model. */
@@ -46,28 +48,40 @@ interface Workload {
 /**
  * @returns what measures a split: how long each model's runs take with it while all processes are busy, in milliseconds. The runs are
  *   chosen with the first split that it is called for, which should have one thread, and the same for all that follow. It rejects when the
- *   processes cannot be started, or do not get through.
+ *   processes cannot be started, do not get through, or are stopped; none of them is left then.
  */
 export function createSplitMeasurement(options: SplitMeasurementOptions): (split: Split) => Promise<readonly number[]> {
+  const { loadTimeoutMs, stop } = options;
   let workloads: readonly Workload[] | undefined;
   return async (split) => {
+    stop.throwIfAborted();
     const host = options.hostOf(split);
+    const end = (): void => void host.stop();
+    stop.addEventListener('abort', end);
     try {
+      const endsAtMs = performance.now() + loadTimeoutMs;
       await host.start();
-      await allWarm(host, split);
+      await allWarm({ host, split, endsAtMs, stop });
       workloads ??= await chooseRuns(options.models.filter(hasTexts), host, split.processes);
       return await timeRuns(workloads, host, split.processes);
     } finally {
+      stop.removeEventListener('abort', end);
       await host.stop();
     }
   };
 }
 
-async function allWarm(host: MeasuredHost, { processes }: Split): Promise<void> {
-  const endsAtMs = performance.now() + WARM_UP_MS;
-  while (host.idle < processes) {
+interface WarmUp extends Pick<SplitMeasurementOptions, 'stop'> {
+  readonly host: MeasuredHost;
+  readonly split: Split;
+  readonly endsAtMs: number;
+}
+
+async function allWarm({ host, split, endsAtMs, stop }: WarmUp): Promise<void> {
+  while (host.idle < split.processes) {
     if (performance.now() > endsAtMs) throw new Error('not all inference processes became warm');
-    await delay(WARM_EVERY_MS);
+    await delay(WARM_EVERY_MS, stop);
+    stop.throwIfAborted();
   }
 }
 
@@ -83,12 +97,9 @@ async function chooseRuns(
   const workloads: Workload[] = [];
   for (const { key, model } of models) {
     const run: Run = (sequences) => host.run(key, sequences);
-    const { points, tripMs } = await measureRuns({
-      file: model.file,
-      run,
-      budgetMs: LOOK_MS / models.length,
-      byCpu: true,
-    });
+    const budgetMs = LOOK_MS / models.length;
+    const { points, tripMs, problem } = await measureRuns({ file: model.file, run, budgetMs, byCpu: true });
+    if (problem) throw problem;
     const { bestTokens } = createCostModel({ curve: fitCostCurve(points), tripMs });
     const likely = points.filter(({ texts, length }) => texts === 1 || texts * length <= bestTokens);
     const shareMs = (PASS_MS * processes) / models.length / likely.length;
