@@ -18,6 +18,9 @@ const redisUrl = z
     'must be a redis:// URL, or several separated by commas',
   );
 
+/** n.b. a job carries its body to a worker, and RabbitMQ 4 takes messages of at most 16 MiB unless told otherwise. */
+const MOST_BODY_BYTES = 15 * 2 ** 20;
+
 export const environmentSchema = z.object({
   SLUICE_HOST: z.string().default('127.0.0.1'),
   SLUICE_PORT: wholeNumber(0, 65_535).default(8080),
@@ -35,7 +38,7 @@ export const environmentSchema = z.object({
   /** Key of the admin API; without it that API answers 403. */
   SLUICE_ADMIN_KEY: z.string().min(16).optional(),
   SLUICE_MAX_WAITING_POLLS: wholeNumber(1, 1_000_000).default(10_000),
-  SLUICE_MAX_BODY_BYTES: wholeNumber(1_024, 16_777_216).default(1_048_576),
+  SLUICE_MAX_BODY_BYTES: wholeNumber(1_024, MOST_BODY_BYTES).default(1_048_576),
   SLUICE_MAX_TEXTS: wholeNumber(1, 10_000).default(128),
   /** How long a job may wait and run before it expires. */
   SLUICE_JOB_TTL: duration(1).default(3_600_000),

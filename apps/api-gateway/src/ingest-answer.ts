@@ -26,6 +26,11 @@ export function replyMessage({ replyTo, correlationId, messageId }: Asked, answe
   };
 }
 
+/** What the log tells of a refusal: nothing of what tenants wrote but the names of fields. */
+export function refusalFacts({ code, fields }: ServiceError) {
+  return { code, fields: fields.map(({ field }) => field) };
+}
+
 /** What HTTP says by `Retry-After` is in the document here. */
 function problemOf(error: ServiceError) {
   const { retryAfterSeconds } = error;

@@ -22,7 +22,7 @@ import {
 import { delay, type Logger, type Service } from '@sluice/runtime';
 import type { Admission } from './admission.js';
 import { invalidRequest } from './field-errors.js';
-import { replyMessage, type Answer } from './ingest-answer.js';
+import { refusalFacts, replyMessage, type Answer } from './ingest-answer.js';
 import type { JobView } from './job-view.js';
 import { parseJsonBody } from './middleware/json-body.js';
 import type { Producers } from './producers.js';
@@ -120,7 +120,7 @@ export function createIngest(options: IngestOptions): Ingest {
 
   function logRefusal(error: ServiceError, facts: object): void {
     if (error.status >= 500) logger.error({ ...facts, err: error, cause: error.cause }, 'a submission failed');
-    else logger.info({ ...facts, code: error.code, detail: error.message }, 'a submission was refused');
+    else logger.info({ ...facts, ...refusalFacts(error) }, 'a submission was refused');
   }
 
   const consumer: Consumer = createConsumer({

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { jobIdTimeMs, type ModelFile } from '@sluice/contracts';
+import { jobIdTimeMs, type ModelFile, type TensorModelFile } from '@sluice/contracts';
 import { createJobClock } from './job-clock.js';
 import { countSubmission, createJobMessages, type CountedSubmission } from './job-message.js';
 
@@ -28,6 +28,44 @@ describe('a counted submission', () => {
     expect(countSubmission(principal, submission, model)).toMatchObject({ inputTokens: 8, maxOutputTokens: 80 });
     const capped = countSubmission(principal, { ...submission, maxOutputTokens: 3 }, model);
     expect(capped.maxOutputTokens).toBe(6);
+  });
+});
+
+describe('a counted submission of tensors', () => {
+  const about = { name: 'm', description: '', licence: '', source: '', task: 'tensors', precision: 'int8' } as const;
+  const tensorFacts: TensorModelFile = {
+    ...about,
+    inputs: [{ name: 'x', datatype: 'UINT8', shape: [-1] }],
+    outputs: [
+      { name: 'fixed', datatype: 'UINT8', shape: [3, 4] },
+      { name: 'free', datatype: 'UINT8', shape: [-1, 4] },
+    ],
+    ...{ elementsPerToken: 5, maxInputTokens: 100, maxOutputTokens: 40 },
+  };
+  const x = { name: 'x', datatype: 'UINT8' as const, shape: [1], data: 'AA==' };
+  const input = { tensors: [x], outputEncoding: 'json' as const };
+
+  function count(maxOutputTokens: number | undefined, changed: Partial<TensorModelFile> = {}): number {
+    const asked = { ...submission, input, ...(maxOutputTokens !== undefined && { maxOutputTokens }) };
+    return countSubmission(principal, asked, { ...model, facts: { ...tensorFacts, ...changed } }).maxOutputTokens;
+  }
+
+  it('may ask for as few tokens as the outputs of fixed shape have, and for no fewer', () => {
+    expect([count(undefined), count(3)]).toEqual([40, 3]);
+    const fields = [{ field: 'maxOutputTokens', reason: 'must be at least 3: m never gives less' }];
+    for (const few of [0, 2]) {
+      expect(() => count(few)).toThrow(expect.objectContaining({ code: 'invalid_request', fields }));
+    }
+  });
+
+  it('asks for at least one token where all outputs may be empty', () => {
+    const free = { outputs: [{ name: 'free', datatype: 'UINT8' as const, shape: [-1] }] };
+    expect(count(1, free)).toBe(1);
+    expect(() => count(0, free)).toThrow(expect.objectContaining({ code: 'invalid_request' }));
+  });
+
+  it('may ask for none where the model does not count its outputs', () => {
+    expect(count(0, { maxOutputTokens: 0 })).toBe(0);
   });
 });
 

@@ -5,9 +5,10 @@ import {
   ServiceError,
   type AcceptedMessage,
   type TensorInput,
+  type TensorModelFile,
   type TextInput,
 } from '@sluice/contracts';
-import { misfits, tensorTokens } from '@sluice/models';
+import { leastOutputTokens, misfits, tensorTokens } from '@sluice/models';
 import type { Principal } from '@sluice/store';
 import type { PublicModel } from './catalogue.js';
 import { invalidRequest } from './field-errors.js';
@@ -42,7 +43,7 @@ export type JobMessages = (counted: CountedSubmission) => AcceptedMessage;
 /**
  * Counts the tokens of a submission.
  *
- * @throws ServiceError `input_too_long` or `invalid_request`, naming the text, the tensor or the class.
+ * @throws ServiceError `input_too_long` or `invalid_request`, naming the text, the tensor, the class or the cap on the outputs.
  */
 export function countSubmission(principal: Principal, submission: Submission, model: PublicModel): CountedSubmission {
   if (!model.classes.includes(submission.class)) {
@@ -52,7 +53,9 @@ export function countSubmission(principal: Principal, submission: Submission, mo
   const { facts } = model;
   const each = Math.min(submission.maxOutputTokens ?? facts.maxOutputTokens, facts.maxOutputTokens);
   if (isTensorInput(input)) {
-    return { principal, submission, model, inputTokens: countTensors(input, model), maxOutputTokens: each };
+    const inputTokens = countTensors(input, model);
+    if (facts.task === 'tensors') requireRoom(each, facts, model.name);
+    return { principal, submission, model, inputTokens, maxOutputTokens: each };
   }
   const maxOutputTokens = each * inputTexts(input).length;
   return { principal, submission, model, inputTokens: countTexts(input, model), maxOutputTokens };
@@ -118,6 +121,13 @@ function countTensors({ tensors }: TensorInput, { name, facts }: PublicModel): n
   const tokens = tensorTokens(facts, tensors);
   requireShort({ field: 'inputs', verb: 'have', tokens, name, maxInputTokens: facts.maxInputTokens });
   return tokens;
+}
+
+/** A job whose outputs can never be as few as it asks for would run for nothing. */
+function requireRoom(maxOutputTokens: number, facts: TensorModelFile, name: string): void {
+  const least = leastOutputTokens(facts);
+  if (facts.maxOutputTokens === 0 || maxOutputTokens >= least) return;
+  throw invalidRequest([{ field: 'maxOutputTokens', reason: `must be at least ${least}: ${name} never gives less` }]);
 }
 
 interface Counted {

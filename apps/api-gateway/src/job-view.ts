@@ -14,7 +14,7 @@ import {
 import { jsonElements } from '@sluice/models';
 import type { JobRecord } from '@sluice/store';
 
-/** Longest tensor that is told as a list: some 50 ms of work. */
+/** Most elements that a job's outputs are told as lists of, all together: some 50 ms of work. */
 const MAX_LISTED_ELEMENTS = 65_536;
 
 /** A job as HTTP clients see it. Times are ISO 8601 in UTC. */
@@ -59,7 +59,7 @@ export interface TensorView {
   readonly name: string;
   readonly datatype: Datatype;
   readonly shape: readonly number[];
-  /** The elements row by row, or base64 of them: see `tensorView`. */
+  /** The elements row by row, or base64 of them: see `tensorViews`. */
   readonly data: readonly (number | boolean)[] | string;
 }
 
@@ -141,7 +141,7 @@ function outputView(output: JobOutput): OutputView {
     case 'tensors':
       return {
         task: output.task,
-        outputs: output.encoding === 'base64' ? output.outputs : output.outputs.map(tensorView),
+        outputs: output.encoding === 'base64' ? output.outputs : tensorViews(output.outputs),
       };
     default:
       return output satisfies never;
@@ -149,13 +149,18 @@ function outputView(output: JobOutput): OutputView {
 }
 
 /**
- * A list where that was asked for, but base64 for a tensor that JSON has no exact numbers for (not finite, or beyond 2^53), and
- * for one of so many elements that making the list would keep others waiting.
+ * Lists where those were asked for, but base64 for a tensor that JSON has no exact numbers for (not finite, or beyond 2^53), and
+ * for one whose list, after those of the outputs before it, would keep others waiting.
  */
-function tensorView(tensor: TensorMessage): TensorView {
-  const { datatype, shape, data } = tensor;
-  const elements = elementsOf(shape) <= MAX_LISTED_ELEMENTS ? jsonElements(datatype, shape, data) : undefined;
-  return { ...tensor, data: elements ?? data };
+function tensorViews(tensors: readonly TensorMessage[]): readonly TensorView[] {
+  let left = MAX_LISTED_ELEMENTS;
+  return tensors.map((tensor) => {
+    const { datatype, shape, data } = tensor;
+    const count = elementsOf(shape);
+    if (count > left) return tensor;
+    left -= count;
+    return { ...tensor, data: jsonElements(datatype, shape, data) ?? data };
+  });
 }
 
 /** base64 of little-endian float32 → numbers with the digits a float32 carries. */

@@ -43,6 +43,13 @@ describe('the configuration', () => {
     ]);
   });
 
+  it('lets bodies be as large as messages of the broker may be, and no larger', async () => {
+    expect(await problemsOf({ SLUICE_MAX_BODY_BYTES: String(15 * 2 ** 20) })).toEqual([]);
+    expect(await problemsOf({ SLUICE_MAX_BODY_BYTES: String(16 * 2 ** 20) })).toEqual([
+      'SLUICE_MAX_BODY_BYTES: must be at most 15728640',
+    ]);
+  });
+
   it('with plans for models that do not exist, or with bad limits, is refused with file and line', async () => {
     const plans = ['plans:', '  p:', '    limits: { tokensPerMinute: many }', '    perModel:', '      gone: {}', ''];
     await writeFile(join(directory, 'plans.yaml'), plans.join('\n'));

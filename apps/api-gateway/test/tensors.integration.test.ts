@@ -121,6 +121,7 @@ describe('a submission of tensors', () => {
       'invalid_request',
       'inputs.0.shape is [4, 1]; the input a',
     ],
+    ['no room for outputs', { ...good, maxOutputTokens: 0 }, 'invalid_request', 'maxOutputTokens must be at least 1'],
     [
       'too many',
       { inputs: [{ ...a, shape: [20, 2], data: new Array(40).fill(0) }, b] },

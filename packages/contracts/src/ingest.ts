@@ -45,7 +45,7 @@ const submittedTensorSchema = tensorViewOf({
 });
 const outputTensorSchema = tensorViewOf({
   leastAxis: 0,
-  data: 'Numbers (true and false for BOOL) as one list, row by row; or base64 of the elements, row by row and little-endian, where that was asked for or JSON has no numbers for them.',
+  data: 'Numbers (true and false for BOOL) as one list, row by row; or base64 of the elements, row by row and little-endian, where that was asked for, where JSON has no numbers for them, and where the outputs up to this one have more than 65,536 elements.',
 });
 
 const submissionFields = z.strictObject({

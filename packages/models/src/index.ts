@@ -14,6 +14,6 @@ export {
   type TensorBytes,
 } from './tensors/tensor-data.js';
 export { encodeTensorOutput } from './tensors/tensor-output.js';
-export { misfits, tensorTokens } from './tensors/tensor-fit.js';
+export { leastOutputTokens, misfits, tensorTokens } from './tensors/tensor-fit.js';
 export { buildModels, type BuildModelsOptions } from './build-models.js';
 export { findShadow, findVersions, requireFit, type ModelVersions, type SideVersion } from './versions.js';

@@ -60,11 +60,16 @@ function integer(
   };
 }
 
-const INEXACT = 'beyond 2^53 numbers in JSON are not exact: send base64 for such';
+const INEXACT = 'beyond 2^53 send base64, since numbers in JSON are not exact there';
 
-function long(native: DatatypeFacts['native'], view: DatatypeFacts['view'], least: number): DatatypeFacts {
+/** @param least the least number that JSON can tell. */
+function long(
+  native: DatatypeFacts['native'],
+  view: DatatypeFacts['view'],
+  { least, range }: { readonly least: number; readonly range: string },
+): DatatypeFacts {
   return {
-    ...{ bytes: 8, native, view, holds: `whole numbers from ${least === 0 ? '0' : '-2^63'} on, and ${INEXACT}` },
+    ...{ bytes: 8, native, view, holds: `whole numbers from ${range}; ${INEXACT}` },
     store: (value) => (Number.isSafeInteger(value) && Number(value) >= least ? BigInt(Number(value)) : undefined),
     load: (stored) => (Number.isSafeInteger(Number(stored)) ? Number(stored) : undefined),
   };
@@ -93,11 +98,14 @@ export const DATATYPE_FACTS: Readonly<Record<Datatype, DatatypeFacts>> = {
   UINT8: integer(1, 'uint8', (...place) => new Uint8Array(...place), [0, 255]),
   UINT16: integer(2, 'uint16', (...place) => new Uint16Array(...place), [0, 65_535]),
   UINT32: integer(4, 'uint32', (...place) => new Uint32Array(...place), [0, 4_294_967_295]),
-  UINT64: long('uint64', (...place) => new BigUint64Array(...place), 0),
+  UINT64: long('uint64', (...place) => new BigUint64Array(...place), { least: 0, range: '0 to 2^64 - 1' }),
   INT8: integer(1, 'int8', (...place) => new Int8Array(...place), [-128, 127]),
   INT16: integer(2, 'int16', (...place) => new Int16Array(...place), [-32_768, 32_767]),
   INT32: integer(4, 'int32', (...place) => new Int32Array(...place), [-2_147_483_648, 2_147_483_647]),
-  INT64: long('int64', (...place) => new BigInt64Array(...place), Number.MIN_SAFE_INTEGER),
+  INT64: long('int64', (...place) => new BigInt64Array(...place), {
+    least: Number.MIN_SAFE_INTEGER,
+    range: '-2^63 to 2^63 - 1',
+  }),
   FP16: real(2, 'float16', (...place) => new Uint16Array(...place), {
     most: '65504',
     store: (value) => (Math.abs(value) < 65_520 ? toHalf(value) : undefined),

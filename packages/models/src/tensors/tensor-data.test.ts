@@ -76,7 +76,7 @@ describe('the data of a tensor', () => {
   it.each<[string, Datatype, number[], unknown, string]>([
     ['a number above', 'UINT8', [3], [1, 2, 300], '2 is 300; UINT8 holds whole numbers from 0 to 255'],
     ['a number below', 'INT8', [2, 1], [[0], [-129]], '1.0 is -129; INT8 holds whole numbers from -128 to 127'],
-    ['a negative one', 'UINT64', [1], [-1], '0 is -1; UINT64 holds whole numbers from 0 on'],
+    ['a negative one', 'UINT64', [1], [-1], '0 is -1; UINT64 holds whole numbers from 0 to 2^64 - 1; beyond 2^53 send'],
     ['a fraction', 'INT32', [1], [1.5], '0 is 1.5; INT32 holds whole numbers'],
     ['a text', 'FP32', [1], ['1'], '0 is a text; FP32 holds numbers'],
     ['NaN as text', 'FP64', [1], ['NaN'], '0 is a text'],
@@ -92,7 +92,7 @@ describe('the data of a tensor', () => {
       'INT64',
       [1],
       [2 ** 53],
-      '0 is 9007199254740992; INT64 holds whole numbers from -2^63 on, and',
+      '0 is 9007199254740992; INT64 holds whole numbers from -2^63 to 2^63 - 1; beyond 2^53 send base64',
     ],
     ['too few', 'FP32', [2, 2], [1, 2, 3], 'holds 3 elements, the shape says 4'],
     ['too many', 'FP32', [], [1, 2], 'holds 2 elements, the shape says 1'],

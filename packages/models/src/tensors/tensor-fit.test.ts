@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import type { TensorSpec } from '@sluice/contracts';
-import { misfits, tensorTokens, type TensorFacts } from './tensor-fit.js';
+import { leastOutputTokens, misfits, tensorTokens, type TensorFacts } from './tensor-fit.js';
 
 const inputs: TensorSpec[] = [
   { name: 'image', datatype: 'FP32', shape: [-1, 3, 4] },
@@ -36,6 +36,16 @@ describe('tensors for a model', () => {
     ['fewer axes', [{ ...image, shape: [3, 4] }, scale], 'inputs.0.shape is [3, 4]; the input image takes [-1, 3, 4]'],
     ['axes for a scalar', [image, { ...scale, shape: [1] }], 'inputs.1.shape is [1]; the input scale takes []'],
   ])('are refused: %s', (_name, tensors, expected) => expect(reasons(...tensors)).toEqual([expected]));
+
+  it.each([
+    ['what those of fixed shape have', [[3, 4], [2]], 5, 3],
+    ['nothing of those with a free axis', [[-1, 400], [1]], 5, 1],
+    ['at least one', [[-1]], 5, 1],
+    ['a scalar as one element', [[], []], 1, 2],
+  ])('come out as at least so many tokens: %s', (_what, shapes, elementsPerToken, expected) => {
+    const outputs = shapes.map((shape) => ({ name: 'y', datatype: 'FP32' as const, shape }));
+    expect(leastOutputTokens({ outputs, elementsPerToken })).toBe(expected);
+  });
 
   it('count as their elements divided, rounded up, and never as nothing', () => {
     expect(tensorTokens({ elementsPerToken: 1 }, [image, scale])).toBe(61);

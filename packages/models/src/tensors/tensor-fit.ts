@@ -55,3 +55,9 @@ export function tensorTokens(
   const elements = tensors.reduce((sum, { shape }) => sum + elementsOf(shape), 0);
   return Math.max(1, Math.ceil(elements / elementsPerToken));
 }
+
+/** The fewest tokens that the outputs of a job can have: free axes may come out as 0. */
+export function leastOutputTokens(file: Pick<TensorModelFile, 'outputs' | 'elementsPerToken'>): number {
+  const least = file.outputs.map(({ shape }) => ({ shape: shape.map((axis) => Math.max(0, axis)) }));
+  return tensorTokens(file, least);
+}
