@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 
 export { loadConfig, type WorkerConfig } from './config.js';
 export { createInferenceHost, type InferenceHost } from './inference/inference-host.js';
+export type { RunBounds } from './inference/inference-child.js';
 export type { RunResult } from './inference/inference-protocol.js';
 export type { ModelRoutes, ServedModel, ServedPool, ServedTextModel } from './models/served-models.js';
 export { createBatcher } from './scheduling/batcher.js';

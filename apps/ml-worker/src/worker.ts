@@ -115,6 +115,7 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
     ...{ host, observer, logger },
     batcher: createBatcher<QueuedText>(),
     batchingOf: (model) => batchings.of(model),
+    timeoutMs: config.inference.timeoutMs,
     cancelGraceMs: config.cancelGraceMs,
   });
   const tally = createShadowTally({ metrics, logger, now: () => performance.now() });

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { ServiceError } from '@sluice/contracts';
 import { createLogger, delay } from '@sluice/runtime';
+import type { RunBounds } from '../src/inference/inference-child.js';
 import { createCalibration, type CalibrationOptions } from '../src/scheduling/calibration.js';
 import { createCostModel, UNMEASURED, type CostCurve, type CostModel } from '../src/scheduling/cost-model.js';
 import { measureRuns } from '../src/scheduling/cost-measurement.js';
@@ -247,7 +248,7 @@ describe('a calibration', () => {
   it('ends at once when it is stopped, and keeps nothing', async () => {
     const stopping = new AbortController();
     let runs = 0;
-    const run = async (_model: string, _sequences: readonly Int32Array[], stop?: AbortSignal) => {
+    const run = async (_model: string, _sequences: readonly Int32Array[], { stop }: RunBounds = {}) => {
       runs += 1;
       if (runs < 8) return ran(1);
       const stopped = new Promise<never>((_, reject) => {

@@ -68,7 +68,7 @@ describe('the rows of texts that were batched', () => {
     const batchings = createBatchings(limits);
     const sizes: number[] = [];
     const scheduler = createScheduler({
-      ...{ host, logger, cancelGraceMs: 250, batcher: createBatcher<QueuedText>() },
+      ...{ host, logger, timeoutMs: 30_000, cancelGraceMs: 250, batcher: createBatcher<QueuedText>() },
       batchingOf: (one) => batchings.of(one),
       observer: { begun: (_model, _reason, begun) => void sizes.push(begun.length), ran: () => undefined },
     });

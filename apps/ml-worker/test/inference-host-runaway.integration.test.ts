@@ -45,6 +45,17 @@ describe('a run that never ends', () => {
     await expectReplaced(pids);
   });
 
+  it('is ended earlier by a limit of its own, and says which', async () => {
+    await start({ timeoutMs: 60_000 });
+    const { pids } = host;
+    const endless = host.run(KEY, [fixture.tokenizer.encode(ENDLESS)], { limitMs: 400 });
+    await expect(endless).rejects.toMatchObject({
+      code: 'inference_timeout',
+      message: 'Inference took longer than 400 ms.',
+    });
+    await expectReplaced(pids);
+  });
+
   it('does not keep another process from running', async () => {
     await start({ processes: 2, timeoutMs: 60_000 });
     while (host.idle < 2) await delay(10);
@@ -52,6 +63,18 @@ describe('a run that never ends', () => {
     for (let time = 0; time < 10; time += 1) expect(await run('a')).toEqual([97]);
     await host.stop();
     await endless;
+  });
+});
+
+describe('a worker that stands still during a run', () => {
+  it('does not take that for a run that never ends', async () => {
+    await start({ timeoutMs: 300 });
+    const { pids } = host;
+    const running = run('a');
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1_000);
+    expect(await running).toEqual([97]);
+    expect(await run('b')).toEqual([98]);
+    expect(host.pids).toEqual(pids);
   });
 });
 

@@ -92,7 +92,9 @@ describe('an inference host', () => {
     for (let time = 0; time < 3; time += 1) {
       const [pid] = host.pids;
       const stop = new AbortController();
-      const stopped = expect(host.run(KEY, [fixture.tokenizer.encode(SLOW)], stop.signal)).rejects.toBe('not wanted');
+      const stopped = expect(host.run(KEY, [fixture.tokenizer.encode(SLOW)], { stop: stop.signal })).rejects.toBe(
+        'not wanted',
+      );
       stop.abort('not wanted');
       await stopped;
       await idle();
@@ -106,7 +108,7 @@ describe('an inference host', () => {
     await start();
     const pids = host.pids;
     const stop = new AbortController();
-    await host.run(KEY, [fixture.tokenizer.encode('a')], stop.signal);
+    await host.run(KEY, [fixture.tokenizer.encode('a')], { stop: stop.signal });
     const next = run('b');
     stop.abort();
     expect(await next).toEqual([98]);

@@ -51,6 +51,7 @@ export async function startSchedulerSide(options: SchedulerSideOptions): Promise
   const scheduler = createScheduler({
     ...{ host, logger, batcher: createBatcher(), observer: createSchedulingMetrics(createMetrics()) },
     batchingOf: (model) => batchings.of(model),
+    timeoutMs: config.inference.timeoutMs,
     cancelGraceMs: config.cancelGraceMs,
   });
   await host.start();

@@ -30,6 +30,8 @@ import { residentBytes } from './process-memory.js';
 
 /** How long loading and warming all models may take where nobody says. */
 const LOAD_TIMEOUT_MS = 120_000;
+/** A timer that is later than this tells that the worker itself stood still. */
+const STOOD_STILL_MS = 500;
 /** How long a process that was told to end may take. */
 const END_TIMEOUT_MS = 5_000;
 const LONGEST_LINE = 500;
@@ -41,7 +43,7 @@ export interface InferenceChildOptions extends Required<SessionOptions> {
   readonly models: readonly KeyedModel[];
   /** Environment of the process; it needs no secrets and should get none. */
   readonly environment: Readonly<NodeJS.ProcessEnv>;
-  /** A run that takes longer is ended together with its process. */
+  /** A run that takes longer is ended together with its process, unless it has a limit of its own. */
   readonly timeoutMs: number;
   /** Its niceness, −20 … 19 (sched(7)); that of the worker when absent. */
   readonly niceness?: number;
@@ -52,6 +54,14 @@ export interface InferenceChildOptions extends Required<SessionOptions> {
   /** Most bytes of the tensors that a run gives: with more it has failed. Any when absent. */
   readonly maxOutputBytes?: number | undefined;
   readonly logger: Logger;
+}
+
+/** What ends a run before it ends by itself. */
+export interface RunBounds {
+  /** Its abort kills the process; the reason of the abort is thrown. */
+  readonly stop?: AbortSignal;
+  /** The run is ended together with its process when it takes longer, in milliseconds; `timeoutMs` of the options when absent. */
+  readonly limitMs?: number;
 }
 
 /**
@@ -87,15 +97,14 @@ export interface InferenceChild {
   /** Whether it loads or has loaded a model. */
   has(model: string): boolean;
   /**
-   * Runs texts of one model; only while idle. When `stop` aborts before the end, the process is killed and the reason
-   * of the abort is thrown.
+   * Runs texts of one model; only while idle.
    *
    * @throws ServiceError `inference_failed` (the process works on), `inference_crashed` or `inference_timeout` (the
    *   process is gone).
    */
-  run(model: string, sequences: readonly Int32Array[], stop?: AbortSignal): Promise<RunResult>;
+  run(model: string, sequences: readonly Int32Array[], bounds?: RunBounds): Promise<RunResult>;
   /** The same for the inputs of a model of tensors, in the order of its `model.yaml`. */
-  runTensors(model: string, tensors: readonly TensorBytes[], stop?: AbortSignal): Promise<TensorRunResult>;
+  runTensors(model: string, tensors: readonly TensorBytes[], bounds?: RunBounds): Promise<TensorRunResult>;
   /** Looks at the memory of a process that is running, and kills it when it is above the limit. */
   checkMemory(): void;
   /** Ends the process when its run, if it has one, is over; it takes no other. Resolves when it is gone. */
@@ -218,7 +227,10 @@ function follow(child: ChildProcess, pipe: Duplex, options: InferenceChildOption
   }
 
   function killAfter(timeoutMs: number): void {
+    const dueAtMs = performance.now() + timeoutMs;
     deadline = setTimeout(() => {
+      // n.b. what the process did meanwhile was not read, and perhaps it could not do anything either.
+      if (performance.now() - dueAtMs > STOOD_STILL_MS) return killAfter(timeoutMs);
       logger.error({ child: child.pid, timeoutMs, state }, 'an inference process overran its time and is killed');
       problem ??= `the inference process took longer than ${timeoutMs} ms`;
       kill(new ServiceError('inference_timeout', `Inference took longer than ${timeoutMs} ms.`));
@@ -276,7 +288,7 @@ function follow(child: ChildProcess, pipe: Duplex, options: InferenceChildOption
   function begin<Report extends { readonly memoryBytes: number }>(
     model: string,
     { frameOf, read: readReport }: RunForm<Report>,
-    stop?: AbortSignal,
+    { stop, limitMs = options.timeoutMs }: RunBounds = {},
   ): Promise<Report> {
     if (state !== 'idle') throw new Error(`the inference process is ${state}`);
     const position = positions.get(model);
@@ -292,7 +304,7 @@ function follow(child: ChildProcess, pipe: Duplex, options: InferenceChildOption
       };
       current = { id, resolve: takeReport, reject };
       stop?.addEventListener('abort', () => stopRun(id, stop.reason), { once: true });
-      killAfter(options.timeoutMs);
+      killAfter(limitMs);
       pipe.write(frame);
     });
   }
@@ -364,10 +376,10 @@ function follow(child: ChildProcess, pipe: Duplex, options: InferenceChildOption
     warm: warming.promise,
     gone,
     has: (model) => positions.has(model),
-    run: (key, sequences, stop) =>
-      begin(key, { frameOf: (id, model) => runFrame(id, { model, sequences }), read: readResult }, stop),
-    runTensors: (key, tensors, stop) =>
-      begin(key, { frameOf: (id, model) => tensorRunFrame(id, { model, tensors }), read: readTensorResult }, stop),
+    run: (key, sequences, bounds) =>
+      begin(key, { frameOf: (id, model) => runFrame(id, { model, sequences }), read: readResult }, bounds),
+    runTensors: (key, tensors, bounds) =>
+      begin(key, { frameOf: (id, model) => tensorRunFrame(id, { model, tensors }), read: readTensorResult }, bounds),
     checkMemory() {
       if (state !== 'busy' || child.pid === undefined) return;
       const bytes = residentBytes(child.pid) ?? 0;

@@ -6,6 +6,7 @@ import {
   UnloadableModelError,
   type InferenceChild,
   type InferenceChildOptions,
+  type RunBounds,
 } from './inference-child.js';
 import type { KeyedModel, RunResult, TensorRunResult } from './inference-protocol.js';
 
@@ -77,9 +78,9 @@ export interface InferenceHost extends Service {
   /** Called whenever a process becomes idle, and when a model becomes unavailable. */
   onIdle(listener: () => void): void;
   /** See `InferenceChild.run`; only while `canRun` says so. */
-  run(model: string, sequences: readonly Int32Array[], stop?: AbortSignal): Promise<RunResult>;
+  run(model: string, sequences: readonly Int32Array[], bounds?: RunBounds): Promise<RunResult>;
   /** See `InferenceChild.runTensors`; only while `canRun` says so. */
-  runTensors(model: string, tensors: readonly TensorBytes[], stop?: AbortSignal): Promise<TensorRunResult>;
+  runTensors(model: string, tensors: readonly TensorBytes[], bounds?: RunBounds): Promise<TensorRunResult>;
   /**
    * Has every process serve exactly these models; one call at a time, between `start` and `stop`. Processes are replaced one
    * at a time by new ones that have loaded and warmed all of them, so work goes on meanwhile, a damaged model never reaches
@@ -393,8 +394,8 @@ export function createInferenceHost(options: InferenceHostOptions): InferenceHos
       await Promise.all([...children].map((child) => child.stop()));
       await Promise.all(tasks);
     },
-    run: (model, sequences, stop) => lend(model, (child) => child.run(model, sequences, stop)),
-    runTensors: (model, tensors, stop) => lend(model, (child) => child.runTensors(model, tensors, stop)),
+    run: (model, sequences, bounds) => lend(model, (child) => child.run(model, sequences, bounds)),
+    runTensors: (model, tensors, bounds) => lend(model, (child) => child.runTensors(model, tensors, bounds)),
     async serve(wanted, hooks) {
       if (isStopping()) throw stopped();
       if (replacing || slots.length === 0) throw new Error('other models cannot be served now');

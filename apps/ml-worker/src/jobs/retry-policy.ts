@@ -21,7 +21,7 @@ export const RETRY_POLICY = {
   inference_failed: { attempts: 1, tiers: [] },
   /** Perhaps the input, perhaps the machine was short of memory: give it time, and another worker. */
   inference_crashed: { attempts: MAX_ATTEMPTS, tiers: ['retry.5s', 'retry.30s', 'retry.5m'] },
-  /** Each attempt may hold a process for twice the allowed time. */
+  /** Each attempt may hold a process for the whole time that is allowed. */
   inference_timeout: { attempts: 3, tiers: ['retry.5s', 'retry.30s'] },
   /** A worker with another `models.yaml`: an update under way takes minutes. */
   model_unavailable: { attempts: MAX_ATTEMPTS, tiers: ['retry.30s', 'retry.5m'] },

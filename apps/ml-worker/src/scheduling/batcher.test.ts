@@ -10,7 +10,7 @@ const cost = createCostModel({
 });
 const limits = { maxTokens: 2_000, maxPadding: 0.4, maxDelayMs: 2, targetLatencyMs: 100 };
 const batching: ModelBatching = { limits, cost };
-const anyModel = () => true;
+const anyText = () => true;
 
 interface Text extends BatchItem {
   readonly id: number;
@@ -20,7 +20,15 @@ let ids = 0;
 
 function text(tokens: number, overrides: Partial<Text> = {}): Text {
   const aloneMs = cost.runMs(1, tokens);
-  const defaults = { model: 'encoder', batching, batchable: true, dueAtMs: ids, ripeAtMs: 0, alone: false };
+  const defaults = {
+    model: 'encoder',
+    batching,
+    batchable: true,
+    dueAtMs: ids,
+    ripeAtMs: 0,
+    alone: false,
+    overran: false,
+  };
   return { id: ++ids, tokens, aloneMs, hurry: undefined, ...defaults, ...overrides };
 }
 
@@ -38,7 +46,7 @@ function drain(texts: readonly Text[]): readonly Batch<Text>[] {
 function drainFrom(batcher: Batcher<Text>): readonly Batch<Text>[] {
   const batches: Batch<Text>[] = [];
   for (;;) {
-    const batch = batcher.take(Infinity, anyModel);
+    const batch = batcher.take(Infinity, anyText);
     if (!batch) break;
     batches.push(batch);
   }
@@ -104,7 +112,7 @@ describe('a batcher', () => {
         const left = new Map(texts.map((item) => [item.id, item]));
         while (left.size > 0) {
           const first = Math.min(...[...left.values()].map(({ dueAtMs }) => dueAtMs));
-          const batch = batcher.take(Infinity, anyModel);
+          const batch = batcher.take(Infinity, anyText);
           expect(batch?.texts[0]?.dueAtMs).toBe(first);
           for (const { id } of batch?.texts ?? []) left.delete(id);
         }
@@ -121,7 +129,7 @@ describe('a batcher', () => {
         const longestRunMs = (item: Text): number => Math.max(limits.targetLatencyMs, runMsOf([item.tokens]));
         for (let nowMs = 0, at = 0; begun.size < texts.length;) {
           for (; coming[0] && at <= nowMs; at++) batcher.add(coming.shift() ?? text(1));
-          const batch = batcher.take(nowMs, anyModel);
+          const batch = batcher.take(nowMs, anyText);
           for (const item of batch?.texts ?? []) begun.set(item, nowMs);
           nowMs += batch ? runMsOf(lengthsOf(batch)) : 1;
         }
@@ -168,7 +176,7 @@ describe('a batcher', () => {
         const batcher = batcherOf(texts);
         const gone = new Set<Text>();
         while (batcher.size > 0) {
-          for (const item of batcher.take(Infinity, anyModel)?.texts ?? []) {
+          for (const item of batcher.take(Infinity, anyText)?.texts ?? []) {
             expect(gone.has(item)).toBe(false);
             gone.add(item);
           }
@@ -178,7 +186,7 @@ describe('a batcher', () => {
           gone.add(item);
         }
         expect(gone.size).toBe(texts.length);
-        expect(batcher.ripeAtMs(anyModel)).toBeUndefined();
+        expect(batcher.ripeAtMs(anyText)).toBeUndefined();
       }),
     );
   });
@@ -223,7 +231,7 @@ describe('a batcher', () => {
 
   it('takes only texts of models that can run, and tells when the next of those is ripe', () => {
     const batcher = batcherOf([text(8), text(8, { model: 'classifier', ripeAtMs: 50 })]);
-    const only = (model: string) => model === 'classifier';
+    const only = ({ model }: Text) => model === 'classifier';
     expect(batcher.take(49, only)).toBeUndefined();
     expect(batcher.ripeAtMs(only)).toBe(50);
     expect(batcher.take(50, only)?.texts[0]?.model).toBe('classifier');
@@ -233,8 +241,8 @@ describe('a batcher', () => {
 
   it("lets a text that need not wait go ahead of another model's that is due before it", () => {
     const batcher = batcherOf([text(8, { ripeAtMs: 100 }), text(8, { model: 'classifier' })]);
-    expect(batcher.take(0, anyModel)?.texts[0]?.model).toBe('classifier');
-    expect(batcher.take(0, anyModel)).toBeUndefined();
+    expect(batcher.take(0, anyText)?.texts[0]?.model).toBe('classifier');
+    expect(batcher.take(0, anyText)).toBeUndefined();
   });
 
   it('lets a text that is due earlier overtake one that came before it', () => {
@@ -260,8 +268,8 @@ describe('a batcher', () => {
 
     it('delay, when it was held back and nothing came', () => {
       const batcher = batcherOf([text(8, { ripeAtMs: 100 })]);
-      expect(batcher.take(99, anyModel)).toBeUndefined();
-      expect(batcher.take(100, anyModel)?.reason).toBe('delay');
+      expect(batcher.take(99, anyText)).toBeUndefined();
+      expect(batcher.take(100, anyText)?.reason).toBe('delay');
     });
 
     it('deadline, when its first text may not wait', () => {
@@ -275,6 +283,6 @@ describe('a batcher', () => {
 
   it('lets a batch go before it is ripe when as much waits as it should have', () => {
     const batcher = batcherOf(Array.from({ length: 60 }, () => text(10, { ripeAtMs: 100 })));
-    expect(batcher.take(0, anyModel)?.reason).toBe('full');
+    expect(batcher.take(0, anyText)?.reason).toBe('full');
   });
 });

@@ -17,6 +17,8 @@ export interface BatchItem extends WindowItem {
   readonly hurry: 'deadline' | 'waste' | undefined;
   /** Must run by itself, because a run that it was part of went wrong. */
   readonly alone: boolean;
+  /** Of a text that must run by itself: it did, and overran what runs like it take. */
+  readonly overran: boolean;
 }
 
 /** Texts that share a run. */
@@ -38,22 +40,34 @@ export interface Batcher<Item extends BatchItem> {
   /** By model; models of which nothing waits are left out. */
   waiting(): ReadonlyMap<string, Waiting>;
   has(model: string): boolean;
-  /** When the next batch of a model that can run may leave, in the caller's milliseconds; undefined when there is none. */
-  ripeAtMs(canRun: (model: string) => boolean): number | undefined;
+  /** When the next batch that a text may lead may leave, in the caller's milliseconds; undefined when there is none. */
+  ripeAtMs(mayLead: MayLead<Item>): number | undefined;
   add(item: Item): void;
-  /** Takes the next batch out; undefined when nothing that can run waits, or what waits may still wait for company. */
-  take(nowMs: number, canRun: (model: string) => boolean): Batch<Item> | undefined;
+  /** Takes the next batch out; undefined when nothing that may lead waits, or what waits may still wait for company. */
+  take(nowMs: number, mayLead: MayLead<Item>): Batch<Item> | undefined;
   /** Takes out this very text, because nobody wants it any more. False when it does not wait. */
   remove(item: Item): boolean;
 }
 
+/**
+ * Whether a batch that this text leads may begin to run now. It is the same for all texts of a model that have in common whether they are
+ * `alone` and whether they `overran`: only the one of them that is due first is asked about.
+ */
+export type MayLead<Item> = (item: Item) => boolean;
+
 /** What waits of one model. */
 interface ModelQueue<Item extends BatchItem> {
   readonly window: LengthWindow<Item>;
-  readonly isolated: Set<Item>;
-  readonly isolatedByDue: DueQueue<Item>;
+  readonly isolated: Isolated<Item>;
+  readonly overran: Isolated<Item>;
   /** The text that was last held back for company. */
   held: Item | undefined;
+}
+
+/** Texts that run by themselves. */
+interface Isolated<Item extends BatchItem> {
+  readonly items: Set<Item>;
+  readonly byDue: DueQueue<Item>;
 }
 
 /**
@@ -75,26 +89,27 @@ export function createBatcher<Item extends BatchItem>(): Batcher<Item> {
     return queue;
   }
 
-  function leave(model: string, { window, isolated }: ModelQueue<Item>, texts: number): void {
+  function leave(model: string, queue: ModelQueue<Item>, texts: number): void {
     size -= texts;
-    if (window.size === 0 && isolated.size === 0) queues.delete(model);
+    if (textsIn(queue) === 0) queues.delete(model);
   }
 
   /** The text that is due first of those that can run and need not wait. */
-  function lead(nowMs: number, canRun: (model: string) => boolean): Item | undefined {
+  function lead(nowMs: number, mayLead: MayLead<Item>): Item | undefined {
     let first: Item | undefined;
-    for (const [model, queue] of queues) {
-      if (!canRun(model)) continue;
-      const candidate = firstOf(queue);
+    for (const queue of queues.values()) {
+      const candidate = firstOf(queue, mayLead);
+      if (!candidate) continue;
       if (ripeAt(candidate, queue) > nowMs) queue.held = candidate;
       else if (!first || candidate.dueAtMs < first.dueAtMs) first = candidate;
     }
     return first;
   }
 
-  function form(first: Item, { window, isolated, held }: ModelQueue<Item>): Batch<Item> {
+  function form(first: Item, queue: ModelQueue<Item>): Batch<Item> {
+    const { window, held } = queue;
     if (first.alone) {
-      isolated.delete(first);
+      isolatedLike(first, queue).items.delete(first);
       return { texts: [first], reason: 'isolated' };
     }
     const wasPlenty = isPlenty(first, window);
@@ -112,22 +127,24 @@ export function createBatcher<Item extends BatchItem>(): Batcher<Item> {
       return new Map([...queues].map(([model, queue]) => [model, waitingIn(queue)]));
     },
     has: (model) => queues.has(model),
-    ripeAtMs(canRun) {
+    ripeAtMs(mayLead) {
       let earliest: number | undefined;
-      for (const [model, queue] of queues) {
-        if (canRun(model)) earliest = Math.min(earliest ?? Infinity, ripeAt(firstOf(queue), queue));
+      for (const queue of queues.values()) {
+        const first = firstOf(queue, mayLead);
+        if (first) earliest = Math.min(earliest ?? Infinity, ripeAt(first, queue));
       }
       return earliest;
     },
     add(item) {
       size += 1;
-      const { window, isolated, isolatedByDue } = queueOf(item.model);
-      if (!item.alone) return window.add(item);
-      isolated.add(item);
-      isolatedByDue.add(item);
+      const queue = queueOf(item.model);
+      if (!item.alone) return queue.window.add(item);
+      const { items, byDue } = isolatedLike(item, queue);
+      items.add(item);
+      byDue.add(item);
     },
-    take(nowMs, canRun) {
-      const first = lead(nowMs, canRun);
+    take(nowMs, mayLead) {
+      const first = lead(nowMs, mayLead);
       if (!first) return undefined;
       const queue = queueOf(first.model);
       const batch = form(first, queue);
@@ -137,7 +154,7 @@ export function createBatcher<Item extends BatchItem>(): Batcher<Item> {
     remove(item) {
       const queue = queues.get(item.model);
       if (!queue) return false;
-      const removed = item.alone ? queue.isolated.delete(item) : queue.window.remove(item);
+      const removed = item.alone ? isolatedLike(item, queue).items.delete(item) : queue.window.remove(item);
       if (removed) leave(item.model, queue, 1);
       return removed;
     },
@@ -145,22 +162,27 @@ export function createBatcher<Item extends BatchItem>(): Batcher<Item> {
 }
 
 function createModelQueue<Item extends BatchItem>(): ModelQueue<Item> {
-  const isolated = new Set<Item>();
-  return {
-    window: createLengthWindow(),
-    isolated,
-    isolatedByDue: createDueQueue((item) => isolated.has(item)),
-    held: undefined,
-  };
+  return { window: createLengthWindow(), isolated: createIsolated(), overran: createIsolated(), held: undefined };
 }
 
-/** The text that is due first, of a queue that is not empty. */
-function firstOf<Item extends BatchItem>({ window, isolatedByDue }: ModelQueue<Item>): Item {
-  const first = window.first();
-  const isolated = isolatedByDue.first();
-  if (first && (!isolated || first.dueAtMs <= isolated.dueAtMs)) return first;
-  if (!isolated) throw new Error('a queue of the batcher is empty');
-  return isolated;
+function createIsolated<Item extends BatchItem>(): Isolated<Item> {
+  const items = new Set<Item>();
+  return { items, byDue: createDueQueue((item) => items.has(item)) };
+}
+
+/** Where a text waits that must run by itself. */
+function isolatedLike<Item extends BatchItem>({ overran }: Item, queue: ModelQueue<Item>): Isolated<Item> {
+  return overran ? queue.overran : queue.isolated;
+}
+
+/** The text that is due first of those that may lead. */
+function firstOf<Item extends BatchItem>(queue: ModelQueue<Item>, mayLead: MayLead<Item>): Item | undefined {
+  const { window, isolated, overran } = queue;
+  let first: Item | undefined;
+  for (const item of [window.first(), isolated.byDue.first(), overran.byDue.first()]) {
+    if (item && (!first || item.dueAtMs < first.dueAtMs) && mayLead(item)) first = item;
+  }
+  return first;
 }
 
 /** From when a batch that this text leads may leave. */
@@ -174,8 +196,12 @@ function isPlenty<Item extends BatchItem>({ batching }: Item, { tokens, aloneMs 
   return tokens >= Math.min(limits.maxTokens, cost.bestTokens) || aloneMs >= limits.targetLatencyMs;
 }
 
-function waitingIn<Item extends BatchItem>({ window, isolated }: ModelQueue<Item>): Waiting {
-  let tokens = window.tokens;
-  for (const item of isolated) tokens += item.tokens;
-  return { texts: window.size + isolated.size, tokens };
+function textsIn<Item extends BatchItem>({ window, isolated, overran }: ModelQueue<Item>): number {
+  return window.size + isolated.items.size + overran.items.size;
+}
+
+function waitingIn<Item extends BatchItem>(queue: ModelQueue<Item>): Waiting {
+  let { tokens } = queue.window;
+  for (const { items } of [queue.isolated, queue.overran]) for (const item of items) tokens += item.tokens;
+  return { texts: textsIn(queue), tokens };
 }

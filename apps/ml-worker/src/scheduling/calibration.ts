@@ -83,7 +83,7 @@ export function createCalibration(options: CalibrationOptions): Calibration {
   function measure({ key, model }: KeyedModel<TextModel>, stop: AbortSignal): Promise<MeasuredRuns> {
     // Only then the processor time of a run is what it takes when nothing disturbs it.
     const byCpu = provider === 'cpu' && options.threads() === 1;
-    const run: Run = (sequences) => host.run(key, sequences, stop);
+    const run: Run = (sequences) => host.run(key, sequences, { stop });
     return measureRuns({ file: model.file, run, budgetMs: BUDGET_MS, byCpu });
   }
 

@@ -40,6 +40,8 @@ export const UNMEASURED_TENSORS: MeasuredCost = {
 const LEARNING_RATE = 0.05;
 /** A run that took longer than this many times what was predicted says something about the machine, not the model. */
 const MOST_SURPRISE = 5;
+/** What is left of the slowest run after each further one: half after 70. */
+const SLOWEST_KEPT = 0.99;
 
 /** Tells what runs of one model take in one process of this machine. Times are milliseconds and not below 0. */
 export interface CostModel {
@@ -53,6 +55,8 @@ export interface CostModel {
   observe(predictedMs: number, realMs: number): void;
   /** Real over predicted time, by what was observed lately; 1 at first. */
   readonly correction: number;
+  /** What the slowest run lately took, less 1 % for each run since; undefined before the first one. */
+  readonly slowestMs: number | undefined;
   /** What runs take by what was observed lately. */
   readonly current: MeasuredCost;
   /** Begins anew with what was measured. */
@@ -63,10 +67,14 @@ export interface CostModel {
 export function createCostModel(first: MeasuredCost): CostModel {
   let { curve, tripMs } = first;
   let correction = 1;
+  let slowestMs: number | undefined;
 
   return {
     get tripMs() {
       return tripMs;
+    },
+    get slowestMs() {
+      return slowestMs;
     },
     get correction() {
       return correction;
@@ -94,6 +102,7 @@ export function createCostModel(first: MeasuredCost): CostModel {
       return correction * (perRun + perText * texts + (perToken + perPair * length + crowding * tokens) * tokens);
     },
     observe(predictedMs, realMs) {
+      slowestMs = Math.max(realMs, SLOWEST_KEPT * (slowestMs ?? 0));
       if (!(predictedMs > 0 && realMs >= 0)) return;
       const surprise = Math.min(MOST_SURPRISE, realMs / predictedMs);
       // n.b. the prediction held the correction, so what was seen is relative to it.

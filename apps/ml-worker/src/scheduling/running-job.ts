@@ -66,6 +66,8 @@ export interface QueuedText extends BatchItem {
  */
 export interface RunningJob {
   readonly work: Work;
+  /** Until when its first text should begin to run, by `performance.now()`. */
+  readonly startByMs: number;
   /** Undefined before the first text has a row. */
   rows: Float32Array | undefined;
   /** Of a job of tensors: what came out. */
@@ -90,6 +92,7 @@ export function newJob(work: Work, resolve: RunningJob['resolve'], reject: Runni
   const length = textsOf(work);
   return {
     work,
+    startByMs: performance.now() + work.remainingMs,
     resolve,
     reject,
     rows: undefined,

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { ServiceError } from '@sluice/contracts';
-import { createLogger } from '@sluice/runtime';
+import { createLogger, delay } from '@sluice/runtime';
 import { characterModel, tensorModel } from '../../test/fixtures.js';
 import { createBatcher } from './batcher.js';
 import type { InferenceHost } from '../inference/inference-host.js';
@@ -16,21 +16,26 @@ const DEADLY = 'k'.charCodeAt(0);
 /** Token that keeps the process busy until the run is stopped, and one that does until `release` is called. */
 const ENDLESS = '~'.charCodeAt(0);
 const HELD = '}'.charCodeAt(0);
+/** Token that keeps the process busy until `overrun` is called, and then has taken too long. */
+const STUCK = '{'.charCodeAt(0);
+const TIMEOUT_MS = 30_000;
 
-/** A host in memory: one process, a row is the sum of a text's tokens; records the runs. */
-function createSummingHost() {
+/** A host in memory: a row is the sum of a text's tokens; records the runs. */
+function createSummingHost(processes: number) {
   const unavailable = new Map<string, string>();
   const runs: number[] = [];
-  let idle = 1;
+  const limits: (number | undefined)[] = [];
+  let idle = processes;
   let onIdle: () => void = () => undefined;
   const stops: number[] = [];
   const held: (() => void)[] = [];
+  const stuck: (() => void)[] = [];
   const tensorRuns: number[] = [];
   const host: InferenceHost = {
     get idle() {
       return idle;
     },
-    warm: 1,
+    warm: processes,
     pids: [],
     memory: { processes: new Map(), models: new Map() },
     leftOut: new Map(),
@@ -40,17 +45,20 @@ function createSummingHost() {
     onIdle: (listener) => void (onIdle = listener),
     start: async () => undefined,
     stop: async () => undefined,
-    async run(_model, sequences, stop) {
+    async run(_model, sequences, { stop, limitMs } = {}) {
       idle -= 1;
       runs.push(sequences.length);
+      limits.push(limitMs);
       const has = (token: number) => sequences.some((sequence) => sequence.includes(token));
-      if (has(HELD)) await new Promise<void>((resolve) => held.push(resolve));
+      if (has(STUCK)) await new Promise<void>((resolve) => stuck.push(resolve));
+      else if (has(HELD)) await new Promise<void>((resolve) => held.push(resolve));
       else if (has(ENDLESS)) await new Promise((resolve) => stop?.addEventListener('abort', resolve));
       else await new Promise(setImmediate);
       idle += 1;
       try {
         if (stop?.aborted) stops.push(sequences.length);
         stop?.throwIfAborted();
+        if (has(STUCK)) throw new ServiceError('inference_timeout', `It took longer than ${limitMs} ms.`);
         if (sequences.some((sequence) => sequence.includes(DEADLY)))
           throw new ServiceError('inference_crashed', 'It ended.');
         if (sequences.some((sequence) => sequence.includes(REFUSED)))
@@ -61,7 +69,7 @@ function createSummingHost() {
         onIdle();
       }
     },
-    async runTensors(_model, tensors, stop) {
+    async runTensors(_model, tensors, { stop } = {}) {
       idle -= 1;
       tensorRuns.push(tensors.length);
       const isHeld = tensors[0]?.bytes[0] === HELD;
@@ -74,22 +82,23 @@ function createSummingHost() {
     },
   };
   const release = (): void => held.splice(0).forEach((resolve) => resolve());
+  const overrun = (): void => stuck.splice(0).forEach((resolve) => resolve());
   const lose = (model: string): void => {
     unavailable.set(model, 'it is damaged');
     onIdle();
   };
-  return { host, runs, tensorRuns, stops, release, lose };
+  return { host, runs, limits, tensorRuns, stops, stuck, release, overrun, lose };
 }
 
-function createFixture(maxDelayMs = 0) {
-  const { host, runs, tensorRuns, stops, release, lose } = createSummingHost();
+function createFixture(maxDelayMs = 0, processes = 1) {
+  const { host, ...records } = createSummingHost(processes);
   const logger = createLogger({ app: 'test', level: 'silent' });
   const batcher = createBatcher<QueuedText>();
   const batchings = createBatchings({ maxTokens: 64, maxPadding: 0.5, maxDelayMs, targetLatencyMs: 1_000 });
   const reasons: string[] = [];
   const observer: SchedulingObserver = { begun: (_model, reason) => void reasons.push(reason), ran: () => undefined };
   const scheduler = createScheduler({
-    ...{ host, batcher, observer, logger, cancelGraceMs: 5 },
+    ...{ host, batcher, observer, logger, timeoutMs: TIMEOUT_MS, cancelGraceMs: 5 },
     batchingOf: (model) => batchings.of(model),
   });
   const served = characterModel();
@@ -127,7 +136,16 @@ function createFixture(maxDelayMs = 0) {
     };
     return { outcome: scheduler.run(work), cancel: () => scheduler.cancel(work) };
   };
-  return { run, begin, beginTensors, runs, tensorRuns, reasons, stops, release, lose, scheduler };
+  return { run, begin, beginTensors, reasons, scheduler, ...records };
+}
+
+/** Resolves when the condition holds; it is looked at in each turn of the event loop. */
+async function until(condition: () => boolean): Promise<void> {
+  const giveUpMs = performance.now() + 3_000;
+  while (!condition()) {
+    if (performance.now() > giveUpMs) throw new Error(`it never came to be: ${String(condition)}`);
+    await new Promise(setImmediate);
+  }
 }
 
 const sumOf = (text: string): number => [...text].reduce((sum, character) => sum + character.charCodeAt(0), 0);
@@ -305,6 +323,114 @@ describe('a scheduler', () => {
     let begun = 0;
     await run(['a', 'bbbbbbbbbbbbbbbbbbbbbbb'], { onStart: () => (begun += 1) });
     expect(begun).toBe(1);
+  });
+
+  it('gives a text that runs again no more time than its job has left', async () => {
+    const { run, begin, release, reasons } = createFixture();
+    // Due 400 ms after it came: one run and the target latency of a second before its deadline.
+    const broken = begin(['}k'], { class: 'batch', remainingMs: 1_400 });
+    await broken.begun;
+    await delay(200);
+    const other = run(['abc'], { class: 'standard' });
+    release();
+    await until(() => reasons.length === 2);
+    expect(reasons).toEqual(['drain', 'isolated']);
+    release();
+    await expect(broken.outcome).rejects.toMatchObject({ code: 'inference_crashed' });
+    await other;
+  });
+
+  describe('with texts that take too long', () => {
+    /** Lets each run that is stuck overrun, until the work has ended. */
+    async function settled<Value>(outcome: Promise<Value>, overrun: () => void): Promise<void> {
+      let isOver = false;
+      const end = (): void => void (isOver = true);
+      outcome.then(end, end);
+      await until(() => {
+        overrun();
+        return isOver;
+      });
+    }
+
+    it('stops a first run early, and lets only a run by itself with the whole time decide', async () => {
+      const { run, limits, overrun } = createFixture();
+      await run(['abc']);
+      const texts = ['ab', 'c{', 'de'];
+      const bad = run(texts);
+      await settled(bad, overrun);
+      await expect(bad).rejects.toMatchObject({ message: 'It took longer than 30000 ms.' });
+      // The first run of a model, one that all share, each by itself, and the one that overran again.
+      expect(limits).toEqual([TIMEOUT_MS, 2_000, 2_000, 2_000, 2_000, TIMEOUT_MS]);
+    });
+
+    it('fails a text by the first run of its model, which has the whole time', async () => {
+      const { run, limits, overrun } = createFixture();
+      const bad = run(['{']);
+      await settled(bad, overrun);
+      await expect(bad).rejects.toMatchObject({ code: 'inference_timeout' });
+      expect(limits).toEqual([TIMEOUT_MS]);
+    });
+
+    it('answers others, with as many such texts as processes', async () => {
+      const { run, limits, overrun, stuck } = createFixture(0, 2);
+      await run(['abc']);
+      const jobs = [run(['{'.repeat(64)]), run(['{'.repeat(60)])].map((job) => job.catch((error: unknown) => error));
+      await until(() => stuck.length === 2);
+      overrun();
+      await until(() => stuck.length === 1);
+      for (let at = 0; at < 5; at += 1) expect([...(await run(['abc']))]).toEqual([sumOf('abc')]);
+      expect(stuck).toHaveLength(1);
+      overrun();
+      await until(() => stuck.length === 1);
+      expect([...(await run(['def']))]).toEqual([sumOf('def')]);
+      overrun();
+      expect(await Promise.all(jobs)).toEqual([
+        expect.objectContaining({ code: 'inference_timeout' }),
+        expect.objectContaining({ code: 'inference_timeout' }),
+      ]);
+      expect(limits.filter((limitMs) => limitMs === TIMEOUT_MS)).toHaveLength(3);
+    });
+
+    it('lets others have one process as long as such a text had it, and no longer', async () => {
+      const { run, begin, release, overrun, stuck } = createFixture();
+      await run(['abc']);
+      const jobs = [run(['{'.repeat(64)]), run(['{'.repeat(60)])].map((job) => job.catch((error: unknown) => error));
+      for (let early = 0; early < 2; early += 1) {
+        await until(() => stuck.length === 1);
+        overrun();
+      }
+      await until(() => stuck.length === 1);
+      const order: string[] = [];
+      const noting = (name: string) => ({ onStart: () => void order.push(name) });
+      const others = [begin(['a}'], noting('first')), begin(['b'.repeat(64)], noting('second'))];
+      await delay(300);
+      // All are due by now, the other text that is stuck first.
+      overrun();
+      await until(() => order.length === 1);
+      expect(stuck).toHaveLength(0);
+      await delay(320);
+      release();
+      await until(() => stuck.length === 1);
+      expect(order).toEqual(['first']);
+      overrun();
+      await Promise.all([...jobs, ...others.map(({ outcome }) => outcome)]);
+      expect(order).toEqual(['first', 'second']);
+    });
+
+    it('keeps a process for others while no run of a model has ended', async () => {
+      const { run, begin, release, runs } = createFixture(0, 2);
+      const first = begin(['}']);
+      await first.begun;
+      const other = { ...characterModel(), key: 'characters/2' };
+      const waiting = run(['a'.repeat(64)]);
+      await new Promise(setImmediate);
+      await new Promise(setImmediate);
+      expect(runs).toEqual([1]);
+      release();
+      await Promise.all([first.outcome, waiting]);
+      await Promise.all([run(['a'.repeat(64)]), run(['b'.repeat(64)], { served: other })]);
+      expect(runs).toEqual([1, 1, 1, 1]);
+    });
   });
 
   describe('that is asked to cancel work', () => {

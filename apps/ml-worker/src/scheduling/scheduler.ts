@@ -21,6 +21,7 @@ import {
   type WorkOutcome,
 } from './running-job.js';
 import type { SchedulingObserver } from './scheduling-metrics.js';
+import { createTimeLimits } from './time-limits.js';
 
 /**
  * How much later than it came a text of a class counts as due. Urgent classes overtake, but only texts that came less
@@ -40,8 +41,8 @@ export interface Scheduler {
    * have begun when `cancel` is called.
    *
    * @throws ServiceError `inference_failed`, `inference_crashed` or `inference_timeout` when one of the job's own texts
-   *   was the cause: it is known because the text was alone in the run. `model_unavailable` when no process has the model any
-   *   more. Also what `onStart` throws.
+   *   was the cause: it is known because the text was alone in the run, and had the whole time limit if it took too long.
+   *   `model_unavailable` when no process has the model any more. Also what `onStart` throws.
    */
   run(work: Work): Promise<WorkOutcome>;
   /**
@@ -57,6 +58,8 @@ export interface SchedulerOptions {
   /** How the texts of a model are batched. */
   readonly batchingOf: (served: ServedModel) => ModelBatching;
   readonly observer: SchedulingObserver;
+  /** Longest that a run may take, in milliseconds. */
+  readonly timeoutMs: number;
   /**
    * How long a run that nobody waits for may still go on, in milliseconds: stopping it costs a process, and most runs
    * are over before another has loaded its models.
@@ -70,42 +73,59 @@ interface Run {
   readonly model: string;
   /** At least one. */
   readonly texts: readonly QueuedText[];
+  /** The longest that it may take, in milliseconds. */
+  readonly limitMs: number;
+  readonly predictedMs: number;
   /** Ends the run together with its process. */
   readonly stop: AbortController;
   stopTimer?: NodeJS.Timeout;
 }
 
+/** Why a text does not run for the first time. */
+type Isolation = Pick<QueuedText, 'alone' | 'overran'>;
+const NONE: Isolation = { alone: false, overran: false };
+const ALONE: Isolation = { alone: true, overran: false };
+const OVERRAN: Isolation = { alone: true, overran: true };
+
 /**
  * Feeds idle inference processes with batches. When a batch goes wrong, each of its texts is run again by itself, so
  * that only the text that is the cause fails.
+ *
+ * ```
+ * shared run ──(wrong)──▶ by itself ──(overran)──▶ by itself, with the whole time limit
+ *                             └──(wrong)──▶ its job fails ◀──(wrong)──┘
+ * ```
  */
 export function createScheduler(options: SchedulerOptions): Scheduler {
-  const { host, batcher, batchingOf, observer, cancelGraceMs, logger } = options;
-  const canRun = (model: string): boolean => host.canRun(model);
+  const { host, batcher, batchingOf, observer, timeoutMs, cancelGraceMs, logger } = options;
+  const limits = createTimeLimits({ timeoutMs, processes: () => host.warm });
+  const mayLead = (text: QueuedText): boolean => host.canRun(text.model) && limits.mayBegin(text);
+  const goesFirst = (text: QueuedText): boolean => mayLead(text) && !limits.shouldYield(text);
   const jobs = new Map<Work, RunningJob>();
   const runs = new Set<Run>();
   let pumping = false;
   let timer: NodeJS.Timeout | undefined;
 
-  function add(job: RunningJob, index: number, alone: boolean): void {
-    const { served, class: jobClass, remainingMs } = job.work;
+  function add(job: RunningJob, index: number, { alone, overran }: Isolation): void {
+    const { served, class: jobClass } = job.work;
     const batchable = isBatchable(served.model.file);
     const batching = batchingOf(served);
-    const { limits, cost } = batching;
+    const { maxDelayMs, targetLatencyMs } = batching.limits;
     const nowMs = performance.now();
     // A text without tokens still takes a column of the run.
     const tokens = Math.max(1, tokensAt(job.work, index));
-    const aloneMs = cost.runMs(1, tokens);
+    const aloneMs = batching.cost.runMs(1, tokens);
     // Every process may have begun a run just before, so a text with a deadline is due one run earlier.
-    const spareMs = Math.max(0, remainingMs - aloneMs - limits.targetLatencyMs);
-    const mayWaitMs = jobClass === 'interactive' ? 0 : Math.min(limits.maxDelayMs, spareMs);
-    const isUrgent = mayWaitMs < limits.maxDelayMs;
+    const spareMs = Math.max(0, job.startByMs - nowMs - aloneMs - targetLatencyMs);
+    const mayWaitMs = jobClass === 'interactive' ? 0 : Math.min(maxDelayMs, spareMs);
+    const isUrgent = mayWaitMs < maxDelayMs;
     const isPaid = batchable && companyPays(batching, tokens);
     // n.b. no spread: made for each text.
     const text: QueuedText = {
       job,
       index,
       alone,
+      overran,
       batchable,
       batching,
       tokens,
@@ -153,12 +173,18 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
     clearTimeout(timer);
     if (host.unavailable.size > 0) failUnavailable();
     while (host.idle > 0) {
-      const batch = batcher.take(performance.now(), canRun);
+      const batch = next(performance.now());
       if (!batch) break;
       begin(batch);
     }
-    const ripeAtMs = host.idle > 0 ? batcher.ripeAtMs(canRun) : undefined;
+    const ripeAtMs = host.idle > 0 ? batcher.ripeAtMs(goesFirst) : undefined;
     if (ripeAtMs !== undefined) timer = setTimeout(pump, Math.max(1, ripeAtMs - performance.now()));
+  }
+
+  /** n.b. whoever yields does so also to texts that wait for company. */
+  function next(nowMs: number): Batch<QueuedText> | undefined {
+    const batch = batcher.take(nowMs, goesFirst);
+    return batch || batcher.ripeAtMs(goesFirst) !== undefined ? batch : batcher.take(nowMs, mayLead);
   }
 
   function begin({ texts: taken, reason }: Batch<QueuedText>): void {
@@ -166,17 +192,19 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
     const [first] = texts;
     if (!first) return;
     observer.begun(first.model, reason, texts);
-    void runBatch({ model: first.model, texts, stop: new AbortController() });
+    const predictedMs = predictedMsOf(texts);
+    const limitMs = limits.limitMs(first, predictedMs);
+    void runBatch({ model: first.model, texts, limitMs, predictedMs, stop: new AbortController() }, first);
   }
 
-  async function runBatch(run: Run): Promise<void> {
-    const { model, texts, stop } = run;
-    const predictedMs = predictedMsOf(texts);
+  async function runBatch(run: Run, first: QueuedText): Promise<void> {
+    const { model, texts, predictedMs, stop } = run;
+    const end = limits.begin(first);
     runs.add(run);
     try {
       const computeMs = await compute(run);
       observer.ran(model, computeMs);
-      texts[0]?.batching.cost.observe(predictedMs, computeMs);
+      first.batching.cost.observe(predictedMs, computeMs);
       for (const { job } of texts) job.running -= 1;
     } catch (error) {
       for (const { job } of texts) job.running -= 1;
@@ -184,37 +212,48 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
     } finally {
       runs.delete(run);
       clearTimeout(run.stopTimer);
+      end();
     }
     for (const { job } of texts) endIfDone(job);
   }
 
   /** Runs texts, or the tensors of one job, and puts what comes out into their jobs. Returns what the session took. */
-  async function compute({ model, texts, stop }: Run): Promise<number> {
+  async function compute({ model, texts, limitMs, stop: { signal: stop } }: Run): Promise<number> {
     const [first] = texts;
     const work = first?.job.work;
     if (first && work && isTensorWork(work)) {
-      const { tensors, computeMs } = await host.runTensors(model, work.tensors, stop.signal);
+      const { tensors, computeMs } = await host.runTensors(model, work.tensors, { limitMs, stop });
       storeTensors(first, tensors);
       return computeMs;
     }
-    const { rows, computeMs } = await host.run(model, texts.map(sequenceOf), stop.signal);
+    const { rows, computeMs } = await host.run(model, texts.map(sequenceOf), { limitMs, stop });
     const dimensions = rows.length / texts.length;
     texts.forEach((text, position) => storeRow(text, rows, position, dimensions));
     return computeMs;
   }
 
-  function wentWrong({ model, texts }: Run, problem: ServiceError): void {
+  function wentWrong(run: Run, problem: ServiceError): void {
+    const { model, texts } = run;
     logger.warn({ err: problem, model, texts: texts.length }, 'a batch went wrong');
-    for (const text of texts) if (!isUnwanted(text.job)) blame(text, texts.length, problem);
+    for (const text of texts) if (!isUnwanted(text.job)) blame(text, run, problem);
     pumpSoon();
   }
 
-  /** A text that cannot be the cause for certain runs again by itself; a certain one fails its job. */
-  function blame(text: QueuedText, texts: number, problem: ServiceError): void {
-    const repeatable = texts === 1 && problem.code === 'inference_failed';
-    if (!text.alone && !repeatable) return add(text.job, text.index, true);
+  /** A text that is not the cause for certain runs again by itself; a certain one fails its job. */
+  function blame(text: QueuedText, run: Run, problem: ServiceError): void {
+    const byItself = run.texts.length === 1;
+    if (!byItself || !isCertain(text, run, problem)) {
+      const overran = byItself && problem.code === 'inference_timeout';
+      return add(text.job, text.index, overran ? OVERRAN : ALONE);
+    }
     drop(text.job);
     fail(text.job, problem);
+  }
+
+  /** Whether a text that ran by itself is the cause: something else may have ended its process the first time. */
+  function isCertain({ alone }: QueuedText, { limitMs }: Run, { code }: ServiceError): boolean {
+    if (code === 'inference_failed') return true;
+    return code === 'inference_timeout' ? limitMs === timeoutMs : alone;
   }
 
   /** n.b. texts of jobs that go on may share the run: then it runs to its end. */
@@ -243,7 +282,7 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
       const finished = new Promise<WorkOutcome>((resolve, reject) => {
         const job = newJob(work, resolve, reject);
         jobs.set(work, job);
-        for (let index = 0; index < texts; index++) add(job, index, work.alone);
+        for (let index = 0; index < texts; index++) add(job, index, work.alone ? ALONE : NONE);
         pumpSoon();
       });
       return finished.finally(() => jobs.delete(work));

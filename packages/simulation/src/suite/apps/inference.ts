@@ -1,5 +1,5 @@
 import { ServiceError } from '@sluice/contracts';
-import type { InferenceHost, RunResult } from '@sluice/ml-worker/composition';
+import type { InferenceHost, RunBounds, RunResult } from '@sluice/ml-worker/composition';
 import type { Random } from '../../kernel/index.js';
 import { POISON } from './models.js';
 
@@ -63,11 +63,14 @@ export function createSimInference(options: SimInferenceOptions): SimInference {
   }
 
   /** What the run comes to: its time, and the error that ends it; undefined: its rows. */
-  function fate(sequences: readonly Int32Array[]): { readonly ms: number; readonly error?: ServiceError } {
+  function fate(
+    sequences: readonly Int32Array[],
+    limitMs: number,
+  ): { readonly ms: number; readonly error?: ServiceError } {
     const ms = random.chance(longChance)
       ? random.between(LONG_RUN_MS.from, LONG_RUN_MS.to)
       : random.between(RUN_MS.from, RUN_MS.to);
-    if (ms > TIMEOUT_MS) return { ms: TIMEOUT_MS, error: new ServiceError('inference_timeout', 'It took too long.') };
+    if (ms > limitMs) return { ms: limitMs, error: new ServiceError('inference_timeout', 'It took too long.') };
     const isPoisoned = sequences.some(([first]) => first === POISON_BYTE);
     if (isPoisoned || random.chance(crashChance)) {
       return { ms, error: new ServiceError('inference_crashed', 'The process ended.') };
@@ -75,8 +78,9 @@ export function createSimInference(options: SimInferenceOptions): SimInference {
     return random.chance(failChance) ? { ms, error: new ServiceError('inference_failed', 'It failed.') } : { ms };
   }
 
-  function run(child: Child, sequences: readonly Int32Array[], stop?: AbortSignal): Promise<RunResult> {
-    const { ms, error } = fate(sequences);
+  function run(child: Child, sequences: readonly Int32Array[], bounds: RunBounds): Promise<RunResult> {
+    const { stop, limitMs = TIMEOUT_MS } = bounds;
+    const { ms, error } = fate(sequences, limitMs);
     return new Promise((resolve, reject) => {
       const abort = (): void => lose(child, stop?.reason as Error);
       const end = (): void => {
@@ -120,12 +124,12 @@ export function createSimInference(options: SimInferenceOptions): SimInference {
       stopped = true;
       for (const child of [...children]) lose(child, new ServiceError('inference_crashed', 'The process was ended.'));
     },
-    async run(_model, sequences, stop) {
+    async run(_model, sequences, bounds = {}) {
       const child = [...children].find(({ state }) => state === 'idle');
       if (!child) throw new ServiceError('model_unavailable', 'No inference process is idle.');
       child.state = 'busy';
       try {
-        return await run(child, sequences, stop);
+        return await run(child, sequences, bounds);
       } finally {
         if (children.has(child)) idleListener();
       }

@@ -1,0 +1,61 @@
+import type { QueuedText } from './running-job.js';
+
+/** What a run may take at least before it is stopped: a machine under load, or one that stood still, is no reason. */
+const LEAST_MS = 2_000;
+/** How many times what was predicted a run may take, and how many times the slowest run of its model lately. */
+const TIMES_PREDICTED = 20;
+const TIMES_SLOWEST = 4;
+
+export interface TimeLimitsOptions {
+  /** Longest that any run may take, in milliseconds. */
+  readonly timeoutMs: number;
+  /** Processes that could take runs if they were all idle. */
+  readonly processes: () => number;
+}
+
+/**
+ * How long runs may take, and how many of them may take as long as any run may.
+ *
+ * A run that overran what runs like it take is stopped early, since a process that runs it answers nobody else, and its texts
+ * run again by themselves: one that overruns by itself gets the whole time then, and only this decides. Such runs, and those of a
+ * model of which no run has ended yet, are long runs: they never take all processes, so that whatever comes meanwhile is answered.
+ */
+export interface TimeLimits {
+  /** The longest that a run may take that this text leads, in milliseconds. */
+  limitMs(first: QueuedText, predictedMs: number): number;
+  /** Whether a run that this text leads leaves a process to others. */
+  mayBegin(first: QueuedText): boolean;
+  /** Whether others go first, because texts that overran had processes for as long as others since. */
+  shouldYield(first: QueuedText): boolean;
+  /** A run begins that this text leads. Returns what is to be called when it has ended. */
+  begin(first: QueuedText): () => void;
+}
+
+export function createTimeLimits({ timeoutMs, processes }: TimeLimitsOptions): TimeLimits {
+  let longRuns = 0;
+  let yieldUntilMs = -Infinity;
+
+  return {
+    limitMs(first, predictedMs) {
+      const { slowestMs } = first.batching.cost;
+      if (first.overran || slowestMs === undefined) return timeoutMs;
+      return Math.min(timeoutMs, Math.max(LEAST_MS, TIMES_PREDICTED * predictedMs, TIMES_SLOWEST * slowestMs));
+    },
+    mayBegin: (first) => !mayBeLong(first) || longRuns < Math.max(1, processes() - 1),
+    shouldYield: ({ overran }) => overran && performance.now() < yieldUntilMs,
+    begin(first) {
+      if (!mayBeLong(first)) return () => undefined;
+      const beganMs = performance.now();
+      longRuns += 1;
+      return () => {
+        longRuns -= 1;
+        const nowMs = performance.now();
+        if (first.overran) yieldUntilMs = Math.max(yieldUntilMs, nowMs + (nowMs - beganMs));
+      };
+    },
+  };
+}
+
+function mayBeLong({ overran, batching }: QueuedText): boolean {
+  return overran || batching.cost.slowestMs === undefined;
+}
