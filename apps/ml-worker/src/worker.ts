@@ -139,7 +139,11 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
     },
     costs: createVersionCosts({ calibration, batchings }),
     stillNeeded: (key) => scheduler.waitingFor(key),
-    onApplied: (problems) => modelMetrics.reloaded(problems),
+    isComplete: () => shadows.areLoaded,
+    onApplied(problems) {
+      modelMetrics.reloaded(problems);
+      observer.keepOnly(new Set(models.running.versions.map(({ key }) => key)));
+    },
   });
 
   // Two connections: the broker slows a connection that publishes too fast, and acknowledgements must not wait for that.
@@ -195,7 +199,7 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
     logger,
   });
   const memory = (): InferenceMemory =>
-    memoryOfAll([...[...shadows.processes.values()].map((process) => process.host), host]);
+    memoryOfAll([...[...shadows.versions.values()].map((version) => version.host), host]);
   const attached = (): boolean => cancelInbox.attached && consumers.every((consumer) => consumer.attached);
   const connected = (): boolean => consuming.state === 'connected' && publishing.state === 'connected';
   const watch = createProgressWatch({ consumers, stallTimeoutMs: config.stallTimeoutMs, now: () => performance.now() });

@@ -62,7 +62,8 @@ describe('an inference host', () => {
     const pids = host.pids;
     await expect(run('a', REFUSED)).rejects.toMatchObject({
       code: 'inference_failed',
-      cause: expect.stringMatching(/indices/),
+      // n.b. the index that is out of bounds is a part of the text.
+      cause: { message: 'The model could not process the input: a node of Gather failed' },
     });
     expect(await run('b')).toEqual([98]);
     expect(host.pids).toEqual(pids);

@@ -57,6 +57,16 @@ describe('what a pool serves', () => {
     expect(problems).toEqual([`The ${role} of a cannot be used: tiny/2/model.yaml cannot be read`]);
   });
 
+  it('has no shadows where there can be none, and says why', async () => {
+    await writeTinyModel(root, { version: '2' });
+    const repository = await openModelRepository(root);
+    const on = createPoolLoader({ pool: 'text', repository, noShadows: 'this is a graphics card' });
+    const shadow = { version: '2', percent: 5, tolerance: 0.1 };
+    const { served, problems } = await on.load(fileOf({ a: tiny({ shadow }), b: tiny() }));
+    expect(served.models.get('a')).not.toHaveProperty('shadow');
+    expect(problems).toEqual(['The shadow of a cannot be used: this is a graphics card']);
+  });
+
   it('is the main version alone while its canary cannot be loaded', async () => {
     await writeTinyModel(root, { version: '2' });
     const refused = new Map([[join(root, 'tiny', '2'), 'it is no model']]);
@@ -162,6 +172,9 @@ describe('a pool that is loaded anew', () => {
     await writeTinyModel(root, { factor: 2 });
     const again = await loader.reload(fileOf({ a: tiny() }), served);
     expect(keysOf(again.served)).toEqual(['tiny/1~1']);
+    const problem = expect.stringMatching(/^tiny\/1 was changed in place: /);
+    expect(again.problems).toEqual([problem]);
+    expect((await loader.reload(fileOf({ a: tiny() }), again.served)).problems).toEqual([problem]);
     await writeFile(join(root, 'tiny', '1', 'notes.txt'), 'also a change');
     expect(keysOf((await loader.reload(fileOf({ a: tiny() }), again.served)).served)).toEqual(['tiny/1~2']);
   });

@@ -15,9 +15,11 @@ describe('the watch over model files', () => {
     jest.useRealTimers();
   });
 
+  const nothing = (): void => undefined;
+
   /** Files that change when `disk` is changed. */
   function createFixture(everyMs = 1_000) {
-    const disk = { models: fileOf('a'), look: '1', folders: '1', damaged: false, onRead: (): void => undefined };
+    const disk = { models: fileOf('a'), look: '1', folders: '1', damaged: false, onRead: nothing, onLook: nothing };
     const applied: (readonly string[])[] = [];
     const outcomes: (readonly string[])[] = [];
     const wrong: { problems: readonly string[]; wait: Promise<void> } = { problems: [], wait: Promise.resolve() };
@@ -31,7 +33,10 @@ describe('the watch over model files', () => {
           disk.onRead();
           return read;
         },
-        modelsLook: async () => disk.look,
+        async modelsLook() {
+          disk.onLook();
+          return disk.look;
+        },
       },
       repository: { look: async (names) => `${[...names].join()} ${disk.folders}` },
       everyMs,
@@ -101,6 +106,25 @@ describe('the watch over model files', () => {
     finish();
     await Promise.all([first, second]);
     expect([applied.length, watch.busy]).toEqual([2, false]);
+    await watch.stop();
+  });
+
+  it('takes over once what is noticed while somebody asks for it', async () => {
+    const { disk, applied, wrong, watch } = createFixture();
+    let finish = (): void => undefined;
+    wrong.wait = new Promise((resolve) => (finish = resolve));
+    await watch.start();
+    let looks = 0;
+    let checked = Promise.resolve();
+    disk.onLook = () => {
+      looks += 1;
+      if (looks === 1) checked = watch.check();
+    };
+    await jest.advanceTimersByTimeAsync(1_000);
+    finish();
+    await checked;
+    await jest.advanceTimersByTimeAsync(0);
+    expect(applied).toHaveLength(1);
     await watch.stop();
   });
 

@@ -102,7 +102,9 @@ export function createModelWatch(options: ModelWatchOptions): ModelWatch {
 
   async function poll(): Promise<void> {
     try {
-      if (!checking && (await look()) !== seen) await check();
+      const hasChanged = !checking && (await look()) !== seen;
+      // n.b. somebody else may have asked for a check while this looked.
+      if (hasChanged && !checking) await check();
     } catch (error) {
       logger.error({ err: error }, 'the files of the models cannot be looked at');
     }

@@ -3,6 +3,7 @@ import { Tensor, type InferenceSession } from 'onnxruntime-node';
 import type { TextModel } from './model.js';
 import { describeValue, openNative, type SessionOptions } from './native-session.js';
 import { padSequences } from './padding.js';
+import { runFailure } from './run-failure.js';
 
 export type { ExecutionProvider, SessionOptions } from './native-session.js';
 export { isTextModel } from './model.js';
@@ -38,8 +39,8 @@ export async function openSession(model: TextModel, options: SessionOptions): Pr
       [inputs.inputIds]: new Tensor('int64', inputIds, shape),
       [inputs.attentionMask]: new Tensor('int64', attentionMask, shape),
     };
-    const results = await native.run(feeds, [output.name]).catch((cause: unknown) => {
-      throw new ServiceError('inference_failed', 'The model could not process the input', { cause });
+    const results = await native.run(feeds, [output.name]).catch((error: unknown) => {
+      throw runFailure(error);
     });
     return results[output.name]?.data as Float32Array;
   }

@@ -33,6 +33,26 @@ describe('createMetrics', () => {
     expect(metrics.render()).toBe('# HELP held Held.\n# TYPE held gauge\n');
   });
 
+  it('forgets single samples, which begin at 0 when they come again', () => {
+    const metrics = createMetrics();
+    const [counter, gauge] = [metrics.counter('runs_total', 'Runs.'), metrics.gauge('held', 'Held.')];
+    for (const model of ['a', 'b']) {
+      counter.add({ model, outcome: 'good' }, 5);
+      gauge.set(5, { model });
+    }
+    for (const metric of [counter, gauge]) metric.forget((labels) => labels['model'] === 'a');
+    counter.add({ outcome: 'good', model: 'a' });
+    const samples = metrics
+      .render()
+      .split('\n')
+      .filter((line) => /^\w/.test(line));
+    expect(samples).toEqual([
+      'runs_total{model="b",outcome="good"} 5',
+      'runs_total{model="a",outcome="good"} 1',
+      'held{model="b"} 5',
+    ]);
+  });
+
   it('escapes what would end a label or a line', () => {
     const metrics = createMetrics();
     metrics.gauge('odd', 'One\nline.').set(1, { name: 'a"b\\c\nd' });

@@ -4,12 +4,16 @@ export type Labels = Readonly<Record<string, string>>;
 export interface Counter {
   /** Adds `by`, a number from 0; 1 when absent. */
   add(labels?: Labels, by?: number): void;
+  /** Forgets samples, for labels that come and go. Should one come again, it begins at 0. */
+  forget(isGone: (labels: Labels) => boolean): void;
 }
 
 export interface Gauge {
   set(value: number, labels?: Labels): void;
   /** Forgets every sample, for gauges whose labels come and go. */
   clear(): void;
+  /** Forgets samples, as a counter does. */
+  forget(isGone: (labels: Labels) => boolean): void;
 }
 
 export interface Metrics {
@@ -43,31 +47,51 @@ export function createMetrics(): Metrics {
       const samples = family(name, help, 'counter');
       return {
         add(labels = {}, by = 1) {
-          const key = labelText(labels);
-          samples.set(key, (samples.get(key) ?? 0) + by);
+          const sample = sampleOf(samples, labels);
+          sample.value += by;
         },
+        forget: (isGone) => forget(samples, isGone),
       };
     },
     gauge(name, help) {
       const samples = family(name, help, 'gauge');
       return {
-        set: (value, labels = {}) => void samples.set(labelText(labels), value),
+        set(value, labels = {}) {
+          sampleOf(samples, labels).value = value;
+        },
         clear: () => samples.clear(),
+        forget: (isGone) => forget(samples, isGone),
       };
     },
     render() {
       const lines = [...families].flatMap(([name, { kind, help, samples }]) => [
         `# HELP ${name} ${help.replaceAll('\\', '\\\\').replaceAll('\n', '\\n')}`,
         `# TYPE ${name} ${kind}`,
-        ...[...samples].map(([labels, value]) => `${name}${labels} ${value}`),
+        ...[...samples].map(([labels, { value }]) => `${name}${labels} ${value}`),
       ]);
       return lines.map((line) => `${line}\n`).join('');
     },
   };
 }
 
-/** Values by the text of their labels. */
-type Samples = Map<string, number>;
+interface Sample {
+  readonly labels: Labels;
+  value: number;
+}
+
+/** By the text of their labels. */
+type Samples = Map<string, Sample>;
+
+function sampleOf(samples: Samples, labels: Labels): Sample {
+  const key = labelText(labels);
+  let sample = samples.get(key);
+  if (!sample) samples.set(key, (sample = { labels, value: 0 }));
+  return sample;
+}
+
+function forget(samples: Samples, isGone: (labels: Labels) => boolean): void {
+  for (const [key, { labels }] of samples) if (isGone(labels)) samples.delete(key);
+}
 
 /** `{a="1",b="2"}`, sorted by name so that the same labels are the same sample; nothing for none. */
 function labelText(labels: Labels): string {

@@ -414,7 +414,7 @@ function beNice(pid: number | undefined, niceness: number, logger: Logger): void
 }
 
 function failed(reason: string): ServiceError {
-  return new ServiceError('inference_failed', 'The model could not process the input.', { cause: reason });
+  return new ServiceError('inference_failed', 'The model could not process the input.', { cause: new Error(reason) });
 }
 
 function crashed(detail: string, cause?: string): ServiceError {

@@ -20,6 +20,8 @@ interface FixtureOptions {
   readonly refusedPublishes?: number;
   /** Called at every publish. */
   readonly onPublish?: () => void;
+  /** When a job is given to be compared. */
+  readonly onOffer?: () => void;
   readonly clock?: { nowMs: number };
 }
 
@@ -28,6 +30,7 @@ function createFixture({
   shadow,
   refusedPublishes = 0,
   onPublish = () => undefined,
+  onOffer = () => undefined,
   clock = { nowMs: 1_000_000 },
 }: FixtureOptions = {}) {
   const works: Work[] = [];
@@ -52,7 +55,12 @@ function createFixture({
       end: ({ jobId }) => void told.ended.push(jobId),
       stop: () => undefined,
     },
-    shadows: { offer: (job) => void told.shadowed.push(job) },
+    shadows: {
+      offer(job) {
+        told.shadowed.push(job);
+        onOffer();
+      },
+    },
     scheduler: {
       async run(work) {
         works.push(work);
@@ -107,6 +115,14 @@ describe('the job handler', () => {
     const failing = createFixture({ shadow, run: () => Promise.reject(new ServiceError('inference_failed', 'No.')) });
     await failing.handle(job());
     expect([fixture.told.shadowed.length, failing.told.shadowed.length]).toEqual([1, 0]);
+    const broken = createFixture({
+      shadow,
+      onOffer() {
+        throw new Error('of the shadow');
+      },
+    });
+    expect(await broken.handle(job())).toBe(ack);
+    expect(broken.completed()).toMatchObject([{ state: 'succeeded' }]);
   });
 
   it('publishes what a job came to, with its exact tokens, before it acknowledges', async () => {

@@ -5,7 +5,7 @@ import { toOutgoing } from './completion.js';
 import type { HeldJobs } from './held-jobs.js';
 import { attemptJob, type JobAttemptOptions } from './job-attempt.js';
 import type { JobClock } from './job-clock.js';
-import type { Shadows } from '../shadows/shadows.js';
+import type { ShadowedJob, Shadows } from '../shadows/shadows.js';
 
 /** Pause between attempts to publish a result. */
 const PUBLISH_AGAIN_AFTER_MS = 500;
@@ -54,6 +54,15 @@ export function createJobHandler(options: JobHandlerOptions): JobHandler {
     }
   }
 
+  /** n.b. the job is answered: whatever goes wrong here, its delivery is to be acknowledged. */
+  function compare(job: ShadowedJob): void {
+    try {
+      shadows.offer(job);
+    } catch (error) {
+      logger.error({ err: error, jobId: job.jobId }, 'an answered job could not be given to its shadow version');
+    }
+  }
+
   return async (delivery, lost) => {
     const parsed = parse(delivery.body);
     if ('problem' in parsed) {
@@ -68,7 +77,7 @@ export function createJobHandler(options: JobHandlerOptions): JobHandler {
       const outcome = await attemptJob({ message, attempt, redelivered, lost, hold }, options);
       if ('settlement' in outcome) return outcome.settlement;
       await publish(outcome.completed, lost);
-      if (outcome.shadowed) shadows.offer(outcome.shadowed);
+      if (outcome.shadowed) compare(outcome.shadowed);
       return ack;
     } finally {
       hold.end();

@@ -18,6 +18,8 @@ export interface ModelSource {
 export interface ModelServingOptions extends Omit<PoolServingOptions, 'first' | 'found' | 'loader'> {
   /** Called after each change, with what is wrong. */
   readonly onApplied: (problems: readonly string[]) => void;
+  /** Whether everything beside the served versions is loaded; what is not is tried again as they are. */
+  readonly isComplete: () => boolean;
 }
 
 export interface ModelServing extends Pick<PoolServing, 'running' | 'unloadable'> {
@@ -27,19 +29,28 @@ export interface ModelServing extends Pick<PoolServing, 'running' | 'unloadable'
   readonly watch: ModelWatch;
 }
 
+/** n.b. niceness says nothing to a graphics card. */
+const NO_SHADOWS =
+  'SLUICE_EXECUTION_PROVIDER is cuda, and a shadow would hold up the runs of jobs on the graphics card';
+
+type ModelFilesConfig = Pick<WorkerConfig, 'pool' | 'modelsFile' | 'files' | 'modelPollMs' | 'modelDirectory'> & {
+  readonly inference: Pick<WorkerConfig['inference'], 'provider'>;
+};
+
 /**
  * Finds what the configuration says in the model repository.
  *
  * @throws ServiceError `model_unavailable` when a model of the pool cannot be served.
  */
-export async function openModelFiles(config: WorkerConfig, logger: Logger): Promise<ModelSource> {
-  const { pool, modelsFile: first, files, modelPollMs: everyMs } = config;
+export async function openModelFiles(config: ModelFilesConfig, logger: Logger): Promise<ModelSource> {
+  const { pool, modelsFile: first, files, modelPollMs: everyMs, inference } = config;
   const repository = await openModelRepository(config.modelDirectory);
-  const loader = createPoolLoader({ pool, repository });
+  const noShadows = inference.provider.name === 'cpu' ? undefined : NO_SHADOWS;
+  const loader = createPoolLoader({ pool, repository, noShadows });
   const found = await loader.load(first);
   return {
     served: found.served,
-    serve({ onApplied, ...options }) {
+    serve({ onApplied, isComplete, ...options }) {
       const serving = createPoolServing({ ...options, first, found, loader });
       /** The last change could not be made. */
       let isRefused = false;
@@ -55,7 +66,7 @@ export async function openModelFiles(config: WorkerConfig, logger: Logger): Prom
         firstProblems: () => firstProblems,
       });
       const retry = createReloadRetry({
-        isNeeded: () => isRefused || serving.unloadable.size > 0,
+        isNeeded: () => isRefused || serving.unloadable.size > 0 || !isComplete(),
         retry: () => watch.check(),
       });
       return {

@@ -28,6 +28,8 @@ import {
 export interface PoolLoaderOptions {
   readonly pool: string;
   readonly repository: ModelRepository;
+  /** Why no model can have a shadow here, as part of a sentence; they can when absent. */
+  readonly noShadows?: string | undefined;
 }
 
 /** A pool as its files are now. */
@@ -66,7 +68,7 @@ interface Version {
   readonly generation: number;
 }
 
-export function createPoolLoader({ pool, repository }: PoolLoaderOptions): PoolLoader {
+export function createPoolLoader({ pool, repository, noShadows }: PoolLoaderOptions): PoolLoader {
   const versions = new WeakMap<ServedModel, Version>();
   const tokenizers = new Map<string, WeakRef<Tokenizer>>();
 
@@ -96,6 +98,11 @@ export function createPoolLoader({ pool, repository }: PoolLoaderOptions): PoolL
     const making = load.versions.get(directory) ?? makeVersion(model, load.before.get(directory));
     load.versions.set(directory, making);
     const version = await making;
+    if (version.generation > 0) {
+      load.problems.push(
+        `${model.name}/${model.version} was changed in place: jobs before and after name the same version, a change needs a new one`,
+      );
+    }
     const served: ServedModel = { ...version.served, ...(batching && { batching: limitsOf(batching) }) };
     versions.set(served, version);
     return served;
@@ -117,6 +124,10 @@ export function createPoolLoader({ pool, repository }: PoolLoaderOptions): PoolL
   }
 
   async function shadowOf(name: string, entry: ModelEntry, main: Model, load: Load): Promise<Shadow | undefined> {
+    if (entry.shadow && noShadows !== undefined) {
+      load.problems.push(`The shadow of ${name} cannot be used: ${noShadows}`);
+      return undefined;
+    }
     const found = await findShadow(repository, name, entry, main);
     load.problems.push(...found.problems);
     return besideMain(found, load.running?.models.get(name)?.shadow, main, async (model) => {

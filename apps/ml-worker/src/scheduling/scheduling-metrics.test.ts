@@ -33,3 +33,19 @@ it('counts batches by model and reason, and what went into them, once', () => {
     ]),
   );
 });
+
+it('forgets models that are gone, so that versions which come and go leave nothing behind', () => {
+  const metrics = createMetrics();
+  const scheduling = createSchedulingMetrics(metrics);
+  for (let version = 1; version <= 50; version += 1) {
+    const model = `encoder/${version}`;
+    scheduling.begun(model, 'full', [textOf(1)]);
+    scheduling.update(new Map([[model, { texts: 1, tokens: 1 }]]));
+    scheduling.begun(model, 'full', [textOf(1)]);
+    scheduling.keepOnly(new Set([model]));
+  }
+  scheduling.update(new Map());
+  const samples = metrics.render().match(/^sluice_worker_texts_total.*$/gm);
+  expect(samples).toEqual(['sluice_worker_texts_total{model="encoder/50"} 2']);
+  expect(metrics.render()).not.toContain('encoder/49');
+});

@@ -14,6 +14,8 @@ export interface SchedulingObserver {
 export interface SchedulingMetrics extends SchedulingObserver {
   /** Brings the metrics up to date, before they are rendered. */
   update(waiting: ReadonlyMap<string, Waiting>): void;
+  /** Forgets what was counted of other models, by their keys. */
+  keepOnly(models: ReadonlySet<string>): void;
 }
 
 /** What happened to a model since the metrics were last brought up to date. */
@@ -67,6 +69,12 @@ export function createSchedulingMetrics(metrics: Metrics): SchedulingMetrics {
     },
     ran(model, computeMs) {
       tallyOf(model).computeMs += computeMs;
+    },
+    keepOnly(models) {
+      for (const model of tallies.keys()) if (!models.has(model)) tallies.delete(model);
+      for (const metric of [batches, texts, tokens, padding, compute, waited, waits, waitingTexts, waitingTokens]) {
+        metric.forget(({ model = '' }) => !models.has(model));
+      }
     },
     update(waiting) {
       for (const model of new Set([...tallies.keys(), ...waiting.keys()])) {

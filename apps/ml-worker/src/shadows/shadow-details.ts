@@ -7,17 +7,16 @@ export function shadowDetails(
   models: ReadonlyMap<string, ModelRoutes>,
   { shadows, tally }: { readonly shadows: Shadows; readonly tally: ShadowTally },
 ) {
-  return [...models].flatMap(([model, { main, shadow }]) => {
+  return [...models].flatMap(([model, { main: served, shadow }]) => {
     if (!shadow) return [];
-    const pair = { model, version: main.model.version, shadow: shadow.served.model.version };
-    const process = shadows.processes.get(shadow.served.key);
+    const version = shadows.versions.get(shadow.served.key);
     return {
-      ...pair,
-      state: process?.state ?? 'loading',
-      ...(process?.reason !== undefined && { reason: process.reason }),
-      pids: process?.host.pids ?? [],
-      waitingJobs: shadows.waiting,
-      ...tally.of(pair),
+      ...{ model, version: served.model.version, shadow: shadow.served.model.version },
+      state: version?.state ?? 'loading',
+      ...(version?.reason !== undefined && { reason: version.reason }),
+      pids: version?.host.pids ?? [],
+      waitingJobs: version?.waiting ?? 0,
+      ...tally.of({ model, served, shadow }),
     };
   });
 }

@@ -1,4 +1,5 @@
 import type { Logger, Metrics } from '@sluice/runtime';
+import type { ServedModel, Shadow } from '../models/served-models.js';
 import { isAgreement, type OutputDifference } from './output-difference.js';
 import type { ShadowedJob } from './shadows.js';
 
@@ -14,26 +15,36 @@ export interface ShadowTallyOptions {
   readonly now: () => number;
 }
 
-/** Counts what comparisons of versions come to, in texts. */
+/**
+ * Counts what comparisons of versions come to, in texts, for the pairs that it follows. What is said of others is not counted: such a pair is
+ * gone, and its versions' numbers may be those of other files by now.
+ */
 export interface ShadowTally {
+  /** Counts for these pairs, and forgets all others with their metrics. Those that it follows already go on. */
+  follow(pairs: readonly VersionPair[]): void;
   /** The text at this place of the job has run on both versions. */
   compared(job: ShadowedJob, index: number, difference: OutputDifference): void;
   /** The shadow version could not run a text of the job. */
   failed(job: ShadowedJob, error: unknown): void;
   /** So many texts of the job are not going to be compared. */
   dropped(job: ShadowedJob, texts: number): void;
-  /** What was counted of a model whose main version is compared with a shadow version; by their folders' numbers. */
+  /** What was counted of a pair; nothing when it is not followed. */
   of(pair: VersionPair): ShadowCounts;
 }
 
 /** A public model and the two versions of it that are compared. */
 export interface VersionPair {
   readonly model: string;
-  readonly version: string;
-  readonly shadow: string;
+  readonly served: ServedModel;
+  readonly shadow: Shadow;
 }
 
-/** Since the worker was started. */
+/** What tells pairs apart: also the same numbers of versions whose files were replaced, or of other folders. */
+export function pairKey({ model, served, shadow }: VersionPair): string {
+  return `${model} ${served.key} ${shadow.served.key}`;
+}
+
+/** Since the pair is followed. */
 export interface ShadowCounts {
   readonly agreed: number;
   readonly disagreed: number;
@@ -45,8 +56,11 @@ export interface ShadowCounts {
   readonly greatestDifference?: number;
 }
 
+type Outcome = 'agreed' | 'disagreed' | 'failed' | 'dropped';
+
 /** What is counted of one pair. */
 interface Tally {
+  readonly pair: VersionPair;
   agreed: number;
   disagreed: number;
   failed: number;
@@ -72,31 +86,29 @@ export function createShadowTally({ metrics, logger, now }: ShadowTallyOptions):
   const counts = metrics.counter('sluice_worker_shadow_cosine_count', 'Embeddings that were compared.');
   const greatest = metrics.gauge(
     'sluice_worker_shadow_greatest_difference',
-    'Greatest absolute difference of an output number since the worker was started.',
+    'Greatest absolute difference of an output number of the versions that are compared now.',
   );
   const tallies = new Map<string, Tally>();
 
-  function tallyOf({ model, version, shadow }: VersionPair): Tally {
-    const key = `${model} ${version} ${shadow}`;
-    let tally = tallies.get(key);
-    if (!tally) tallies.set(key, (tally = emptyTally()));
-    return tally;
+  function forget({ model }: VersionPair): void {
+    for (const metric of [texts, buckets, sums, counts, greatest]) metric.forget((labels) => labels['model'] === model);
   }
 
-  function count(pair: VersionPair, outcome: 'agreed' | 'disagreed' | 'failed' | 'dropped', by = 1): Tally {
-    const tally = tallyOf(pair);
+  function count(pair: VersionPair, tally: Tally, outcome: Outcome, by = 1): void {
     tally[outcome] += by;
-    texts.add({ ...pair, outcome }, by);
-    return tally;
+    texts.add({ ...labelsOf(pair), outcome }, by);
   }
 
   function countCosine(pair: VersionPair, tally: Tally, cosine: number): void {
     tally.cosines += 1;
     tally.cosineSum += cosine;
     tally.leastCosine = Math.min(tally.leastCosine, cosine);
-    counts.add({ ...pair });
-    sums.add({ ...pair }, Math.max(0, cosine));
-    for (const le of COSINES) buckets.add({ ...pair, le: le === Infinity ? '+Inf' : String(le) }, Number(cosine <= le));
+    const labels = labelsOf(pair);
+    counts.add(labels);
+    sums.add(labels, Math.max(0, cosine));
+    for (const le of COSINES) {
+      buckets.add({ ...labels, le: le === Infinity ? '+Inf' : String(le) }, Number(cosine <= le));
+    }
   }
 
   /** n.b. a version that differs does so for every text: one line in a while says as much. */
@@ -112,25 +124,44 @@ export function createShadowTally({ metrics, logger, now }: ShadowTallyOptions):
   }
 
   return {
+    follow(pairs) {
+      const followed = new Map(pairs.map((pair) => [pairKey(pair), pair]));
+      for (const [key, tally] of tallies) {
+        if (followed.has(key)) continue;
+        tallies.delete(key);
+        forget(tally.pair);
+      }
+      for (const [key, pair] of followed) if (!tallies.has(key)) tallies.set(key, emptyTally(pair));
+    },
     compared(job, index, difference) {
-      const pair = pairOf(job);
+      const tally = tallies.get(pairKey(job));
+      if (!tally) return;
       const agrees = isAgreement(difference, job.shadow.tolerance);
-      const tally = count(pair, agrees ? 'agreed' : 'disagreed');
-      if (difference.cosine !== undefined) countCosine(pair, tally, difference.cosine);
-      tally.greatestDifference = Math.max(tally.greatestDifference ?? 0, difference.greatest);
-      greatest.set(tally.greatestDifference, { ...pair });
+      count(job, tally, agrees ? 'agreed' : 'disagreed');
+      const { greatest: furthest, cosine, labels } = difference;
+      if (cosine !== undefined) countCosine(job, tally, cosine);
+      tally.greatestDifference = Math.max(tally.greatestDifference ?? 0, furthest);
+      greatest.set(tally.greatestDifference, labelsOf(job));
       if (agrees) return;
-      const facts = { ...pair, jobId: job.jobId, text: index, tokens: job.sequences[index]?.length, ...difference };
-      say(tally, facts, 'a shadow version came to something else');
+      // n.b. labels are what came out, which is the tenant's.
+      const sameLabel = labels && { sameLabel: labels.served === labels.shadow };
+      const distance = { greatest: furthest, ...(cosine !== undefined && { cosine }), ...sameLabel };
+      const text = { jobId: job.jobId, text: index, tokens: job.sequences[index]?.length };
+      say(tally, { ...labelsOf(job), ...text, ...distance }, 'a shadow version came to something else');
     },
     failed(job, error) {
-      const tally = count(pairOf(job), 'failed');
-      say(tally, { ...pairOf(job), jobId: job.jobId, err: error }, 'a shadow version could not run a text');
+      const tally = tallies.get(pairKey(job));
+      if (!tally) return;
+      count(job, tally, 'failed');
+      say(tally, { ...labelsOf(job), jobId: job.jobId, err: error }, 'a shadow version could not run a text');
     },
-    dropped: (job, dropped) => void count(pairOf(job), 'dropped', dropped),
+    dropped(job, dropped) {
+      const tally = tallies.get(pairKey(job));
+      if (tally) count(job, tally, 'dropped', dropped);
+    },
     of(pair) {
-      const { agreed, disagreed, failed, dropped, ...rest } = tallyOf(pair);
-      const { cosines, cosineSum, leastCosine, greatestDifference } = rest;
+      const tally = tallies.get(pairKey(pair)) ?? emptyTally(pair);
+      const { agreed, disagreed, failed, dropped, cosines, cosineSum, leastCosine, greatestDifference } = tally;
       return {
         ...{ agreed, disagreed, failed, dropped },
         ...(cosines > 0 && { cosine: { least: leastCosine, mean: cosineSum / cosines } }),
@@ -140,12 +171,13 @@ export function createShadowTally({ metrics, logger, now }: ShadowTallyOptions):
   };
 }
 
-function pairOf({ model, served, shadow }: ShadowedJob): VersionPair {
+function labelsOf({ model, served, shadow }: VersionPair) {
   return { model, version: served.model.version, shadow: shadow.served.model.version };
 }
 
-function emptyTally(): Tally {
+function emptyTally(pair: VersionPair): Tally {
   return {
+    pair,
     ...{ agreed: 0, disagreed: 0, failed: 0, dropped: 0, cosines: 0, cosineSum: 0, leastCosine: 1 },
     ...{ greatestDifference: undefined, saidAtMs: -Infinity, unsaid: 0 },
   };

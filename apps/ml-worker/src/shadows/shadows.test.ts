@@ -15,8 +15,14 @@ const versionOf = (version: string): ServedTextModel => {
 const shadowOf = (version: string): Shadow => ({
   ...{ served: versionOf(version), percent: 100, stickyBy: 'job', tolerance: 0.5 },
 });
+/** A public model for each shadow version. */
 const routesOf = (...shadows: readonly Shadow[]) =>
-  new Map<string, ModelRoutes>(shadows.map((shadow, at) => [`model-${at}`, { main: versionOf('1'), shadow }]));
+  new Map<string, ModelRoutes>(shadows.map((shadow) => [nameOf(shadow), { main: versionOf('1'), shadow }]));
+const nameOf = ({ served }: Shadow) => `with shadow ${served.key}`;
+const pairOf = (version: string) => {
+  const shadow = shadowOf(version);
+  return { model: nameOf(shadow), served: versionOf('1'), shadow };
+};
 
 /** Shadows on hosts that add up the tokens of a text, and are told here how to fare. */
 function createFixture() {
@@ -36,10 +42,12 @@ function createFixture() {
     },
   });
   const countsOf = (shadow = '2') => {
-    const { agreed, disagreed, failed, dropped } = tally.of({ model: 'characters', version: '1', shadow });
+    const { agreed, disagreed, failed, dropped } = tally.of(pairOf(shadow));
     return { agreed, disagreed, failed, dropped };
   };
-  return { shadows, hosts, quiet, broken, countsOf, tally, metrics };
+  const waiting = (shadow = '2') => shadows.versions.get(`characters/${shadow}`)?.waiting;
+  const states = () => [...shadows.versions.values()].map(({ state }) => state);
+  return { shadows, hosts, quiet, broken, countsOf, waiting, states, tally, metrics };
 }
 
 type FakeHost = ReturnType<typeof fakeHost>;
@@ -49,13 +57,14 @@ function fakeHost({ key }: KeyedModel, broken: { readonly is: boolean }) {
   const host = {
     key,
     idle: 0,
+    warm: 0,
     ran: [] as number[][],
     stopped: 0,
     outcome: async (sum: number): Promise<number> => sum,
     onIdle: (listener: () => void) => void (onIdle = listener),
     async start() {
       if (broken.is) throw new Error('it is no model');
-      host.idle = 1;
+      host.idle = host.warm = 1;
     },
     stop: async () => void (host.stopped += 1),
     async run(_key: string, sequences: readonly Int32Array[]): Promise<RunResult> {
@@ -77,7 +86,7 @@ function fakeHost({ key }: KeyedModel, broken: { readonly is: boolean }) {
 function jobOf(texts: readonly (readonly number[])[], shadow = shadowOf('2')): ShadowedJob {
   const sequences = texts.map((tokens) => Int32Array.from(tokens));
   const rows = Float32Array.from(texts, (tokens) => tokens.reduce((a, b) => a + b, 0));
-  return { jobId: 'a job', model: 'characters', served: versionOf('1'), shadow, sequences, rows };
+  return { jobId: 'a job', model: nameOf(shadow), served: versionOf('1'), shadow, sequences, rows };
 }
 
 describe('shadows', () => {
@@ -99,16 +108,16 @@ describe('shadows', () => {
     await settle();
     expect(host.ran).toEqual([[1, 2], [5]]);
     expect(countsOf()).toEqual({ agreed: 1, disagreed: 1, failed: 0, dropped: 0 });
-    expect(tally.of({ model: 'characters', version: '1', shadow: '2' })).toMatchObject({
+    expect(tally.of(pairOf('2'))).toMatchObject({
       ...{ cosine: { least: 1, mean: 1 }, greatestDifference: 2 },
     });
-    const labels = 'model="characters",outcome="disagreed",shadow="2",version="1"';
+    const labels = 'model="with shadow characters/2",outcome="disagreed",shadow="2",version="1"';
     expect(metrics.render()).toContain(`sluice_worker_shadow_texts_total{${labels}} 1\n`);
     await shadows.stop();
   });
 
   it('wait while the worker has other work, also between the texts of a job', async () => {
-    const { shadows, hosts, quiet, countsOf } = createFixture();
+    const { shadows, hosts, quiet, countsOf, waiting } = createFixture();
     shadows.follow(routesOf(shadowOf('2')));
     await shadows.start();
     await settle();
@@ -116,14 +125,14 @@ describe('shadows', () => {
     quiet.is = false;
     shadows.offer(jobOf([[1], [2], [3]]));
     await settle();
-    expect([host.ran, shadows.waiting]).toEqual([[], 1]);
+    expect([host.ran, waiting()]).toEqual([[], 1]);
     host.outcome = async (sum) => {
       quiet.is = sum !== 2;
       return sum;
     };
     quiet.is = true;
     await settle();
-    expect([host.ran, shadows.waiting]).toEqual([[[1], [2]], 1]);
+    expect([host.ran, waiting()]).toEqual([[[1], [2]], 1]);
     quiet.is = true;
     await settle();
     expect(countsOf()).toEqual({ agreed: 3, disagreed: 0, failed: 0, dropped: 0 });
@@ -131,7 +140,7 @@ describe('shadows', () => {
   });
 
   it('keep copies, and no more than their bounds', async () => {
-    const { shadows, hosts, quiet, countsOf } = createFixture();
+    const { shadows, hosts, quiet, countsOf, waiting } = createFixture();
     shadows.follow(routesOf(shadowOf('2')));
     await shadows.start();
     await settle();
@@ -140,7 +149,7 @@ describe('shadows', () => {
     for (let at = 0; at < MOST_JOBS + 3; at += 1) shadows.offer(job);
     job.sequences[0]?.fill(9);
     job.rows.fill(9);
-    expect([shadows.waiting, countsOf().dropped]).toEqual([MOST_JOBS, 3]);
+    expect([waiting(), countsOf().dropped]).toEqual([MOST_JOBS, 3]);
     quiet.is = true;
     await settle();
     expect(new Set(hosts[0]?.ran.flat())).toEqual(new Set([1]));
@@ -148,7 +157,7 @@ describe('shadows', () => {
     quiet.is = false;
     const large = jobOf([new Array<number>(MOST_BYTES / 8).fill(0)]);
     for (let at = 0; at < 3; at += 1) shadows.offer(large);
-    expect([shadows.waiting, countsOf().dropped]).toEqual([1, 5]);
+    expect([waiting(), countsOf().dropped]).toEqual([1, 5]);
     await shadows.stop();
   });
 
@@ -168,58 +177,135 @@ describe('shadows', () => {
     await shadows.stop();
   });
 
-  it('do not let one version that has no process hold up another', async () => {
-    const { shadows, hosts, countsOf } = createFixture();
+  it.each<[string, (host: FakeHost) => void]>([
+    ['has no process', (host) => void (host.idle = 0)],
+    ['never ends', (host) => void (host.outcome = () => new Promise(() => undefined))],
+  ])('do not let one version that %s hold up another', async (_what, spoil) => {
+    const { shadows, hosts, countsOf, waiting } = createFixture();
     shadows.follow(routesOf(shadowOf('2'), shadowOf('3')));
     await shadows.start();
     await settle();
     const [second] = hosts as [FakeHost];
-    second.idle = 0;
-    shadows.offer(jobOf([[1]], shadowOf('2')));
-    shadows.offer(jobOf([[1]], shadowOf('3')));
+    spoil(second);
+    for (let at = 0; at < MOST_JOBS; at += 1) shadows.offer(jobOf([[1]], shadowOf('2')));
+    for (let at = 0; at < 9; at += 1) shadows.offer(jobOf([[1]], shadowOf('3')));
     await settle();
-    expect([countsOf('2').agreed, countsOf('3').agreed, shadows.waiting]).toEqual([0, 1, 1]);
+    expect([countsOf('2').agreed, countsOf('3')]).toEqual([0, { agreed: 9, disagreed: 0, failed: 0, dropped: 0 }]);
+    expect([waiting('2'), waiting('3')]).toEqual([MOST_JOBS / 2, 0]);
+    void shadows.stop();
+  });
+
+  it('divide what may wait among the versions, and drop the newest of what does not fit any more', async () => {
+    const { shadows, quiet, countsOf, waiting } = createFixture();
+    shadows.follow(routesOf(shadowOf('2')));
+    await shadows.start();
+    await settle();
+    quiet.is = false;
+    for (let at = 0; at < MOST_JOBS; at += 1) shadows.offer(jobOf([[1]]));
+    shadows.follow(routesOf(...['2', '3', '4', '5'].map(shadowOf)));
+    expect([waiting('2'), countsOf('2').dropped]).toEqual([MOST_JOBS / 4, (MOST_JOBS * 3) / 4]);
+    shadows.offer(jobOf([new Array<number>(MOST_BYTES / 16).fill(0)], shadowOf('3')));
+    expect(countsOf('3').dropped).toBe(1);
     await shadows.stop();
   });
 
-  it('begin and end their processes with the versions that are to be compared', async () => {
-    const { shadows, hosts, quiet, countsOf } = createFixture();
+  it('begin and end their processes with the versions that are to be compared, and forget what is gone', async () => {
+    const { shadows, hosts, quiet, countsOf, tally, metrics, waiting } = createFixture();
     shadows.follow(routesOf(shadowOf('2')));
     expect(hosts).toEqual([]);
     await shadows.start();
     await settle();
+    shadows.offer(jobOf([[1]]));
+    await settle();
     quiet.is = false;
     shadows.offer(jobOf([[1], [2]]));
-    shadows.follow(routesOf(shadowOf('3'), shadowOf('3')));
+    shadows.follow(routesOf(shadowOf('3'), { ...shadowOf('3'), percent: 5 }));
     await settle();
     expect(hosts.map(({ key, stopped }) => `${key} ${stopped}`)).toEqual(['characters/2 1', 'characters/3 0']);
-    expect([countsOf('2').dropped, shadows.waiting]).toEqual([2, 0]);
     shadows.offer(jobOf([[1]], shadowOf('2')));
-    expect(countsOf('2').dropped).toBe(3);
+    tally.failed(jobOf([[1]], shadowOf('2')), new Error('late'));
+    expect(countsOf('2')).toEqual({ agreed: 0, disagreed: 0, failed: 0, dropped: 0 });
+    expect([metrics.render().includes('shadow="2"'), waiting('2')]).toEqual([false, undefined]);
     shadows.follow(routesOf(shadowOf('3')));
     expect(hosts).toHaveLength(2);
     await shadows.stop();
     expect(hosts.map(({ stopped }) => stopped)).toEqual([1, 1]);
   });
 
-  it('say why a version cannot be loaded, and try it again when the models change', async () => {
-    const { shadows, hosts, broken, quiet } = createFixture();
-    broken.is = true;
+  it('do not count a run that ends because its version is not compared with any more', async () => {
+    const { shadows, hosts, tally, countsOf } = createFixture();
     shadows.follow(routesOf(shadowOf('2')));
     await shadows.start();
     await settle();
-    expect([...shadows.processes]).toMatchObject([['characters/2', { state: 'unloadable', reason: 'it is no model' }]]);
-    quiet.is = false;
+    const [host] = hosts as [FakeHost];
+    let end: (error: Error) => void = () => undefined;
+    host.outcome = () => new Promise((_resolve, reject) => (end = reject));
     shadows.offer(jobOf([[1]]));
+    await settle();
+    const stopped = shadows.stop();
+    end(new ServiceError('inference_crashed', 'It is gone.'));
+    await stopped;
+    expect(tally.of(pairOf('2'))).toMatchObject({ failed: 0, dropped: 1 });
+    expect(countsOf().failed).toBe(0);
+  });
+
+  it('do not mix versions of one number whose files were replaced', async () => {
+    const { shadows, countsOf, tally, metrics, quiet, waiting } = createFixture();
+    shadows.follow(routesOf(shadowOf('2')));
+    await shadows.start();
+    await settle();
+    shadows.offer(jobOf([[1], [2]]));
+    await settle();
+    expect(countsOf().agreed).toBe(2);
+    quiet.is = false;
+    shadows.offer(jobOf([[3]]));
+    const replaced = { ...versionOf('1'), key: 'characters/1~1' };
+    const shadow = shadowOf('2');
+    shadows.follow(new Map([[nameOf(shadow), { main: replaced, shadow }]]));
+    expect([waiting(), tally.of({ ...pairOf('2'), served: replaced }).agreed]).toEqual([0, 0]);
+    quiet.is = true;
+    shadows.offer({ ...jobOf([[4]]), served: replaced });
+    await settle();
+    expect(tally.of({ ...pairOf('2'), served: replaced }).agreed).toBe(1);
+    expect(metrics.render()).toMatch(/shadow_texts_total\{.*outcome="agreed",shadow="2",version="1"\} 1\n/);
+    await shadows.stop();
+  });
+
+  it('say why a version cannot be loaded, drop its jobs, and try it again when the models are looked at', async () => {
+    const { shadows, hosts, broken, quiet, states, countsOf, waiting } = createFixture();
+    broken.is = true;
+    shadows.follow(routesOf(shadowOf('2')));
+    const started = shadows.start();
+    quiet.is = false;
+    shadows.offer(jobOf([[1], [2]]));
+    expect([states(), shadows.areLoaded, waiting()]).toEqual([['loading'], false, 1]);
+    await started;
+    await settle();
+    expect([...shadows.versions.values()]).toMatchObject([{ state: 'unloadable', reason: 'it is no model' }]);
+    shadows.offer(jobOf([[1]]));
+    expect([waiting(), countsOf().dropped, shadows.areLoaded]).toEqual([0, 3, false]);
     broken.is = false;
     shadows.follow(routesOf(shadowOf('2')));
+    shadows.offer(jobOf([[1]]));
     quiet.is = true;
     await settle();
-    expect([...shadows.processes].map(([, { state }]) => state)).toEqual(['ready']);
+    expect([states(), shadows.areLoaded]).toEqual([['ready'], true]);
     expect(hosts.map(({ ran, stopped }) => [ran, stopped])).toEqual([
       [[], 1],
       [[[1]], 0],
     ]);
     await shadows.stop();
+  });
+
+  it('write nothing of what came out to the log', async () => {
+    const lines: string[] = [];
+    const logger = createLogger({ app: 'test', level: 'warn', stream: { write: (line) => void lines.push(line) } });
+    const tally = createShadowTally({ metrics: createMetrics(), logger, now: () => 0 });
+    const job = { ...jobOf([[1, 2]]), jobId: 'job-7' };
+    tally.follow([job]);
+    tally.compared(job, 0, { greatest: 0.75, labels: { served: 'secret-a', shadow: 'secret-b' } });
+    expect(lines).toHaveLength(1);
+    expect(JSON.parse(lines[0] ?? '')).toMatchObject({ jobId: 'job-7', greatest: 0.75, sameLabel: false, tokens: 2 });
+    expect(lines[0]).not.toContain('secret');
   });
 });

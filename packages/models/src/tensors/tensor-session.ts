@@ -2,6 +2,7 @@ import { MAX_AXIS, ServiceError, type TensorSpec } from '@sluice/contracts';
 import { Tensor, type InferenceSession } from 'onnxruntime-node';
 import type { TensorModel } from '../model.js';
 import { openNative, type SessionOptions } from '../native-session.js';
+import { runFailure } from '../run-failure.js';
 import { DATATYPE_FACTS } from './datatypes.js';
 import { tensorSize, type TensorBytes } from './tensor-data.js';
 import { isOfShape, shapeText } from './tensor-fit.js';
@@ -34,8 +35,8 @@ export async function openTensorSession(model: TensorModel, options: SessionOpti
 
   async function run(inputs: readonly TensorBytes[]): Promise<readonly TensorBytes[]> {
     const feeds = Object.fromEntries(declared.map((spec, at) => [spec.name, toNative(spec, inputs[at])]));
-    const results = await native.run(feeds, names).catch((cause: unknown) => {
-      throw new ServiceError('inference_failed', 'The model could not process the input', { cause });
+    const results = await native.run(feeds, names).catch((error: unknown) => {
+      throw runFailure(error);
     });
     return outputs.map((spec) => fromNative(spec, results[spec.name]));
   }

@@ -1,0 +1,17 @@
+import { expect, it } from '@jest/globals';
+import { runFailure } from './run-failure.js';
+
+const GATHER = "Non-zero status code returned while running Gather node. Name:'";
+
+it.each([
+  [`${GATHER}' Status Message: indices element out of data bounds, idx=233 must be within`, 'a node of Gather failed'],
+  [`${GATHER}encoder/words' Status Message: idx=233`, 'a node of Gather named encoder/words failed'],
+  ['Invalid rank for input: ids Got: 1 Expected: 2', 'Invalid rank for input: ids Got: 1 Expected: 2'],
+  ['Unexpected input data type. Actual: (tensor(float))', 'Unexpected input data type. Actual: (tensor(float))'],
+  ['the text 233 is odd', 'ONNX Runtime failed, and did not name a node'],
+  [`the text is ${GATHER}233' odd`, 'ONNX Runtime failed, and did not name a node'],
+])('says of "%s" where it went wrong, and no values', (words, place) => {
+  const failure = runFailure(new Error(words));
+  expect(failure).toMatchObject({ code: 'inference_failed', cause: { message: place } });
+  expect(JSON.stringify([failure.message, failure.cause, failure.stack, String(failure.cause)])).not.toContain('233');
+});
