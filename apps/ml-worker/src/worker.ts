@@ -48,6 +48,8 @@ const MOST_CANCELLATIONS = 100_000;
 const LEAST_JOBS_PER_PROCESS = 2;
 /** The niceness of processes that may only have what nobody else wants. */
 const LOWEST_PRIORITY = 19;
+/** How many times the limits of time may pass for such a process, by the clock, before it had the processor for that long. */
+const SHADOW_PATIENCE = 10;
 /** Notices of started jobs that may be unanswered beside the results. */
 const SPARE_PUBLISHES = 16;
 
@@ -125,7 +127,7 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
     createHost: (shadowed) =>
       createInferenceHost({
         ...config.inference,
-        ...{ modulePath, models: shadowed, processes: 1, niceness: LOWEST_PRIORITY, logger },
+        ...{ modulePath, models: shadowed, processes: 1, niceness: LOWEST_PRIORITY, patience: SHADOW_PATIENCE, logger },
       }),
   });
   shadows.follow(served.models);

@@ -46,7 +46,7 @@ async function createFixture({ pollMs = SELDOM_MS, isComplete = () => true, ...o
   const source = await openModelFiles(
     {
       ...{ pool: 'text', modelsFile, modelPollMs: pollMs, modelDirectory: directory },
-      files: { models: async () => modelsFile, modelsLook: async () => 'the same' } as never,
+      files: { models: async () => modelsFile, modelsLook: async () => 'the same' },
       inference: { provider: { name: 'cpu' } },
     },
     logger,

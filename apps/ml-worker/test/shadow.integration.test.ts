@@ -143,10 +143,12 @@ describe('a worker with a shadow version', () => {
       const first = jobsOf(2);
       await rig.submit(first);
       await expectAnswered(first);
-      const jobs = jobsOf(300);
+      // n.b. fewer than may wait: none is dropped for that.
+      const jobs = jobsOf(200);
       await rig.submit(jobs);
       await expectAnswered(jobs);
-      await untilShadow(({ failed }) => failed >= 2);
+      // n.b. on a busy machine it does not get the processor for its time.
+      await untilShadow(({ failed, dropped }) => failed + dropped >= 2);
       const { pids, warm } = (await worker.health()).detail.inferenceProcesses;
       expect([[...pids].sort(), warm]).toEqual([[...before].sort(), 2]);
     },

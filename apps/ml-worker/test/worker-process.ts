@@ -1,6 +1,6 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { delay } from '@sluice/runtime';
 
@@ -64,8 +64,12 @@ export interface WorkerProcess {
   until(condition: (detail: Health['detail']) => boolean): Promise<void>;
   /** The sample of `/metrics` with this name and these labels, as they are written there. */
   metric(name: string): Promise<number>;
-  /** Resident memory of the program itself, without its inference processes. */
-  residentBytes(): number;
+  /** What the program itself holds in memory, after garbage was collected. */
+  heapBytes(): Promise<number>;
+  /** Ids of its child processes, however they are known to it. */
+  children(): readonly number[];
+  /** How many files and pipes it has open. */
+  openFiles(): number;
   /** Status of an ops path. */
   status(path: string): Promise<number>;
   /** Sends a signal; resolves with the exit code or the signal that ended it. */
@@ -84,7 +88,7 @@ export async function startWorkerProcess(
   { clockAheadMs = 0 }: Machine = {},
 ): Promise<WorkerProcess> {
   const child = fork(MAIN, {
-    execArgv: ['--import', wrongClock(clockAheadMs)],
+    execArgv: ['--expose-gc', '--import', wrongClock(clockAheadMs), '--import', HEAP_TELLER],
     env: { PATH: process.env['PATH'], SLUICE_OPS_PORT: '0', SLUICE_LOG_LEVEL: 'silent', ...environment },
   });
   const exited = once(child, 'exit').then(([code, signal]) => (code ?? signal) as number | string);
@@ -103,8 +107,19 @@ export async function startWorkerProcess(
       const lines = (await (await get('/metrics')).text()).split('\n');
       return Number(lines.find((line) => line.startsWith(`${name} `))?.slice(name.length));
     },
-    residentBytes: () =>
-      Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${child.pid}/status`, 'utf8'))?.[1]) * 1024,
+    async heapBytes() {
+      const told = once(child, 'message').then(([message]) => (message as { heapBytes: number }).heapBytes);
+      child.send('heap');
+      return told;
+    },
+    children() {
+      const { pid } = child;
+      const lists = readdirSync(`/proc/${pid}/task`).map((thread) =>
+        readFileSync(`/proc/${pid}/task/${thread}/children`, 'utf8').trim(),
+      );
+      return lists.flatMap((list) => (list === '' ? [] : list.split(' ').map(Number)));
+    },
+    openFiles: () => readdirSync(`/proc/${child.pid}/fd`).length,
     status: async (path) => (await get(path)).status,
     async end(signal) {
       child.kill(signal);
@@ -112,6 +127,15 @@ export async function startWorkerProcess(
     },
   };
 }
+
+/** A module that tells what its process holds in memory whenever it is asked to. */
+const HEAP_TELLER = `data:text/javascript,${encodeURIComponent(`
+  process.on('message', () => {
+    for (let round = 0; round < 3; round += 1) globalThis.gc();
+    const { heapUsed, external } = process.memoryUsage();
+    process.send({ heapBytes: heapUsed + external });
+  });
+  process.channel.unref();`)}`;
 
 /** A module that sets the clock of its process, before anything else of it is loaded. */
 function wrongClock(aheadMs: number): string {

@@ -27,6 +27,8 @@ import {
   type WarmReport,
 } from './inference-protocol.js';
 import { residentBytes } from './process-memory.js';
+import { processorMs } from './process-time.js';
+import { createTimeLimit, type TimeLimit } from './time-limit.js';
 
 /** How long loading and warming all models may take where nobody says. */
 const LOAD_TIMEOUT_MS = 120_000;
@@ -49,6 +51,11 @@ export interface InferenceChildOptions extends Required<SessionOptions> {
   readonly niceness?: number;
   /** A process that takes longer to load and warm all models is ended; in milliseconds, two minutes when absent. */
   readonly loadTimeoutMs?: number;
+  /**
+   * How many times these limits of time may pass by the clock while the process has not had the processor for that long, as one of low
+   * priority; 1 when absent.
+   */
+  readonly patience?: number;
   /** Resident memory of the process in bytes from which on it is ended; any when absent. */
   readonly memoryLimitBytes?: number | undefined;
   /** Most bytes of the tensors that a run gives: with more it has failed. Any when absent. */
@@ -127,6 +134,13 @@ export class UnloadableModelError extends ServiceError {
     this.model = model;
     this.reason = reason;
     this.wordless = wordless;
+  }
+}
+
+/** A run took too long by the clock, and its process had too little of the processor to say that the model is slow. */
+export class StarvedRunError extends ServiceError {
+  constructor(timeoutMs: number) {
+    super('inference_timeout', `Inference did not get the processor for ${timeoutMs} ms in time.`);
   }
 }
 
@@ -226,15 +240,29 @@ function follow(child: ChildProcess, pipe: Duplex, options: InferenceChildOption
     child.kill('SIGKILL');
   }
 
-  function killAfter(timeoutMs: number): void {
-    const dueAtMs = performance.now() + timeoutMs;
+  function timeLimit(limitMs: number): TimeLimit {
+    return createTimeLimit({
+      ...{ limitMs, patience: options.patience ?? 1, threads: options.threads },
+      usedMs: () => (child.pid === undefined ? undefined : processorMs(child.pid)),
+      now: () => performance.now(),
+    });
+  }
+
+  function killAfter(timeoutMs: number, limit = timeLimit(timeoutMs)): void {
+    const leftMs = limit.leftMs();
+    const dueAtMs = performance.now() + leftMs;
     deadline = setTimeout(() => {
       // n.b. what the process did meanwhile was not read, and perhaps it could not do anything either.
       if (performance.now() - dueAtMs > STOOD_STILL_MS) return killAfter(timeoutMs);
+      if (limit.leftMs() > 0) return killAfter(timeoutMs, limit);
       logger.error({ child: child.pid, timeoutMs, state }, 'an inference process overran its time and is killed');
       problem ??= `the inference process took longer than ${timeoutMs} ms`;
-      kill(new ServiceError('inference_timeout', `Inference took longer than ${timeoutMs} ms.`));
-    }, timeoutMs);
+      kill(
+        limit.isStarved()
+          ? new StarvedRunError(timeoutMs)
+          : new ServiceError('inference_timeout', `Inference took longer than ${timeoutMs} ms.`),
+      );
+    }, leftMs);
   }
 
   function stopRun(id: number, reason: unknown): void {

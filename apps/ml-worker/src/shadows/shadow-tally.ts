@@ -26,8 +26,8 @@ export interface ShadowTally {
   compared(job: ShadowedJob, index: number, difference: OutputDifference): void;
   /** The shadow version could not run a text of the job. */
   failed(job: ShadowedJob, error: unknown): void;
-  /** So many texts of the job are not going to be compared. */
-  dropped(job: ShadowedJob, texts: number): void;
+  /** So many texts of the job are not going to be compared; a reason that nobody expects is told in the log. */
+  dropped(job: ShadowedJob, texts: number, reason?: string): void;
   /** What was counted of a pair; nothing when it is not followed. */
   of(pair: VersionPair): ShadowCounts;
 }
@@ -155,9 +155,12 @@ export function createShadowTally({ metrics, logger, now }: ShadowTallyOptions):
       count(job, tally, 'failed');
       say(tally, { ...labelsOf(job), jobId: job.jobId, err: error }, 'a shadow version could not run a text');
     },
-    dropped(job, dropped) {
+    dropped(job, dropped, reason) {
       const tally = tallies.get(pairKey(job));
-      if (tally) count(job, tally, 'dropped', dropped);
+      if (!tally) return;
+      count(job, tally, 'dropped', dropped);
+      if (reason === undefined) return;
+      say(tally, { ...labelsOf(job), jobId: job.jobId, reason }, 'a text was not compared with a shadow version');
     },
     of(pair) {
       const tally = tallies.get(pairKey(pair)) ?? emptyTally(pair);

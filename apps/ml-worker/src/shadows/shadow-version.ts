@@ -1,4 +1,5 @@
 import type { Logger } from '@sluice/runtime';
+import { StarvedRunError } from '../inference/inference-child.js';
 import type { InferenceHost } from '../inference/inference-host.js';
 import type { KeyedModel } from '../inference/inference-protocol.js';
 import { differenceOf } from './output-difference.js';
@@ -101,6 +102,7 @@ export function createShadowVersion(keyed: KeyedModel, options: ShadowVersionOpt
       tally.compared(job, index, differenceOf(file, answered, rows));
     } catch (error) {
       if (ended) tally.dropped(job, 1);
+      else if (error instanceof StarvedRunError) tally.dropped(job, 1, error.message);
       else tally.failed(job, error);
     }
   }

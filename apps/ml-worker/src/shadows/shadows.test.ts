@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals
 import { ServiceError } from '@sluice/contracts';
 import { createLogger, createMetrics } from '@sluice/runtime';
 import { characterModel } from '../../test/fixtures.js';
+import { StarvedRunError } from '../inference/inference-child.js';
 import type { InferenceHost } from '../inference/inference-host.js';
 import type { KeyedModel, RunResult } from '../inference/inference-protocol.js';
 import type { ModelRoutes, ServedTextModel, Shadow } from '../models/served-models.js';
@@ -174,6 +175,22 @@ describe('shadows', () => {
     shadows.offer(jobOf([[1], [2]]));
     await settle();
     expect(countsOf()).toEqual({ agreed: 1, disagreed: 0, failed: 1, dropped: 0 });
+    await shadows.stop();
+  });
+
+  it('drop a text that had too little of the processor, which says nothing against its version', async () => {
+    const { shadows, hosts, countsOf } = createFixture();
+    shadows.follow(routesOf(shadowOf('2')));
+    await shadows.start();
+    await settle();
+    const [host] = hosts as [FakeHost];
+    host.outcome = async (sum) => {
+      if (sum === 1) throw new StarvedRunError(30_000);
+      return sum;
+    };
+    shadows.offer(jobOf([[1], [2]]));
+    await settle();
+    expect(countsOf()).toEqual({ agreed: 1, disagreed: 0, failed: 0, dropped: 1 });
     await shadows.stop();
   });
 
