@@ -149,10 +149,10 @@ describe('a start', () => {
 
   it('ends when loading takes too long, and does not claim that the model said so', async () => {
     const { keyed, isLoading, end } = endless();
-    host = fixture.create({ models: [keyed], loadTimeoutMs: 1_000 });
+    host = fixture.create({ models: [keyed], loadTimeoutMs: 5_000 });
     const started = expect(host.start()).rejects.toMatchObject({
       model: 'endless/1',
-      reason: 'the inference process took longer than 1000 ms',
+      reason: 'the inference process took longer than 5000 ms',
       wordless: true,
     });
     const writing = await isLoading();
