@@ -47,6 +47,8 @@ export const environmentSchema = z.object({
   SLUICE_PREFETCH_INTERACTIVE: wholeNumber(1, 10_000).default(64),
   SLUICE_PREFETCH_STANDARD: wholeNumber(1, 10_000).default(256),
   SLUICE_PREFETCH_BATCH: wholeNumber(1, 10_000).default(256),
+  /** Most bytes of the jobs of a class in hand, as they travel; the others wait at the broker. */
+  SLUICE_MAX_HELD_BYTES: bytes(MEBIBYTE).default(64 * MEBIBYTE),
   // Bounds of batches, within which what runs of the model cost decides. Those of a model in models.yaml come first.
   /** Longest text × texts of a run. */
   SLUICE_BATCH_MAX_TOKENS: wholeNumber(1, 1_000_000).default(16_384),
@@ -84,6 +86,8 @@ export interface WorkerConfig {
   readonly files: Pick<ConfigFolder, 'models' | 'modelsLook'>;
   readonly modelPollMs: number;
   readonly prefetch: Readonly<Record<JobClass, number>>;
+  /** Of each class. */
+  readonly maxHeldBytes: number;
   readonly batch: BatchLimits;
   readonly calibration: Pick<CalibrationOptions, 'mode' | 'directory'>;
   readonly inference: {
@@ -132,6 +136,7 @@ export async function loadConfig(environment: NodeJS.ProcessEnv): Promise<Worker
       standard: settings.SLUICE_PREFETCH_STANDARD,
       batch: settings.SLUICE_PREFETCH_BATCH,
     },
+    maxHeldBytes: settings.SLUICE_MAX_HELD_BYTES,
     batch: {
       maxTokens: settings.SLUICE_BATCH_MAX_TOKENS,
       maxPadding: settings.SLUICE_BATCH_MAX_PADDING,

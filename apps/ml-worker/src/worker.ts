@@ -184,6 +184,7 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
       publisher,
       queue: workQueue(pool, jobClass),
       prefetch: config.prefetch[jobClass],
+      maxBytes: config.maxHeldBytes,
       handler,
       logger,
     });

@@ -3,6 +3,7 @@ import { delay, type Logger, type Service } from '@sluice/runtime';
 import { createBackoff } from './backoff.js';
 import type { BrokerConnection } from './connection.js';
 import type { Delivery } from './delivery.js';
+import { createHeldBytes } from './held-bytes.js';
 import { createIntake } from './intake.js';
 import type { Received } from './link.js';
 import type { Publisher } from './publisher.js';
@@ -52,8 +53,13 @@ interface ConsumerCommon {
   /** Publishes copies for retry and dead. */
   readonly publisher: Publisher;
   readonly queue: string;
-  /** Most deliveries held here unsettled; bounds memory. */
+  /** Most deliveries held here unsettled. */
   readonly prefetch: number;
+  /**
+   * Most bytes of their bodies, any when absent; one larger body is worked on by itself. What the broker delivers beyond that is neither
+   * handed out nor kept: it goes back into the queue when there is room, and is then `redelivered`, which counts towards the delivery limit.
+   */
+  readonly maxBytes?: number | undefined;
   readonly logger: Logger;
   /**
    * `tiers`: a copy waits in a retry tier and comes back through `jobs` by its routing key; a handler that throws is
@@ -118,6 +124,7 @@ function consume(options: ConsumeOptions): AdjustableConsumer {
   const { publisher, queue, prefetch, lingerMs, concurrency = 1, handler, retryTiers = RETRY_TIERS } = options;
   const { retries = queue.startsWith('work.') ? 'tiers' : 'in-place' } = options;
   const maxBatch = Math.min(options.maxBatch, prefetch);
+  const heldBytes = createHeldBytes(options.maxBytes ?? Infinity);
   const logger = options.logger.child({ queue });
   const relay = createRelay({ publisher, retryTiers, logger });
   const halt = new AbortController();
@@ -138,10 +145,13 @@ function consume(options: ConsumeOptions): AdjustableConsumer {
     logger,
     halt: halt.signal,
     onDelivery(received) {
+      if (!heldBytes.take(received)) return;
       waiting.push(received);
       handOut();
     },
     onLost(link) {
+      heldBytes.forget(link);
+      heldBytes.release(waiting.filter((received) => received.link === link));
       waiting = waiting.filter((received) => received.link !== link);
     },
   });
@@ -167,6 +177,7 @@ function consume(options: ConsumeOptions): AdjustableConsumer {
     await work(batch);
     running -= 1;
     inFlight -= batch.length;
+    heldBytes.release(batch);
     if (running === 0) for (const resolve of idleWaiters.splice(0)) resolve();
     handOut();
   }
@@ -242,6 +253,7 @@ function consume(options: ConsumeOptions): AdjustableConsumer {
     const untouched = waiting;
     waiting = [];
     for (const received of untouched) received.link.giveBack([received]);
+    heldBytes.giveBackAll();
     if (running > 0) await new Promise<void>((resolve) => idleWaiters.push(resolve));
     await intake.stop();
   }

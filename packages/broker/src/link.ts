@@ -12,7 +12,7 @@ export interface Link {
   /** Acknowledges these deliveries; does nothing when the channel is lost. */
   acknowledge(received: readonly Received[]): void;
   /** Puts these back into the queue; does nothing when the channel is lost (the broker has done it). */
-  giveBack(received: readonly Received[]): void;
+  giveBack(received: readonly Pick<Received, 'tag'>[]): void;
 }
 
 /** A link as the intake holds it. */

@@ -61,6 +61,7 @@ export function workerConfig(workerId: string): WorkerConfig {
     ...{ rabbitmqUrl: URLS.rabbitmqUrl, pool: servedPool.pool, workerId, modelDirectory: '', modelsFile },
     ...{ files, modelPollMs: 0 },
     prefetch: { interactive: 4, standard: 4, batch: 4 },
+    maxHeldBytes: 2 ** 26,
     batch: { maxTokens: 128, maxPadding: 0.5, maxDelayMs: 2, targetLatencyMs: 50 },
     calibration: { mode: 'off', directory: '' },
     inference: {
