@@ -1,67 +1,35 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
-import type { AcceptedMessage, CompletedMessage } from '@sluice/contracts';
+import type { AcceptedMessage } from '@sluice/contracts';
 import { delay } from '@sluice/runtime';
 import { tinyJob } from './fixtures.js';
-import { openRig, POOL, type Rig } from './rig.js';
+import { POOL } from './rig.js';
 import { writeTinyModel } from './tiny-model.js';
+import { openTinyRig, resultOf, sumOf, type TinyRig } from './tiny-rig.js';
 import type { WorkerProcess } from './worker-process.js';
 
-let directory: string;
-let rig: Rig;
+let rig: TinyRig;
 let worker: WorkerProcess;
 
-beforeAll(async () => {
-  directory = await mkdtemp(join(tmpdir(), 'sluice-reload-'));
-  rig = await openRig({ modelDirectory: directory, configDirectory: directory, remove: async () => undefined });
-}, 60_000);
+beforeAll(async () => void (rig = await openTinyRig()), 60_000);
 
 beforeEach(async () => {
-  for (const name of ['tiny', 'other']) await rm(join(directory, name), { recursive: true, force: true });
-  await writeTinyModel(directory);
-  await configure('version: latest');
-  worker = await rig.worker({ SLUICE_MODEL_POLL: '20ms', SLUICE_CALIBRATION: 'off' });
+  await rig.reset();
+  await rig.configure('version: latest');
+  worker = await rig.worker({ SLUICE_MODEL_POLL: '20ms' });
 }, 60_000);
 
 afterEach(() => rig.release(), 60_000);
-
-afterAll(async () => {
-  await rig.close();
-  await rm(directory, { recursive: true });
-});
-
-/** `models.yaml` with these lines about the model. */
-async function configure(fields: string, more = ''): Promise<void> {
-  const lines = [`pools: { ${POOL}: {} }`, 'models:', `  tiny: { pool: ${POOL}, ${fields} }`, more];
-  await writeFile(join(directory, 'models.yaml'), lines.join('\n'));
-}
+afterAll(() => rig.close());
 
 const untilServed = (version: string) =>
   worker.until(({ models, modelFiles }) => models[0]?.version === version && modelFiles.state === 'served');
 const untilProblem = (pattern: RegExp) =>
   worker.until(({ modelFiles }) => modelFiles.problems.some((problem) => pattern.test(problem)));
 
-/** The one end of each job. */
-async function endsOf(jobs: readonly AcceptedMessage[]): Promise<readonly CompletedMessage[]> {
-  await rig.until(() => jobs.every(({ jobId }) => rig.completions.has(jobId)));
-  return jobs.map(({ jobId }) => {
-    const ends = rig.completions.get(jobId) ?? [];
-    expect(ends).toHaveLength(1);
-    return ends[0] as CompletedMessage;
-  });
-}
-
-/** Version that ran and the sum that it came to. */
-function resultOf({ modelVersion, output }: CompletedMessage) {
-  if (output?.task !== 'embedding') throw new Error('the job has no embedding');
-  return { version: modelVersion, sum: Buffer.from(output.embeddings[0] ?? '', 'base64').readFloatLE(0) };
-}
-
 const jobsOf = (count: number, overrides: Partial<AcceptedMessage> = {}) =>
   Array.from({ length: count }, (_, at) => tinyJob('abcdefghij'.slice(0, 1 + (at % 10)), overrides));
-const sumOf = ({ input }: AcceptedMessage) => [...Buffer.from(input as string)].reduce((a, b) => a + b, 0);
 
 describe('a worker whose models change', () => {
   it('serves new versions under load, and every job ends once on the version that it was begun with', async () => {
@@ -80,7 +48,7 @@ describe('a worker whose models change', () => {
       jobs.some(({ jobId }) => rig.completions.get(jobId)?.some(({ modelVersion }) => modelVersion === version));
     await rig.until(() => hasRun('1'));
     for (const version of ['2', '3', '4']) {
-      await writeTinyModel(directory, { version, factor: Number(version) });
+      await writeTinyModel(rig.directory, { version, factor: Number(version) });
       await untilServed(version);
       await rig.until(() => hasRun(version));
     }
@@ -88,7 +56,7 @@ describe('a worker whose models change', () => {
     await submitting;
     const last = jobsOf(5);
     await rig.submit(last);
-    const ends = (await endsOf([...jobs, ...last])).map(resultOf);
+    const ends = (await rig.endsOf([...jobs, ...last])).map(resultOf);
     for (const [at, job] of [...jobs, ...last].entries()) {
       expect(ends[at]?.sum).toBe(sumOf(job) * Number(ends[at]?.version));
     }
@@ -98,9 +66,17 @@ describe('a worker whose models change', () => {
   }, 120_000);
 
   it.each<[string, () => Promise<void>, RegExp]>([
-    ['is no model', () => writeTinyModel(directory, { version: '2', damaged: true }), /tiny\/2.*cannot be loaded/],
-    ['is copied half', async () => void (await mkdir(join(directory, 'tiny', '2'))), /tiny\/2\/model\.yaml cannot be/],
-    ['takes shorter texts', () => writeTinyModel(directory, { version: '2', maxInputTokens: 10 }), /takes 10 tokens/],
+    ['is no model', () => writeTinyModel(rig.directory, { version: '2', damaged: true }), /tiny\/2.*cannot be loaded/],
+    [
+      'is copied half',
+      async () => void (await mkdir(join(rig.directory, 'tiny', '2'))),
+      /tiny\/2\/model\.yaml cannot be/,
+    ],
+    [
+      'takes shorter texts',
+      () => writeTinyModel(rig.directory, { version: '2', maxInputTokens: 10 }),
+      /takes 10 tokens/,
+    ],
   ])(
     'stays with the version that it has when the next one %s, and says so',
     async (_what, make, problem) => {
@@ -108,10 +84,10 @@ describe('a worker whose models change', () => {
       await untilProblem(problem);
       const jobs = jobsOf(20);
       await rig.submit(jobs);
-      expect(new Set((await endsOf(jobs)).map(({ modelVersion }) => modelVersion))).toEqual(new Set(['1']));
+      expect(new Set((await rig.endsOf(jobs)).map(({ modelVersion }) => modelVersion))).toEqual(new Set(['1']));
       expect(await worker.metric('sluice_worker_model_reload_failures_total')).toBeGreaterThan(0);
-      await rm(join(directory, 'tiny', '2'), { recursive: true });
-      await writeTinyModel(directory, { version: '3' });
+      await rm(join(rig.directory, 'tiny', '2'), { recursive: true });
+      await writeTinyModel(rig.directory, { version: '3' });
       await untilServed('3');
       await worker.until(({ modelFiles }) => modelFiles.problems.length === 0);
     },
@@ -119,9 +95,9 @@ describe('a worker whose models change', () => {
   );
 
   it('takes over other models while a version that cannot be loaded is left out', async () => {
-    await writeTinyModel(directory, { version: '2', damaged: true });
-    await writeTinyModel(directory, { name: 'other', factor: 3 });
-    await configure('version: latest', `  other: { pool: ${POOL}, version: latest }`);
+    await writeTinyModel(rig.directory, { version: '2', damaged: true });
+    await writeTinyModel(rig.directory, { name: 'other', factor: 3 });
+    await rig.configure('version: latest', `  other: { pool: ${POOL}, version: latest }`);
     await worker.until(({ models }) => models.length === 2);
     await untilProblem(/tiny\/2 cannot be loaded/);
     const { detail } = await worker.health();
@@ -130,11 +106,11 @@ describe('a worker whose models change', () => {
     expect(await worker.metric('sluice_worker_model_unloadable{model="tiny/2"}')).toBe(1);
     const jobs = [...jobsOf(5), ...jobsOf(5, { model: 'other' })];
     await rig.submit(jobs);
-    const ends = await endsOf(jobs);
+    const ends = await rig.endsOf(jobs);
     expect(ends.map((end) => resultOf(end).sum)).toEqual(
       jobs.map((job) => sumOf(job) * (job.model === 'other' ? 3 : 1)),
     );
-    await rm(join(directory, 'tiny', '2'), { recursive: true });
+    await rm(join(rig.directory, 'tiny', '2'), { recursive: true });
     await worker.until(({ modelFiles }) => modelFiles.problems.length === 0);
     expect((await worker.health()).detail.modelFiles.unloadable).toEqual({});
     expect(await worker.metric('sluice_worker_model_unloadable{model="tiny/2"}')).toBeNaN();
@@ -142,9 +118,9 @@ describe('a worker whose models change', () => {
 
   it('starts with the version before the latest when that cannot be loaded, and says so', async () => {
     await rig.release();
-    await writeTinyModel(directory, { version: '2', factor: 2 });
-    await writeTinyModel(directory, { version: '3', damaged: true });
-    worker = await rig.worker({ SLUICE_MODEL_POLL: '20ms', SLUICE_CALIBRATION: 'off' });
+    await writeTinyModel(rig.directory, { version: '2', factor: 2 });
+    await writeTinyModel(rig.directory, { version: '3', damaged: true });
+    worker = await rig.worker({ SLUICE_MODEL_POLL: '20ms' });
     const { modelFiles, models } = (await worker.health()).detail;
     expect([models[0]?.version, modelFiles.problems]).toEqual([
       '2',
@@ -152,27 +128,27 @@ describe('a worker whose models change', () => {
     ]);
     const jobs = jobsOf(5);
     await rig.submit(jobs);
-    expect((await endsOf(jobs)).map((end) => resultOf(end).sum)).toEqual(jobs.map((job) => sumOf(job) * 2));
-    await writeTinyModel(directory, { version: '4' });
+    expect((await rig.endsOf(jobs)).map((end) => resultOf(end).sum)).toEqual(jobs.map((job) => sumOf(job) * 2));
+    await writeTinyModel(rig.directory, { version: '4' });
     await untilServed('4');
   }, 60_000);
 
   it('does not start with a pinned version that cannot be loaded', async () => {
     await rig.release();
-    await writeTinyModel(directory, { version: '2', damaged: true });
-    await configure("version: '2'");
+    await writeTinyModel(rig.directory, { version: '2', damaged: true });
+    await rig.configure("version: '2'");
     await expect(rig.worker()).rejects.toThrow('the worker ended: 1');
   }, 60_000);
 
   it.each<[string, () => Promise<void>, RegExp]>([
     ['is missing', async () => undefined, /tiny\/2\/model\.yaml cannot be read/],
-    ['is no model', () => writeTinyModel(directory, { version: '2', damaged: true }), /tiny\/2 cannot be loaded/],
+    ['is no model', () => writeTinyModel(rig.directory, { version: '2', damaged: true }), /tiny\/2 cannot be loaded/],
   ])(
     'starts and answers every job on the main version while the canary %s, and says so',
     async (_what, make, problem) => {
       await rig.release();
       await make();
-      await configure("version: '1', canary: { version: '2', percent: 50 }");
+      await rig.configure("version: '1', canary: { version: '2', percent: 50 }");
       worker = await rig.worker({ SLUICE_MODEL_POLL: '20ms' });
       const { modelFiles } = (await worker.health()).detail;
       expect(modelFiles.problems).toEqual([expect.stringMatching(problem)]);
@@ -180,9 +156,9 @@ describe('a worker whose models change', () => {
       expect(await worker.metric('sluice_worker_model_problems')).toBe(1);
       const jobs = jobsOf(20);
       await rig.submit(jobs);
-      expect(new Set((await endsOf(jobs)).map(({ modelVersion }) => modelVersion))).toEqual(new Set(['1']));
-      await rm(join(directory, 'tiny', '2'), { recursive: true, force: true });
-      await writeTinyModel(directory, { version: '2' });
+      expect(new Set((await rig.endsOf(jobs)).map(({ modelVersion }) => modelVersion))).toEqual(new Set(['1']));
+      await rm(join(rig.directory, 'tiny', '2'), { recursive: true, force: true });
+      await writeTinyModel(rig.directory, { version: '2' });
       await worker.until(({ models }) => models[0]?.canary?.version === '2');
       await worker.until(({ modelFiles: { problems } }) => problems.length === 0);
       expect(await worker.metric('sluice_worker_model_problems')).toBe(0);
@@ -193,26 +169,26 @@ describe('a worker whose models change', () => {
   it('knows what a version costs that came while it ran, and forgets the one before', async () => {
     await rig.submit(jobsOf(1));
     await worker.until(({ batching }) => batching['tiny/1'] !== undefined);
-    await writeTinyModel(directory, { version: '2' });
+    await writeTinyModel(rig.directory, { version: '2' });
     await untilServed('2');
     await worker.until(({ batching }) => Object.keys(batching).join() === 'tiny/2');
   }, 60_000);
 
   it('stays as it is while models.yaml is wrong', async () => {
-    await writeFile(join(directory, 'models.yaml'), 'models: [');
+    await writeFile(join(rig.directory, 'models.yaml'), 'models: [');
     await untilProblem(/models\.yaml:1/);
     const jobs = jobsOf(5);
     await rig.submit(jobs);
-    expect((await endsOf(jobs)).map(({ state }) => state)).toEqual(jobs.map(() => 'succeeded'));
+    expect((await rig.endsOf(jobs)).map(({ state }) => state)).toEqual(jobs.map(() => 'succeeded'));
   }, 60_000);
 
   it('takes a model on, and lets it go', async () => {
-    await configure('version: latest', `  also: { pool: ${POOL}, repository: tiny, version: '1' }`);
+    await rig.configure('version: latest', `  also: { pool: ${POOL}, repository: tiny, version: '1' }`);
     await worker.until(({ models }) => models.length === 2);
     const job = tinyJob('abc', { model: 'also' });
     await rig.submit([job]);
-    expect(await endsOf([job])).toMatchObject([{ state: 'succeeded', modelVersion: '1' }]);
-    await configure('version: latest');
+    expect(await rig.endsOf([job])).toMatchObject([{ state: 'succeeded', modelVersion: '1' }]);
+    await rig.configure('version: latest');
     await worker.until(({ models }) => models.length === 1);
     // n.b. such a job goes to a retry tier, where this test leaves it.
     await rig.submit([tinyJob('abc', { model: 'also' })]);
@@ -220,15 +196,15 @@ describe('a worker whose models change', () => {
   }, 60_000);
 
   it('gives a canary its share, always of the same tenants, also at the second attempt', async () => {
-    await writeTinyModel(directory, { version: '2', factor: 2 });
-    await configure("version: '1', canary: { version: '2', percent: 40 }");
+    await writeTinyModel(rig.directory, { version: '2', factor: 2 });
+    await rig.configure("version: '1', canary: { version: '2', percent: 40 }");
     await worker.until(({ models }) => models[0]?.canary !== undefined);
     const tenants = Array.from({ length: 200 }, (_, at) => `tenant-${at}`);
     const first = tenants.map((tenantId) => tinyJob('a', { tenantId }));
     const second = tenants.map((tenantId) => tinyJob('b', { tenantId }));
     await rig.submit(first);
     await rig.submit(second, 2);
-    const [ofFirst, ofSecond] = [await endsOf(first), await endsOf(second)].map((ends) =>
+    const [ofFirst, ofSecond] = [await rig.endsOf(first), await rig.endsOf(second)].map((ends) =>
       ends.map(({ modelVersion }) => modelVersion),
     );
     expect(ofSecond).toEqual(ofFirst);
@@ -250,9 +226,9 @@ describe('a worker whose models change', () => {
     const heaps: number[] = [];
     const filesBefore = worker.openFiles();
     for (let version = 2; version <= 51; version += 1) {
-      await writeTinyModel(directory, { version: String(version) });
+      await writeTinyModel(rig.directory, { version: String(version) });
       await untilServed(String(version));
-      await rm(join(directory, 'tiny', String(version - 1)), { recursive: true });
+      await rm(join(rig.directory, 'tiny', String(version - 1)), { recursive: true });
       heaps.push(await worker.heapBytes());
     }
     // What a worker that is new compiles and caches has come to an end by then. A process that is gone takes some 40 kB as long as
@@ -264,7 +240,7 @@ describe('a worker whose models change', () => {
     expect(worker.openFiles()).toBeLessThan(filesBefore + 30);
     const jobs = jobsOf(5);
     await rig.submit(jobs);
-    expect(new Set((await endsOf(jobs)).map(({ modelVersion }) => modelVersion))).toEqual(new Set(['51']));
+    expect(new Set((await rig.endsOf(jobs)).map(({ modelVersion }) => modelVersion))).toEqual(new Set(['51']));
   }, 240_000);
 });
 

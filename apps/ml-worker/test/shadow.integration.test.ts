@@ -1,46 +1,30 @@
-import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { getPriority, tmpdir } from 'node:os';
+import { cp, readFile, writeFile } from 'node:fs/promises';
+import { getPriority } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
 import type { AcceptedMessage, CompletedMessage } from '@sluice/contracts';
 import { delay } from '@sluice/runtime';
 import { tinyJob } from './fixtures.js';
-import { openRig, POOL, prepareModels, type Rig } from './rig.js';
+import { POOL, prepareModels } from './rig.js';
 import { writeTinyModel, type TinyModelOptions } from './tiny-model.js';
+import { openTinyRig, resultOf, sumOf, type TinyRig } from './tiny-rig.js';
 import { isAlive, type Health, type WorkerProcess } from './worker-process.js';
 
-let directory: string;
-let rig: Rig;
+let rig: TinyRig;
 let worker: WorkerProcess;
 
-beforeAll(async () => {
-  directory = await mkdtemp(join(tmpdir(), 'sluice-shadow-'));
-  rig = await openRig({ modelDirectory: directory, configDirectory: directory, remove: async () => undefined });
-}, 60_000);
-
-beforeEach(async () => {
-  await rm(join(directory, 'tiny'), { recursive: true, force: true });
-  await writeTinyModel(directory);
-});
-
+beforeAll(async () => void (rig = await openTinyRig()), 60_000);
+beforeEach(() => rig.reset());
 afterEach(() => rig.release(), 60_000);
+afterAll(() => rig.close());
 
-afterAll(async () => {
-  await rig.close();
-  await rm(directory, { recursive: true });
-});
-
-async function configure(fields = '', more = ''): Promise<void> {
-  const lines = [`pools: { ${POOL}: {} }`, 'models:', `  tiny: { pool: ${POOL}, version: '1'${fields} }`, more];
-  await writeFile(join(directory, 'models.yaml'), lines.join('\n'));
-}
-
-const SHADOW = ", shadow: { version: '2', percent: 100, tolerance: 0.5 }";
+const ONE = "version: '1'";
+const SHADOW = "version: '1', shadow: { version: '2', percent: 100, tolerance: 0.5 }";
 
 /** A worker whose jobs are compared with another version of the model. */
 async function startWith(shadow: TinyModelOptions, environment: Readonly<Record<string, string>> = {}): Promise<void> {
-  await writeTinyModel(directory, { ...shadow, version: '2' });
-  await configure(SHADOW);
+  await writeTinyModel(rig.directory, { ...shadow, version: '2' });
+  await rig.configure(SHADOW);
   worker = await rig.worker({ SLUICE_MODEL_POLL: '20ms', ...environment });
 }
 
@@ -48,24 +32,13 @@ const untilShadow = (condition: (shadow: Health['detail']['shadows'][number]) =>
   worker.until(({ shadows: [shadow] }) => shadow !== undefined && condition(shadow));
 const shadowNow = async () => (await worker.health()).detail.shadows[0];
 
-async function endsOf(jobs: readonly AcceptedMessage[]): Promise<readonly CompletedMessage[]> {
-  await rig.until(() => jobs.every(({ jobId }) => rig.completions.has(jobId)));
-  return jobs.map(({ jobId }) => {
-    const ends = rig.completions.get(jobId) ?? [];
-    expect(ends).toHaveLength(1);
-    return ends[0] as CompletedMessage;
-  });
-}
-
 /** Every job ended as if there were no shadow: on the main version, with its result, billed for its own tokens. */
 async function expectAnswered(jobs: readonly AcceptedMessage[]): Promise<void> {
-  const ends = await endsOf(jobs);
-  for (const [at, { state, modelVersion, usage, output }] of ends.entries()) {
-    const text = jobs[at]?.input as string;
-    expect([state, modelVersion]).toEqual(['succeeded', '1']);
-    expect(usage).toEqual({ inputTokens: text.length, outputTokens: 0, cachedTokens: 0 });
-    const [row = ''] = output?.task === 'embedding' ? output.embeddings : [];
-    expect(Buffer.from(row, 'base64').readFloatLE(0)).toBe([...Buffer.from(text)].reduce((a, b) => a + b, 0));
+  const ends = await rig.endsOf(jobs);
+  for (const [at, job] of jobs.entries()) {
+    const end = ends[at] as CompletedMessage;
+    expect([end.state, resultOf(end)]).toEqual(['succeeded', { version: '1', sum: sumOf(job) }]);
+    expect(end.usage).toEqual({ inputTokens: job.inputTokens, outputTokens: 0, cachedTokens: 0 });
   }
 }
 
@@ -93,7 +66,7 @@ describe('a worker with a shadow version', () => {
 
   it('tells how near a quantised model is to the one that answers', async () => {
     const models = await prepareModels();
-    const folder = join(directory, 'use-lite-en');
+    const folder = join(rig.directory, 'use-lite-en');
     await cp(join(models.modelDirectory, 'use-lite-en', '1'), join(folder, '1'), { recursive: true });
     await cp(join(models.modelDirectory, 'use-lite-en-int8', '1'), join(folder, '2'), { recursive: true });
     const description = await readFile(join(folder, '2', 'model.yaml'), 'utf8');
@@ -101,14 +74,14 @@ describe('a worker with a shadow version', () => {
       join(folder, '2', 'model.yaml'),
       description.replace('name: use-lite-en-int8', 'name: use-lite-en'),
     );
-    await configure('', `  use-lite-en: { pool: ${POOL}, version: '1', ${SHADOW.slice(2).replace('0.5', '0.03')} }`);
+    await rig.configure(ONE, `  use-lite-en: { pool: ${POOL}, ${SHADOW.replace('0.5', '0.03')} }`);
     worker = await rig.worker();
     await untilShadow(({ state }) => state === 'ready');
     const words = ['queues', 'hold', 'work', 'until', 'someone', 'has', 'time'];
     const texts = words.map((_, at) => words.slice(0, at + 1).join(' '));
     const job = tinyJob(texts, { model: 'use-lite-en' });
     await rig.submit([job]);
-    expect(await endsOf([job])).toMatchObject([{ state: 'succeeded', modelVersion: '1' }]);
+    expect(await rig.endsOf([job])).toMatchObject([{ state: 'succeeded', modelVersion: '1' }]);
     await untilShadow(({ agreed, disagreed }) => agreed + disagreed === texts.length);
     const { agreed, cosine, greatestDifference } = (await shadowNow()) ?? {};
     expect(agreed).toBe(texts.length);
@@ -116,7 +89,6 @@ describe('a worker with a shadow version', () => {
     expect(cosine?.mean).toBeLessThan(1);
     expect(greatestDifference).toBeGreaterThan(0);
     await models.remove();
-    await rm(folder, { recursive: true });
   }, 120_000);
 
   it('has a process for it that gives way to all others', async () => {
@@ -179,10 +151,10 @@ describe('a worker with a shadow version', () => {
     await startWith({});
     await untilShadow(({ state }) => state === 'ready');
     const [pid = 0] = (await shadowNow())?.pids ?? [];
-    await configure();
+    await rig.configure(ONE);
     await worker.until(({ shadows }) => shadows.length === 0);
     while (isAlive(pid)) await delay(10);
-    await configure(SHADOW);
+    await rig.configure(SHADOW);
     await untilShadow(({ state }) => state === 'ready');
     const jobs = jobsOf(5);
     await rig.submit(jobs);

@@ -1,94 +1,19 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { ServiceError } from '@sluice/contracts';
 import { createLogger, createMetrics } from '@sluice/runtime';
-import { characterModel } from '../../test/fixtures.js';
+import {
+  createShadowFixture,
+  jobOf,
+  nameOf,
+  pairOf,
+  routesOf,
+  shadowOf,
+  versionOf,
+  type FakeHost,
+} from '../../test/shadow-fixture.js';
 import { StarvedRunError } from '../inference/inference-child.js';
-import type { InferenceHost } from '../inference/inference-host.js';
-import type { KeyedModel, RunResult } from '../inference/inference-protocol.js';
-import type { ModelRoutes, ServedTextModel, Shadow } from '../models/served-models.js';
 import { createShadowTally } from './shadow-tally.js';
-import { createShadows, MOST_BYTES, MOST_JOBS, type ShadowedJob } from './shadows.js';
-
-const versionOf = (version: string): ServedTextModel => {
-  const served = characterModel();
-  return { ...served, key: `characters/${version}`, model: { ...served.model, version } };
-};
-const shadowOf = (version: string): Shadow => ({
-  ...{ served: versionOf(version), percent: 100, stickyBy: 'job', tolerance: 0.5 },
-});
-/** A public model for each shadow version. */
-const routesOf = (...shadows: readonly Shadow[]) =>
-  new Map<string, ModelRoutes>(shadows.map((shadow) => [nameOf(shadow), { main: versionOf('1'), shadow }]));
-const nameOf = ({ served }: Shadow) => `with shadow ${served.key}`;
-const pairOf = (version: string) => {
-  const shadow = shadowOf(version);
-  return { model: nameOf(shadow), served: versionOf('1'), shadow };
-};
-
-/** Shadows on hosts that add up the tokens of a text, and are told here how to fare. */
-function createFixture() {
-  const hosts: FakeHost[] = [];
-  const quiet = { is: true };
-  const broken = { is: false };
-  const metrics = createMetrics();
-  const logger = createLogger({ app: 'test', level: 'silent' });
-  const tally = createShadowTally({ metrics, logger, now: () => performance.now() });
-  const shadows = createShadows({
-    ...{ tally, logger },
-    isQuiet: () => quiet.is,
-    createHost([keyed]) {
-      const host = fakeHost(keyed as KeyedModel, broken);
-      hosts.push(host);
-      return host as unknown as InferenceHost;
-    },
-  });
-  const countsOf = (shadow = '2') => {
-    const { agreed, disagreed, failed, dropped } = tally.of(pairOf(shadow));
-    return { agreed, disagreed, failed, dropped };
-  };
-  const waiting = (shadow = '2') => shadows.versions.get(`characters/${shadow}`)?.waiting;
-  const states = () => [...shadows.versions.values()].map(({ state }) => state);
-  return { shadows, hosts, quiet, broken, countsOf, waiting, states, tally, metrics };
-}
-
-type FakeHost = ReturnType<typeof fakeHost>;
-
-function fakeHost({ key }: KeyedModel, broken: { readonly is: boolean }) {
-  let onIdle = (): void => undefined;
-  const host = {
-    key,
-    idle: 0,
-    warm: 0,
-    ran: [] as number[][],
-    stopped: 0,
-    outcome: async (sum: number): Promise<number> => sum,
-    onIdle: (listener: () => void) => void (onIdle = listener),
-    async start() {
-      if (broken.is) throw new Error('it is no model');
-      host.idle = host.warm = 1;
-    },
-    stop: async () => void (host.stopped += 1),
-    async run(_key: string, sequences: readonly Int32Array[]): Promise<RunResult> {
-      host.idle = 0;
-      host.ran.push(...sequences.map((sequence) => [...sequence]));
-      try {
-        const sums = sequences.map((sequence) => host.outcome(sequence.reduce((a, b) => a + b, 0)));
-        return { rows: Float32Array.from(await Promise.all(sums)), computeMs: 1, cpuMs: 1 };
-      } finally {
-        host.idle = 1;
-        onIdle();
-      }
-    },
-  };
-  return host;
-}
-
-/** A job that was answered with the sums of its texts. */
-function jobOf(texts: readonly (readonly number[])[], shadow = shadowOf('2')): ShadowedJob {
-  const sequences = texts.map((tokens) => Int32Array.from(tokens));
-  const rows = Float32Array.from(texts, (tokens) => tokens.reduce((a, b) => a + b, 0));
-  return { jobId: 'a job', model: nameOf(shadow), served: versionOf('1'), shadow, sequences, rows };
-}
+import { MOST_BYTES, MOST_JOBS } from './shadows.js';
 
 describe('shadows', () => {
   beforeEach(() => void jest.useFakeTimers({ doNotFake: ['performance'] }));
@@ -99,7 +24,7 @@ describe('shadows', () => {
   const settle = () => jest.advanceTimersByTimeAsync(100);
 
   it('compare each text of a job, one at a time, and count what came of it', async () => {
-    const { shadows, hosts, countsOf, tally, metrics } = createFixture();
+    const { shadows, hosts, countsOf, tally, metrics } = createShadowFixture();
     shadows.follow(routesOf(shadowOf('2')));
     await shadows.start();
     await settle();
@@ -118,7 +43,7 @@ describe('shadows', () => {
   });
 
   it('wait while the worker has other work, also between the texts of a job', async () => {
-    const { shadows, hosts, quiet, countsOf, waiting } = createFixture();
+    const { shadows, hosts, quiet, countsOf, waiting } = createShadowFixture();
     shadows.follow(routesOf(shadowOf('2')));
     await shadows.start();
     await settle();
@@ -141,7 +66,7 @@ describe('shadows', () => {
   });
 
   it('keep copies, and no more than their bounds', async () => {
-    const { shadows, hosts, quiet, countsOf, waiting } = createFixture();
+    const { shadows, hosts, quiet, countsOf, waiting } = createShadowFixture();
     shadows.follow(routesOf(shadowOf('2')));
     await shadows.start();
     await settle();
@@ -163,7 +88,7 @@ describe('shadows', () => {
   });
 
   it('count a text that cannot be run, and go on with the next', async () => {
-    const { shadows, hosts, countsOf } = createFixture();
+    const { shadows, hosts, countsOf } = createShadowFixture();
     shadows.follow(routesOf(shadowOf('2')));
     await shadows.start();
     await settle();
@@ -179,7 +104,7 @@ describe('shadows', () => {
   });
 
   it('drop a text that had too little of the processor, which says nothing against its version', async () => {
-    const { shadows, hosts, countsOf } = createFixture();
+    const { shadows, hosts, countsOf } = createShadowFixture();
     shadows.follow(routesOf(shadowOf('2')));
     await shadows.start();
     await settle();
@@ -198,7 +123,7 @@ describe('shadows', () => {
     ['has no process', (host) => void (host.idle = 0)],
     ['never ends', (host) => void (host.outcome = () => new Promise(() => undefined))],
   ])('do not let one version that %s hold up another', async (_what, spoil) => {
-    const { shadows, hosts, countsOf, waiting } = createFixture();
+    const { shadows, hosts, countsOf, waiting } = createShadowFixture();
     shadows.follow(routesOf(shadowOf('2'), shadowOf('3')));
     await shadows.start();
     await settle();
@@ -213,7 +138,7 @@ describe('shadows', () => {
   });
 
   it('divide what may wait among the versions, and drop the newest of what does not fit any more', async () => {
-    const { shadows, quiet, countsOf, waiting } = createFixture();
+    const { shadows, quiet, countsOf, waiting } = createShadowFixture();
     shadows.follow(routesOf(shadowOf('2')));
     await shadows.start();
     await settle();
@@ -227,7 +152,7 @@ describe('shadows', () => {
   });
 
   it('begin and end their processes with the versions that are to be compared, and forget what is gone', async () => {
-    const { shadows, hosts, quiet, countsOf, tally, metrics, waiting } = createFixture();
+    const { shadows, hosts, quiet, countsOf, tally, metrics, waiting } = createShadowFixture();
     shadows.follow(routesOf(shadowOf('2')));
     expect(hosts).toEqual([]);
     await shadows.start();
@@ -250,7 +175,7 @@ describe('shadows', () => {
   });
 
   it('do not count a run that ends because its version is not compared with any more', async () => {
-    const { shadows, hosts, tally, countsOf } = createFixture();
+    const { shadows, hosts, tally, countsOf } = createShadowFixture();
     shadows.follow(routesOf(shadowOf('2')));
     await shadows.start();
     await settle();
@@ -267,7 +192,7 @@ describe('shadows', () => {
   });
 
   it('do not mix versions of one number whose files were replaced', async () => {
-    const { shadows, countsOf, tally, metrics, quiet, waiting } = createFixture();
+    const { shadows, countsOf, tally, metrics, quiet, waiting } = createShadowFixture();
     shadows.follow(routesOf(shadowOf('2')));
     await shadows.start();
     await settle();
@@ -289,7 +214,7 @@ describe('shadows', () => {
   });
 
   it('say why a version cannot be loaded, drop its jobs, and try it again when the models are looked at', async () => {
-    const { shadows, hosts, broken, quiet, states, countsOf, waiting } = createFixture();
+    const { shadows, hosts, broken, quiet, states, countsOf, waiting } = createShadowFixture();
     broken.is = true;
     shadows.follow(routesOf(shadowOf('2')));
     const started = shadows.start();
