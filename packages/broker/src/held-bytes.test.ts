@@ -7,8 +7,8 @@ function createFixture(maxBytes: number) {
   const returned: number[] = [];
   const link = { giveBack: (received: readonly Received[]) => returned.push(...received.map(({ tag }) => tag)) };
   let tag = 0;
-  const delivery = (bytes: number): Received => ({
-    delivery: { body: Buffer.alloc(bytes) } as Received['delivery'],
+  const delivery = (bytes: number, returns = 0): Received => ({
+    delivery: { body: Buffer.alloc(bytes), headers: { 'x-delivery-count': returns } } as Received['delivery'],
     tag: (tag += 1),
     link: link as unknown as Link,
   });
@@ -21,7 +21,13 @@ describe('the bytes in hand', () => {
 
   it('are bounded, and what waits is given back in its order when as much was settled', () => {
     const { held, delivery, returned } = createFixture(10);
-    const [a, b, c, d, e] = [6, 4, 3, 4, 2].map(delivery) as [Received, Received, Received, Received, Received];
+    const [a, b, c, d, e] = [6, 4, 3, 4, 2].map((bytes) => delivery(bytes)) as [
+      Received,
+      Received,
+      Received,
+      Received,
+      Received,
+    ];
     expect([a, b, c, d, e].map((each) => held.take(each))).toEqual([true, true, false, false, false]);
     held.release([b]);
     expect(returned).toEqual([3]);
@@ -61,6 +67,14 @@ describe('the bytes in hand', () => {
     held.take(delivery(8));
     jest.advanceTimersByTime(10_000);
     expect(returned).toEqual([2, 3]);
+  });
+
+  it('do not send round what other consumers had no room for', () => {
+    const { held, delivery, returned } = createFixture(10);
+    held.take(delivery(8));
+    expect(held.take(delivery(8, 4))).toBe(false);
+    expect(held.take(delivery(8, 5))).toBe(true);
+    expect(returned).toEqual([]);
   });
 
   it('let nothing wait where they are not bounded', () => {

@@ -2,6 +2,11 @@ import type { Link, Received } from './link.js';
 
 /** By then what was given back has come again, or went elsewhere. */
 const PATIENCE_MS = 1_000;
+/**
+ * What was delivered this often before is taken whether there is room or not: the queue's delivery limit (20) would end it where it comes
+ * to one full consumer after the other, and crashes need some of that number, too.
+ */
+const MOST_RETURNS = 5;
 
 /** A delivery that waits for room, without its body. */
 interface Parked {
@@ -17,7 +22,10 @@ interface Parked {
  * loses its body. It is given back when as much was settled, and then comes again with the body, here or elsewhere.
  */
 export interface HeldBytes {
-  /** Whether there is room for a delivery; always when nothing is in hand. If not, it is not to be worked on. */
+  /**
+   * Whether there is room for a delivery; always when nothing is in hand, or when it was delivered often. If not, it is not to be worked
+   * on.
+   */
   take(received: Received): boolean;
   /** These were taken, and are settled, lost or given back. */
   release(received: readonly Received[]): void;
@@ -63,7 +71,7 @@ export function createHeldBytes(maxBytes: number): HeldBytes {
   return {
     take({ delivery, tag, link }) {
       const bytes = delivery.body.length;
-      if (held > 0 && held + bytes > maxBytes) {
+      if (held > 0 && held + bytes > maxBytes && returnsOf(delivery) < MOST_RETURNS) {
         if (parked.length === 0) room = 0;
         parked.push({ tag, link, bytes });
         return false;
@@ -84,4 +92,9 @@ export function createHeldBytes(maxBytes: number): HeldBytes {
       for (const one of parked.splice(0)) giveBack(one);
     },
   };
+}
+
+/** How often the broker says that it had the message back. */
+function returnsOf({ headers }: Received['delivery']): number {
+  return Number(headers['x-delivery-count'] ?? 0);
 }
