@@ -8,7 +8,10 @@ function createFixture(maxBytes: number) {
   const link = { giveBack: (received: readonly Received[]) => returned.push(...received.map(({ tag }) => tag)) };
   let tag = 0;
   const delivery = (bytes: number, returns = 0): Received => ({
-    delivery: { body: Buffer.alloc(bytes), headers: { 'x-delivery-count': returns } } as Received['delivery'],
+    delivery: {
+      body: Buffer.alloc(bytes),
+      headers: { 'x-delivery-count': returns },
+    } as unknown as Received['delivery'],
     tag: (tag += 1),
     link: link as unknown as Link,
   });
