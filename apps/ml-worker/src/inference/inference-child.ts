@@ -1,8 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { setPriority } from 'node:os';
-import { createInterface } from 'node:readline';
-import type { Duplex, Readable } from 'node:stream';
+import type { Duplex } from 'node:stream';
 import { ServiceError } from '@sluice/contracts';
 import type { TensorBytes } from '@sluice/models';
 import type { SessionOptions } from '@sluice/models/session';
@@ -26,6 +25,7 @@ import {
   type UnloadableReport,
   type WarmReport,
 } from './inference-protocol.js';
+import { logLines } from './process-lines.js';
 import { residentBytes } from './process-memory.js';
 import { processorMs } from './process-time.js';
 import { createTimeLimit, type TimeLimit } from './time-limit.js';
@@ -36,7 +36,6 @@ const LOAD_TIMEOUT_MS = 120_000;
 const STOOD_STILL_MS = 500;
 /** How long a process that was told to end may take. */
 const END_TIMEOUT_MS = 5_000;
-const LONGEST_LINE = 500;
 const MEBIBYTE = 2 ** 20;
 
 export interface InferenceChildOptions extends Required<SessionOptions> {
@@ -197,7 +196,11 @@ function unstarted({ models }: InferenceChildOptions, reason: string): Inference
 function follow(child: ChildProcess, pipe: Duplex, options: InferenceChildOptions): InferenceChild {
   const { logger, models, memoryLimitBytes = Infinity, loadTimeoutMs = LOAD_TIMEOUT_MS } = options;
   if (options.niceness !== undefined) beNice(child.pid, options.niceness, logger);
-  for (const stream of [child.stdout, child.stderr]) if (stream) logLines(stream, child.pid, logger);
+  logLines(
+    [child.stdout, child.stderr].filter((stream) => stream !== null),
+    child.pid,
+    logger,
+  );
   const positions = new Map(models.map(({ key }, position) => [key, position]));
   let state: InferenceChild['state'] = 'warming';
   let current: Run | undefined;
@@ -470,13 +473,6 @@ async function endOf(child: ChildProcess, pipe: Duplex): Promise<string> {
   const how = await exit;
   await silence;
   return how;
-}
-
-/** ONNX Runtime writes its own words to stderr; they become lines of the worker's log. */
-function logLines(stream: Readable, pid: number | undefined, logger: Logger): void {
-  createInterface(stream).on('line', (line) => {
-    logger.warn({ child: pid, line: line.slice(0, LONGEST_LINE) }, 'an inference process wrote');
-  });
 }
 
 /** A promise that is settled from outside. Its rejection may go unseen. */
