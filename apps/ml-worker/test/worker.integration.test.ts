@@ -246,6 +246,46 @@ describe('a worker', () => {
     );
   });
 
+  it('answers everybody else long before as many jobs overrun as it has processes, and others go wrong beside them', async () => {
+    await rig.worker({ SLUICE_INFERENCE_TIMEOUT: '6s', SLUICE_INFERENCE_MEMORY: '600MiB' });
+    const first = await jobsFor('tiny', ['first']);
+    await rig.submit(first);
+    await rig.until(allCompleted(first));
+
+    const good = await jobsFor('tiny', textsOf(200));
+    // Past its deadline by the time it has overrun: not tried again.
+    const endless = await jobsFor('tiny', [`a${ENDLESS}`, ENDLESS], { expiresAtMs: Date.now() + 8_000 });
+    const greedy = await jobsFor('tiny', [GREEDY]);
+    const refused = await jobsFor('tiny', [`b${REFUSED}`, 'x'.repeat(1001)]);
+    const deadBefore = rig.dead.length;
+    const reasons = () =>
+      Object.fromEntries(
+        rig.dead.slice(deadBefore).map(({ messageId, headers }) => [messageId, headers[HEADERS.reason]]),
+      );
+    await rig.submit(good.slice(0, 100));
+    await Promise.all([rig.submit([...endless, ...refused]), rig.submit(greedy, 5)]);
+    await rig.submit(good.slice(100));
+
+    await rig.until(allCompleted(good));
+    for (const { jobId } of endless) expect(reasons()).not.toHaveProperty(jobId);
+    expectAllSucceeded(good, true);
+    for (const job of good) {
+      const sum = [...Buffer.from(String(job.input))].reduce((total, byte) => total + byte, 0);
+      const { output } = onlyCompletion(job);
+      const embedding = Buffer.from(Float32Array.of(sum).buffer).toString('base64');
+      expect(output).toMatchObject({ embeddings: [embedding] });
+    }
+
+    await rig.until(() => allCompleted(refused)() && Object.keys(reasons()).length === 3);
+    expect(refused.map((job) => onlyCompletion(job).error?.code)).toEqual(['inference_failed', 'input_too_long']);
+    const tooLong = 'inference_timeout: Inference took longer than 6000 ms.';
+    expect(reasons()).toEqual({
+      ...Object.fromEntries(endless.map(({ jobId }) => [jobId, tooLong])),
+      [greedy[0]?.jobId ?? '']: expect.stringMatching(/^inference_crashed: /),
+    });
+    expect(completedAmong([...endless, ...greedy])).toEqual([]);
+  }, 120_000);
+
   it('leaves no process behind when it is killed while one runs what never ends', async () => {
     const worker = await rig.worker();
     const deadBefore = rig.dead.length;
