@@ -270,7 +270,10 @@ describe('a worker', () => {
     for (const { jobId } of endless) expect(reasons()).not.toHaveProperty(jobId);
     expectAllSucceeded(good, true);
     for (const job of good) {
-      const sum = [...Buffer.from(String(job.input))].reduce((total, byte) => total + byte, 0);
+      const sum = [...Buffer.from(inputTexts(job.input as TextInput).join(''))].reduce(
+        (total, byte) => total + byte,
+        0,
+      );
       const { output } = onlyCompletion(job);
       const embedding = Buffer.from(Float32Array.of(sum).buffer).toString('base64');
       expect(output).toMatchObject({ embeddings: [embedding] });

@@ -67,7 +67,11 @@ export function copyOf(
       // n.b. the broker drops expired messages from the head of a queue only: a copy may wait for an older one with a
       // later end, at most for the tier's whole delay. As the spread is small, so is that wait.
       expirationMs: Math.ceil(tier.delayMs * (SHORTEST_SHARE + (1 - SHORTEST_SHARE) * random())),
-      headers: { ...kept.headers, [HEADERS.attempt]: attempt + 1 },
+      headers: {
+        ...kept.headers,
+        [HEADERS.attempt]: attempt + 1,
+        ...(settlement.reason !== undefined && { [HEADERS.retryReason]: settlement.reason }),
+      },
     };
   }
   const reason = settlement.kind === 'dead' ? settlement.reason : 'attempts_exhausted';
@@ -86,7 +90,7 @@ export function copyOf(
 /** What every copy keeps of the original. */
 function keptParts(delivery: Delivery): Omit<OutgoingMessage, 'exchange'> {
   const { routingKey, body, type, messageId, userId, replyTo, correlationId } = delivery;
-  const { [USER_ID_HEADER]: _forged, ...headers } = keptHeaders(delivery.headers);
+  const { [USER_ID_HEADER]: _forged, [HEADERS.retryReason]: _earlier, ...headers } = keptHeaders(delivery.headers);
   return {
     routingKey,
     body,

@@ -3,7 +3,7 @@ import { HEADERS, MAX_ATTEMPTS, RETRY_TIERS } from '@sluice/contracts';
 import type { ConsumeMessage } from 'amqplib';
 import { HIGHEST_ATTEMPT, keptHeaders, toDelivery, type Delivery } from './delivery.js';
 import { copyOf } from './relay.js';
-import { dead, retry, settlementAfterError, tierFor } from './settlement.js';
+import { dead, retry, settlementAfterError, tierFor, type Move } from './settlement.js';
 
 function message(properties: Record<string, unknown>): ConsumeMessage {
   return {
@@ -64,6 +64,17 @@ describe('a settlement', () => {
     const copy = copyOf(delivery({ [HEADERS.attempt]: 2, tenant: 't' }), retry(1), { retryTiers: RETRY_TIERS });
     expect(copy).toMatchObject({ exchange: 'retry.5s', routingKey: 'text.standard', messageId: 'm1' });
     expect(copy.headers).toEqual({ tenant: 't', [HEADERS.attempt]: 3 });
+  });
+
+  it('of retry says why, and nothing of the reason before', () => {
+    const again = delivery({ [HEADERS.attempt]: 2, [HEADERS.retryReason]: 'before' });
+    const headersOf = (settlement: Move) => copyOf(again, settlement, { retryTiers: RETRY_TIERS }).headers;
+    expect(headersOf(retry(1, 'inference_crashed'))).toEqual({
+      [HEADERS.attempt]: 3,
+      [HEADERS.retryReason]: 'inference_crashed',
+    });
+    expect(headersOf(retry(1))).toEqual({ [HEADERS.attempt]: 3 });
+    expect(headersOf(dead('x'))).not.toHaveProperty(HEADERS.retryReason);
   });
 
   it('of retry waits between four fifths of the delay of its tier and all of it', () => {

@@ -3,7 +3,7 @@ import { MAX_ATTEMPTS, RETRY_TIERS } from '@sluice/contracts';
 /** What becomes of a delivery; a handler returns it and never touches the channel. */
 export type Settlement =
   | { readonly kind: 'ack' }
-  | { readonly kind: 'retry'; readonly delayMs: number }
+  | { readonly kind: 'retry'; readonly delayMs: number; readonly reason?: string }
   | { readonly kind: 'dead'; readonly reason: string };
 
 /** A settlement that needs a copy of the message elsewhere. */
@@ -12,9 +12,12 @@ export type Move = Exclude<Settlement, { kind: 'ack' }>;
 /** The delivery is dealt with. */
 export const ack: Settlement = Object.freeze({ kind: 'ack' });
 
-/** Deliver it again after `delayMs` milliseconds or a little later, with the next attempt number. */
-export function retry(delayMs: number): Move {
-  return { kind: 'retry', delayMs };
+/**
+ * Deliver it again after `delayMs` milliseconds or a little later, with the next attempt number; `reason` is for whoever gets it
+ * then (an error code where there is one).
+ */
+export function retry(delayMs: number, reason?: string): Move {
+  return reason === undefined ? { kind: 'retry', delayMs } : { kind: 'retry', delayMs, reason };
 }
 
 /** Move it to the dead queue; `reason` is for operators (an error code where there is one). */

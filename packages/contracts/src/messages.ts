@@ -31,9 +31,15 @@ export const MESSAGE_TYPES = {
 
 /**
  * AMQP headers of Sluice's own. `attempt` counts from 1 and grows with every retry (the broker's own counters differ
- * between versions); `reason` and `source` say why a message is in the dead queue and where it was.
+ * between versions); `retryReason` says why the attempt before was given up, where that is known, `reason` and `source` why a message is
+ * in the dead queue and where it was.
  */
-export const HEADERS = { attempt: 'x-attempt', reason: 'x-dead-reason', source: 'x-dead-source' } as const;
+export const HEADERS = {
+  attempt: 'x-attempt',
+  retryReason: 'x-retry-reason',
+  reason: 'x-dead-reason',
+  source: 'x-dead-source',
+} as const;
 
 const epochMs = z.int().min(0).max(8_640_000_000_000_000);
 /** Nano-USD as a number: holds stay below 2^53. */

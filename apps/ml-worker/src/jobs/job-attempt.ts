@@ -12,7 +12,7 @@ import { canceled, expired, failed, succeeded, type Attempt } from './completion
 import type { Hold } from './held-jobs.js';
 import type { JobClock } from './job-clock.js';
 import { jobWorkOf, type JobWork } from './job-work.js';
-import { retryRuleOf, settlementAfter } from './retry-policy.js';
+import { isSuspected, retryRuleOf, settlementAfter, type Redelivery } from './retry-policy.js';
 import { isTensorWork, type Work, type WorkOutcome } from '../scheduling/running-job.js';
 import type { Scheduler } from '../scheduling/scheduler.js';
 import type { ServedModel, Shadow } from '../models/served-models.js';
@@ -34,11 +34,8 @@ export interface JobAttemptOptions {
 }
 
 /** A job as it was delivered. */
-export interface DeliveredJob {
+export interface DeliveredJob extends Redelivery {
   readonly message: AcceptedMessage;
-  /** From 1. */
-  readonly attempt: number;
-  readonly redelivered: boolean;
   /** Aborts when the delivery cannot be acknowledged any more. */
   readonly lost: AbortSignal;
   readonly hold: Pick<Hold, 'begin'>;
@@ -80,10 +77,10 @@ export async function attemptJob(job: DeliveredJob, options: JobAttemptOptions):
 
 async function run(context: Context, { work: workOf, result }: JobWork): Promise<AttemptOutcome> {
   const { cancellations, scheduler, notices } = context;
-  const { message, attempt } = context.job;
+  const { message } = context.job;
   const onStart = (): void => begin(context);
   const remainingMs = message.expiresAtMs - context.clock.now();
-  const work = workOf({ class: message.class, alone: attempt > 1, remainingMs, onStart });
+  const work = workOf({ class: message.class, alone: isSuspected(context.job), remainingMs, onStart });
   const unwatch = cancellations.watch(message, () => scheduler.cancel(work));
   try {
     const outcome = await scheduler.run(work);
@@ -143,10 +140,11 @@ function tooLate(context: Context): AttemptOutcome {
 
 /** An error that would come again ends the job; any other is tried again by its rule. */
 function failure(context: Context, code: ErrorCode, detail: string): AttemptOutcome {
-  const { message, attempt } = context.job;
+  const { job } = context;
+  const { message, attempt } = job;
   if (retryRuleOf(code).attempts === 1) return { completed: failed(factsOf(context), code, detail) };
   const remainingMs = message.expiresAtMs - context.clock.now();
-  return { settlement: settlementAfter({ code, detail, attempt, remainingMs }) };
+  return { settlement: settlementAfter({ code, detail, attempt, suspected: isSuspected(job), remainingMs }) };
 }
 
 function factsOf({ job, served, startedAtMs, clock }: Context): Attempt {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { ack, dead, retry, type Delivery, type OutgoingMessage } from '@sluice/broker';
-import { completedMessageSchema, ServiceError, type AcceptedMessage } from '@sluice/contracts';
+import { completedMessageSchema, HEADERS, ServiceError, type AcceptedMessage } from '@sluice/contracts';
 import { createLogger } from '@sluice/runtime';
 import { acceptedMessage, characterModel, deliveryOf } from '../../test/fixtures.js';
 import { createCancellations } from './cancellations.js';
@@ -228,7 +228,7 @@ describe('the job handler', () => {
 
   it('lets a job for a model that it does not serve wait for a worker that does, then gives up', async () => {
     const { handle } = createFixture();
-    expect(await handle(job({ model: 'other' }), 1)).toEqual(retry(30_000));
+    expect(await handle(job({ model: 'other' }), 1)).toEqual(retry(30_000, 'model_unavailable'));
     expect(await handle(job({ model: 'other' }), 5)).toEqual(
       dead('model_unavailable: no worker of the pool serves the model'),
     );
@@ -259,8 +259,8 @@ describe('the job handler', () => {
     ['inference_timeout', 3],
   ] as const)('tries a job again after %s, then gives up', async (code, attempts) => {
     const { handle, published } = createFixture({ run: () => Promise.reject(new ServiceError(code, 'Gone.')) });
-    expect(await handle(job(), 1)).toEqual(retry(5_000));
-    expect(await handle(job(), 2)).toEqual(retry(30_000));
+    expect(await handle(job(), 1)).toEqual(retry(5_000, code));
+    expect(await handle(job(), 2)).toEqual(retry(30_000, code));
     expect(await handle(job(), attempts)).toEqual(dead(`${code}: Gone.`));
     expect(published).toEqual([]);
   });
@@ -360,6 +360,14 @@ describe('the job handler', () => {
     const { handle, works } = createFixture();
     await handle(job(), 1);
     await handle(job(), 2);
+    expect(works.map(({ alone }) => alone)).toEqual([false, true]);
+  });
+
+  it('lets those of a second attempt share runs when only the worker was to blame', async () => {
+    const { handleAgain, works } = createFixture();
+    const headers = { [HEADERS.retryReason]: 'model_unavailable' };
+    await handleAgain(job(), { attempt: 2, headers });
+    await handleAgain(job(), { attempt: 2, headers, redelivered: true });
     expect(works.map(({ alone }) => alone)).toEqual([false, true]);
   });
 

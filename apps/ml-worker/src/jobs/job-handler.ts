@@ -1,4 +1,10 @@
-import { acceptedAtMs, acceptedMessageSchema, type AcceptedMessage, type CompletedMessage } from '@sluice/contracts';
+import {
+  acceptedAtMs,
+  acceptedMessageSchema,
+  HEADERS,
+  type AcceptedMessage,
+  type CompletedMessage,
+} from '@sluice/contracts';
 import { ack, dead, type Delivery, type Publisher, type Settlement } from '@sluice/broker';
 import { delay } from '@sluice/runtime';
 import { toOutgoing } from './completion.js';
@@ -71,10 +77,11 @@ export function createJobHandler(options: JobHandlerOptions): JobHandler {
     }
     const { message } = parsed;
     const { attempt, redelivered } = delivery;
+    const retryReason = reasonOf(delivery);
     clock.accepted(acceptedAtMs(message));
     const hold = held.take(message);
     try {
-      const outcome = await attemptJob({ message, attempt, redelivered, lost, hold }, options);
+      const outcome = await attemptJob({ message, attempt, redelivered, retryReason, lost, hold }, options);
       if ('settlement' in outcome) return outcome.settlement;
       await publish(outcome.completed, lost);
       if (outcome.shadowed) compare(outcome.shadowed);
@@ -83,6 +90,11 @@ export function createJobHandler(options: JobHandlerOptions): JobHandler {
       hold.end();
     }
   };
+}
+
+function reasonOf({ headers }: Delivery): string | undefined {
+  const reason = headers[HEADERS.retryReason];
+  return typeof reason === 'string' ? reason : undefined;
 }
 
 function parse(body: Buffer): { readonly message: AcceptedMessage } | { readonly problem: string } {

@@ -33,6 +33,26 @@ export function retryRuleOf(code: ErrorCode): RetryRule {
   return rules[code] ?? OTHER_ERRORS;
 }
 
+/** How a job came to this worker. */
+export interface Redelivery {
+  /** From 1. */
+  readonly attempt: number;
+  /** Somebody had this very delivery before and did not settle it. */
+  readonly redelivered: boolean;
+  /** The error code of the attempt before; undefined when it is not known. */
+  readonly retryReason: string | undefined;
+}
+
+/**
+ * Whether a job is suspected, so that its texts run by themselves: an earlier attempt may have ended through one of them. A retry
+ * because a worker had no such model says nothing of them, unless whoever had that one did not settle it.
+ */
+export function isSuspected({ attempt, redelivered, retryReason }: Redelivery): boolean {
+  return attempt > 1 && (redelivered || retryReason !== BLAMELESS);
+}
+
+const BLAMELESS: ErrorCode = 'model_unavailable';
+
 /** An attempt that went wrong. */
 export interface FailedAttempt {
   readonly code: ErrorCode;
@@ -40,18 +60,21 @@ export interface FailedAttempt {
   readonly detail: string;
   /** From 1. */
   readonly attempt: number;
+  /** Whether the job was suspected before. */
+  readonly suspected: boolean;
   /** How long the job may still be started, in milliseconds. */
   readonly remainingMs: number;
 }
 
 /**
  * Another attempt after the pause of the rule, or dead with `code: detail` as the reason: when the attempts are used
- * up, or when the pause is longer than the job may wait, because it would only come back to expire.
+ * up, or when the pause is longer than the job may wait, because it would only come back to expire. The retry names the code.
  */
-export function settlementAfter({ code, detail, attempt, remainingMs }: FailedAttempt): Settlement {
+export function settlementAfter({ code, detail, attempt, suspected, remainingMs }: FailedAttempt): Settlement {
   const { attempts, tiers } = retryRuleOf(code);
   const name = tiers[Math.min(attempt, tiers.length) - 1];
   const tier = RETRY_TIERS.find((candidate) => candidate.name === name);
   if (!tier || attempt >= attempts || tier.delayMs > remainingMs) return dead(`${code}: ${detail}`);
-  return retry(tier.delayMs);
+  // n.b. without a reason it stays suspected.
+  return retry(tier.delayMs, suspected && code === BLAMELESS ? undefined : code);
 }
