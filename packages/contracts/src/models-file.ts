@@ -182,6 +182,18 @@ export const modelFileSchema = z.discriminatedUnion('task', [textModelFileSchema
 });
 export type ModelFile = z.infer<typeof modelFileSchema>;
 
+/** `digests.json` of a version folder: what its other files were when they were written. */
+export const digestsFileSchema = z.strictObject({
+  /** Identifies what the builder made the files from; absent where somebody else wrote them. */
+  stamp: z.string().optional(),
+  /** SHA-256 by the name of a file in the folder. */
+  files: recordOf(
+    z.string().regex(/^[^/\\]+$/, 'must be the name of a file in the folder'),
+    z.string().regex(/^[0-9a-f]{64}$/, 'must be a SHA-256 in lower-case hexadecimal'),
+  ),
+});
+export type DigestsFile = z.infer<typeof digestsFileSchema>;
+
 /** Whether texts may share a run of the model: not if what one of them gives would depend on the others. Tensors never do. */
 export function isBatchable(file: ModelFile): boolean {
   return file.task !== 'tensors' && file.quantisation !== 'dynamic';

@@ -1,8 +1,6 @@
-import { join } from 'node:path';
-import { digestOf } from './digests.js';
 import type { TensorSpec } from '@sluice/contracts';
+import { digestIn } from './digests.js';
 import { isTextModel, type Model, type TensorModel, type TextModel } from './model.js';
-import { unavailable } from './repository.js';
 import { shapeText } from './tensors/tensor-fit.js';
 
 /**
@@ -102,12 +100,10 @@ export function tokenizerId(model: TextModel): Promise<string> {
   return id;
 }
 
-async function readTokenizerId({ file: { tokenizer }, directory, name, version }: TextModel): Promise<string> {
+async function readTokenizerId(model: TextModel): Promise<string> {
+  const { tokenizer } = model.file;
   if (tokenizer.type === 'bytes') return 'bytes';
-  const digest = await digestOf(join(directory, tokenizer.vocabulary)).catch((cause: unknown) => {
-    throw unavailable(`${name}/${version}/${tokenizer.vocabulary} cannot be read`, cause);
-  });
-  return `unigram ${tokenizer.reserved} ${digest}`;
+  return `unigram ${tokenizer.reserved} ${await digestIn(model, tokenizer.vocabulary)}`;
 }
 
 function isSameList(a: readonly string[] = [], b: readonly string[] = []): boolean {

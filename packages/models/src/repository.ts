@@ -1,9 +1,10 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { modelFileSchema, nameSchema, ServiceError, type ModelFile } from '@sluice/contracts';
+import { modelFileSchema, nameSchema, type ModelFile } from '@sluice/contracts';
 import { ConfigError, parseConfig } from '@sluice/runtime';
-import { checkDigest } from './digests.js';
+import { checkDigests } from './digests.js';
 import type { Model } from './model.js';
+import { unavailable } from './unavailable.js';
 
 /** Name of the ONNX file in a version folder. */
 export const ONNX_FILE = 'model.onnx';
@@ -24,8 +25,10 @@ export interface ModelRepository {
    */
   find(name: string, version: string): Promise<Model>;
   /**
-   * `find`, and compares the model file and the vocabulary with their digests, where there are digests. A file is read again
-   * only when it looks different.
+   * `find`, and compares every file that `digests.json` lists with its digest, where there is such a list. The files are read again
+   * only when one of the folder looks different.
+   *
+   * @throws ServiceError `model_unavailable`, naming the file that is missing, wrong, or cannot be read.
    */
   findIntact(name: string, version: string): Promise<Model>;
   /** Version folders of a model, least first; none when it has none. Nothing says that they can be used. */
@@ -46,7 +49,7 @@ export async function openModelRepository(directory: string): Promise<ModelRepos
   const root = resolve(directory);
   const facts = await stat(root).catch(() => undefined);
   if (!facts?.isDirectory()) {
-    throw new ServiceError('model_unavailable', 'The model repository does not exist', { cause: new Error(root) });
+    throw unavailable('The model repository does not exist', new Error(root));
   }
   /** How the folders of intact versions looked. */
   const intact = new Map<string, string>();
@@ -74,7 +77,7 @@ export async function openModelRepository(directory: string): Promise<ModelRepos
       const model = await find(name, version);
       const look = await lookOfVersion(model.directory);
       if (intact.get(model.directory) === look) return model;
-      for (const each of filesOf(model.file)) await checkDigest(model, each);
+      await checkDigests(model);
       intact.set(model.directory, look);
       return model;
     },
@@ -140,11 +143,8 @@ function checkLabels(label: string, file: ModelFile): void {
 
 async function requireFile(label: string, folder: string, file: string): Promise<void> {
   const facts = await stat(join(folder, file)).catch((cause: unknown) => {
-    throw unavailable(`${label}/${file} is missing`, cause);
+    const isMissing = (cause as NodeJS.ErrnoException).code === 'ENOENT';
+    throw unavailable(`${label}/${file} ${isMissing ? 'is missing' : 'cannot be read'}`, cause);
   });
   if (!facts.isFile() || facts.size === 0) throw unavailable(`${label}/${file} is empty or not a file`);
-}
-
-export function unavailable(detail: string, cause?: unknown): ServiceError {
-  return new ServiceError('model_unavailable', detail, { cause });
 }

@@ -1,8 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { ServiceError } from '@sluice/contracts';
 import { createByteTokenizer } from './byte-tokenizer.js';
+import { tokenizerId } from './compatibility.js';
 import type { TextModel } from './model.js';
+import { unavailable } from './unavailable.js';
 import { createUnigramTokenizer, type Vocabulary } from './unigram-tokenizer.js';
 
 /**
@@ -16,12 +17,24 @@ export interface Tokenizer {
   count(text: string): number;
 }
 
+/** By `tokenizerId`, for as long as anybody has them. */
+const made = new Map<string, WeakRef<Tokenizer>>();
+
 /**
- * Loads the tokenizer that `model.yaml` names.
+ * Loads the tokenizer that `model.yaml` names. Models whose tokenizers have the same id share one.
  *
  * @throws ServiceError `model_unavailable` when its vocabulary is missing or not one.
  */
 export async function createTokenizer(model: TextModel): Promise<Tokenizer> {
+  const id = await tokenizerId(model);
+  const known = made.get(id)?.deref();
+  if (known) return known;
+  const tokenizer = await makeTokenizer(model);
+  made.set(id, new WeakRef(tokenizer));
+  return tokenizer;
+}
+
+async function makeTokenizer(model: TextModel): Promise<Tokenizer> {
   const { tokenizer } = model.file;
   switch (tokenizer.type) {
     case 'bytes':
@@ -38,10 +51,10 @@ async function readVocabulary(model: TextModel, file: string): Promise<Vocabular
   const vocabulary = await readFile(join(model.directory, file), 'utf8')
     .then((text): unknown => JSON.parse(text))
     .catch((cause: unknown) => {
-      throw new ServiceError('model_unavailable', `${path} cannot be read as JSON`, { cause });
+      throw unavailable(`${path} cannot be read as JSON`, cause);
     });
   if (isVocabulary(vocabulary)) return vocabulary;
-  throw new ServiceError('model_unavailable', `${path} is not a list of [piece, log probability or null]`);
+  throw unavailable(`${path} is not a list of [piece, log probability or null]`);
 }
 
 function isVocabulary(value: unknown): value is Vocabulary {

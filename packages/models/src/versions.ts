@@ -1,7 +1,9 @@
 import { isServiceError, type ModelEntry } from '@sluice/contracts';
 import { differences } from './compatibility.js';
 import { isTextModel, type Model } from './model.js';
-import { unavailable, type ModelRepository } from './repository.js';
+import type { ModelRepository } from './repository.js';
+import { createTokenizer } from './tokenizer.js';
+import { unavailable } from './unavailable.js';
 
 /** The versions of a public model that its entry in `models.yaml` asks for. */
 export interface ModelVersions {
@@ -101,13 +103,17 @@ interface Found {
   readonly passedOver: readonly string[];
 }
 
-/** From the least version on, so that what one is compared with does not depend on which of them runs. */
+/**
+ * From the least version on, so that what one is compared with does not depend on which of them runs. n.b. a version whose tokenizer
+ * cannot be made must not be what others are compared with: it would keep all that follow from being used.
+ */
 async function findLatest(repository: ModelRepository, folder: string): Promise<Found> {
   let model: Model | undefined;
   let passedOver: string[] = [];
   for (const version of await repository.versions(folder)) {
     try {
       const next = await repository.findIntact(folder, version);
+      if (isTextModel(next)) await createTokenizer(next);
       if (model) await requireFit(folder, model, next);
       model = next;
       passedOver = [];

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
@@ -71,6 +71,19 @@ async function addWrongDigest(folder: string): Promise<void> {
   await writeFile(join(folder, DIGESTS_FILE), JSON.stringify({ stamp: 'any', files }));
 }
 
+const digestsOf = (text: string) => (folder: string) => writeFile(join(folder, DIGESTS_FILE), text);
+
+/** Puts something else in the place of a file. */
+async function replace(path: string, make: (path: string) => Promise<unknown>): Promise<void> {
+  await rm(path);
+  await make(path);
+}
+
+const makeFolder = (path: string) => mkdir(path);
+const makeLoop = (path: string) => symlink(path, path);
+const makeDangling = (path: string) => symlink(`${path}.gone`, path);
+
+const unigram = '{ type: unigram, vocabulary: vocabulary.json, reserved: 1 }';
 const canaryOf = (version: string) => ({ version, percent: 5, stickyBy: 'tenant' }) as const;
 const wrong = (problem: RegExp) => ({ isWrong: true, problems: [expect.stringMatching(problem)] });
 
@@ -121,6 +134,68 @@ describe('the versions of a public model', () => {
     ['is copied half', (folder) => rm(join(folder, 'model.onnx')), /tiny\/2\/model\.onnx is missing$/],
     ['is described wrong', (folder) => writeFile(join(folder, 'model.yaml'), 'x: ['), /tiny\/2\/model\.yaml is not/],
     ['is damaged', addWrongDigest, /tiny\/2\/model\.onnx does not match its digest/],
+    [
+      'has a folder as its description',
+      (folder) => replace(join(folder, 'model.yaml'), makeFolder),
+      /model\.yaml cannot be read$/,
+    ],
+    [
+      'has no description behind its link',
+      (folder) => replace(join(folder, 'model.yaml'), makeDangling),
+      /cannot be read$/,
+    ],
+    [
+      'has a description that refers to nothing',
+      (folder) => writeFile(join(folder, 'model.yaml'), 'name: *nothing'),
+      /tiny\/2\/model\.yaml is not valid: .*alias/,
+    ],
+    [
+      'has a folder as its file',
+      (folder) => replace(join(folder, 'model.onnx'), makeFolder),
+      /model\.onnx is empty or not/,
+    ],
+    ['has a link to itself', (folder) => replace(join(folder, 'model.onnx'), makeLoop), /model\.onnx cannot be read$/],
+    ['has a link to nothing', (folder) => replace(join(folder, 'model.onnx'), makeDangling), /model\.onnx is missing$/],
+    [
+      'has a folder as its digests',
+      (folder) => makeFolder(join(folder, DIGESTS_FILE)),
+      /tiny\/2\/digests\.json cannot be read$/,
+    ],
+    ['has a link as its digests', (folder) => makeLoop(join(folder, DIGESTS_FILE)), /digests\.json cannot be read$/],
+    ['has half of its digests', digestsOf('{"files": {"model.onnx": '), /digests\.json is not valid: .*not JSON/],
+    ['has digests of nothing', digestsOf('null'), /digests\.json is not valid/],
+    ['has digests without files', digestsOf('{"files": null}'), /digests\.json is not valid: files: must be/],
+    [
+      'has digests that are none',
+      digestsOf('{"files": {"model.onnx": "12"}}'),
+      /digests\.json is not valid: files\.model/,
+    ],
+    [
+      'has digests of files elsewhere',
+      digestsOf(`{"files": {"../1/model.onnx": "${'0'.repeat(64)}"}}`),
+      /digests\.json is not valid: files\.\.\.\/1\/model\.onnx/,
+    ],
+    [
+      'lacks a file of its digests',
+      digestsOf(`{"files": {"licence.txt": "${'0'.repeat(64)}"}}`),
+      /tiny\/2\/licence\.txt cannot be read$/,
+    ],
+    [
+      'lists a folder in its digests',
+      async (folder) => {
+        await mkdir(join(folder, 'more'));
+        await digestsOf(`{"files": {"more": "${'0'.repeat(64)}"}}`)(folder);
+      },
+      /tiny\/2\/more cannot be read$/,
+    ],
+    [
+      'has another description than its digests',
+      async (folder) => {
+        const file = await digestOf(join(folder, 'model.onnx'));
+        await digestsOf(JSON.stringify({ files: { 'model.onnx': file, 'model.yaml': file } }))(folder);
+      },
+      /tiny\/2\/model\.yaml does not match its digest/,
+    ],
   ])('are the main one alone while a canary %s, which is a problem', async (_what, spoil, reason) => {
     await writeVersion('1');
     await spoil(await writeVersion('2'));
@@ -156,6 +231,15 @@ describe('the versions of a public model', () => {
     expect(await versionsOf({ version: 'latest' })).toMatchObject({ main: { version: '3' }, problems: [] });
   });
 
+  it('do not take the least one for a measure when its tokenizer cannot be made', async () => {
+    await writeVersion('1', { tokenizer: unigram, vocabulary: 'not JSON' });
+    await writeVersion('2', { tokenizer: unigram });
+    await writeVersion('3', { tokenizer: unigram, vocabulary: '[["b", -1]]' });
+    const { main, problems } = await versionsOf({ version: 'latest' });
+    expect(main.version).toBe('2');
+    expect(problems).toEqual([expect.stringMatching(/^tiny\/3 .* it has another tokenizer/)]);
+  });
+
   it('are unavailable when there is none, or none that can be used', async () => {
     await expect(versionsOf({ version: 'latest' })).rejects.toEqual(unavailable(/^tiny has no version/));
     await mkdir(join(root, 'tiny', '1'), { recursive: true });
@@ -165,7 +249,6 @@ describe('the versions of a public model', () => {
     await expect(versionsOf({ version: '1' })).rejects.toEqual(unavailable(/^tiny\/1\/model\.yaml cannot be read/));
   });
 
-  const unigram = '{ type: unigram, vocabulary: vocabulary.json, reserved: 1 }';
   it.each<[string, Facts, Facts, RegExp]>([
     ['another task', {}, { task: 'text-classification', labels: '[x, z]' }, /does text-classification instead of emb/],
     ['another size of output', {}, { dimensions: 3 }, /has 3 output dimensions instead of 2/],

@@ -53,6 +53,13 @@ describe('parseConfig', () => {
     expect(problemsOf(text)).toEqual(['plans.yaml:2: ${TOKENS} is not set']);
   });
 
+  it('reports an alias without an anchor, and aliases that stand for too much', () => {
+    expect(problemsOf('plans: *none')).toEqual([expect.stringMatching(/^plans\.yaml: .*alias.*none/)]);
+    const tenfold = (of: string) => `[${new Array(10).fill(of).join(', ')}]`;
+    const bomb = `a: &a ${tenfold('1')}\nb: &b ${tenfold('*a')}\nc: &c ${tenfold('*b')}\nd: ${tenfold('*c')}`;
+    expect(problemsOf(bomb)).toEqual([expect.stringMatching(/^plans\.yaml: .*alias/)]);
+  });
+
   it('reports YAML that cannot be parsed, and duplicate keys, with their lines', () => {
     expect(problemsOf('plans:\n  a: [1')[0]).toMatch(/^plans\.yaml:\d+: /);
     expect(problemsOf('plans:\n  a: { tokens: 1 }\n  a: { tokens: 2 }')[0]).toMatch(/^plans\.yaml:3: .*unique/);

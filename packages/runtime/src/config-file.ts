@@ -50,7 +50,7 @@ export function parseConfig<Schema extends z.ZodType>(options: ParseConfigOption
   if (missing.length + syntax.length > 0)
     throw new ConfigError('The configuration has problems', [...missing, ...syntax]);
 
-  const parsed = schema.safeParse(document.toJS(), { error: inOwnWords });
+  const parsed = schema.safeParse(valueOf(document, path), { error: inOwnWords });
   if (parsed.success) return deepFreeze(parsed.data);
   throw new ConfigError(
     'The configuration has problems',
@@ -60,6 +60,15 @@ export function parseConfig<Schema extends z.ZodType>(options: ParseConfigOption
       return `${path}:${line}: ${issue.path.join('.') || '(file)'}: ${issue.message}`;
     }),
   );
+}
+
+/** n.b. that an alias has no anchor, or stands for too much, is noticed only here. */
+function valueOf(document: Document, path: string): unknown {
+  try {
+    return document.toJS();
+  } catch (error) {
+    throw new ConfigError('The configuration has problems', [`${path}: ${(error as Error).message.split('\n')[0]}`]);
+  }
 }
 
 function lineAt(text: string, offset: number): number {

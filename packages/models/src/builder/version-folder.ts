@@ -1,8 +1,8 @@
 import { mkdir, mkdtemp, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { stringify } from 'yaml';
-import { modelFileSchema } from '@sluice/contracts';
-import { DIGESTS_FILE, digestOf, readDigests, type Digests } from '../digests.js';
+import { isServiceError, modelFileSchema, type DigestsFile } from '@sluice/contracts';
+import { checkDigests, DIGESTS_FILE, digestOf, readDigests, type VersionFolder } from '../digests.js';
 import { DESCRIPTION_FILE, ONNX_FILE } from '../repository.js';
 import type { ModelParts } from './recipes.js';
 
@@ -12,12 +12,15 @@ const INSTALL_ATTEMPTS = 10;
 
 /** Whether a version folder was built from what `stamp` identifies and every file in it is still intact. */
 export async function isCurrent(folder: string, stamp: string): Promise<boolean> {
-  const digests = await readDigests(folder);
-  if (digests?.stamp !== stamp) return false;
-  for (const [file, digest] of Object.entries(digests.files)) {
-    if ((await digestOf(join(folder, file)).catch(() => undefined)) !== digest) return false;
+  const place: VersionFolder = { name: basename(dirname(folder)), version: basename(folder), directory: folder };
+  try {
+    if ((await readDigests(place))?.stamp !== stamp) return false;
+    await checkDigests(place);
+    return true;
+  } catch (error) {
+    if (!isServiceError(error)) throw error;
+    return false;
   }
-  return true;
 }
 
 /** A new folder in the repository that readers never look at, on the same file system as the final one. */
@@ -44,7 +47,7 @@ export async function writeVersion(folder: string, parts: ModelParts, stamp: str
     await writeFile(join(folder, name), bytes);
     digests[name] = await digestOf(join(folder, name));
   }
-  const list: Digests = { stamp, files: digests };
+  const list: DigestsFile = { stamp, files: digests };
   await writeFile(join(folder, DIGESTS_FILE), `${JSON.stringify(list, undefined, 2)}\n`);
 }
 
