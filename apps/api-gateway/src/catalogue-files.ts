@@ -6,7 +6,7 @@ import {
   isTextModel,
   lookOfVersion,
   openModelRepository,
-  requireFit,
+  requireSameKind,
   tokenizerId,
   type Model,
   type ModelRepository,
@@ -112,7 +112,7 @@ interface ToList {
 }
 
 async function list({ name, entry, classes, model, before }: ToList): Promise<Listed> {
-  if (before) await requireFit(name, before.model, model);
+  if (before) await requireSameKind(name, before.model, model);
   const look = await lookOfVersion(model.directory);
   const description = entry.description ?? model.file.description;
   const facts = { name, version: model.version, pool: entry.pool, description, classes };

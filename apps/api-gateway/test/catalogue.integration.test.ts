@@ -41,6 +41,8 @@ async function putVersion(version: string, change: (description: string) => stri
   await cp(join(fixture.environment['SLUICE_MODEL_DIR'] ?? '', MODEL, '1'), work, { recursive: true });
   const description = await readFile(join(work, 'model.yaml'), 'utf8');
   await writeFile(join(work, 'model.yaml'), change(description));
+  // The digests are those of the description before.
+  await rm(join(work, 'digests.json'));
   await mkdir(join(modelDir, MODEL), { recursive: true });
   await rename(work, join(modelDir, MODEL, version));
 }
@@ -83,6 +85,10 @@ describe('the catalogue of a gateway that runs', () => {
     await writeFile(modelsYaml, `${original}  seen: { pool: text, repository: ${MODEL}, version: '1' }\n`);
     await untilListed((models) => models.some(({ id }) => id === 'seen'));
     expect((await listed()).find(({ id }) => id === MODEL)).toMatchObject({ version: '2' });
+    // What takes less is the latest once it is compared with what takes no more.
+    await rm(join(modelDir, MODEL, '2'), { recursive: true });
+    await untilListed((models) => models.some(({ id, version }) => id === MODEL && version === '3'));
+    expect((await listed()).find(({ id }) => id === MODEL)).toMatchObject({ maxInputTokens: 11_000 });
   });
 
   it('stays as it is while models.yaml is wrong, and heals with it', async () => {

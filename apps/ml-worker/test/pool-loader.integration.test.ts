@@ -114,7 +114,10 @@ describe('a pool that is loaded anew', () => {
 
   it('keeps what it has of a model that cannot be served as it should, and says why', async () => {
     const { served } = await loader.load(fileOf({ a: tiny(), b: tiny() }));
-    await writeTinyModel(root, { version: '2', maxInputTokens: 500 });
+    await writeTinyModel(root, { version: '2' });
+    const description = join(root, 'tiny', '2', 'model.yaml');
+    const other = (await readFile(description, 'utf8')).replace(/dimensions: 1\b/, 'dimensions: 2');
+    await writeFile(description, other);
     await writeTinyModel(root, { version: '3' });
     const file = fileOf({ a: tiny({ version: '2' }), b: tiny({ version: '3' }), c: tiny({ version: '4' }) });
     const again = await loader.reload(file, served);
@@ -122,9 +125,21 @@ describe('a pool that is loaded anew', () => {
     expect(again.served.models.get('b')?.main.key).toBe('tiny/3');
     expect(again.served.models.has('c')).toBe(false);
     expect(again.problems).toEqual([
-      expect.stringMatching(/^tiny\/2 cannot take jobs of a .* takes 500 tokens instead of 1000/),
+      expect.stringMatching(/^tiny\/2 cannot take the place of version 1 of a .* has 2 output dimensions instead of 1/),
       'tiny/4/model.yaml cannot be read',
     ]);
+  });
+
+  it('goes back to a version that takes less, as a program does that is started then', async () => {
+    await writeTinyModel(root, { version: '2', maxInputTokens: 2_000 });
+    const { served } = await loader.load(fileOf({ a: tiny({ version: '2' }), b: tiny({ version: 'latest' }) }));
+    expect(keysOf(served)).toEqual(['tiny/2']);
+    await rm(join(root, 'tiny', '2'), { recursive: true });
+    await writeTinyModel(root, { version: '3' });
+    const file = fileOf({ a: tiny({ version: '1' }), b: tiny({ version: 'latest' }) });
+    const again = await loader.reload(file, served);
+    expect([keysOf(again.served), again.problems]).toEqual([['tiny/1', 'tiny/3'], []]);
+    expect(keysOf((await loader.load(file)).served)).toEqual(keysOf(again.served));
   });
 
   it.each(['canary', 'shadow'] as const)('keeps the %s that it has while another is wrong', async (role) => {
@@ -196,7 +211,9 @@ describe('a pool that is loaded anew', () => {
     await rm(join(root, 'tiny', '1'), { recursive: true });
     await writeUnigram('1', ['\u2581', 'a', 'b']);
     const again = await loader.reload(fileOf({ a: tiny() }), served);
-    expect(again.problems).toEqual([expect.stringMatching(/^tiny\/1 cannot take jobs of a .* has another tokenizer/)]);
+    expect(again.problems).toEqual([
+      expect.stringMatching(/^tiny\/1 cannot take the place of .* has another tokenizer/),
+    ]);
     expect(again.served.models.get('a')).toBe(served.models.get('a'));
   });
 

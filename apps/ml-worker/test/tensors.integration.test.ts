@@ -91,7 +91,7 @@ describe('a worker with a model of tensors', () => {
       [job(25), 'inference_failed', /^The outputs have 100008 bytes, at most 100000 are told\.$/],
       [{ ...job(), maxOutputTokens: 500 }, 'inference_failed', /^The outputs have 501 tokens, the job may produce 500/],
       [
-        squareJob(1, new Array<number>(2_000).fill(0)),
+        squareJob(1, new Array<number>(2_000).fill(0), { inputTokens: 1_000 }),
         'input_too_long',
         /^The inputs have 1001 tokens, the model takes/,
       ],

@@ -1,4 +1,4 @@
-export { differences, tokenizerId } from './compatibility.js';
+export { differences, requireSameKind, tokenizerId } from './compatibility.js';
 export { modelDigest } from './digests.js';
 export * from './model.js';
 export { createModelWatch, type ModelWatch, type ModelWatchOptions } from './model-watch.js';
@@ -16,4 +16,4 @@ export {
 export { encodeTensorOutput } from './tensors/tensor-output.js';
 export { leastOutputTokens, misfits, tensorTokens } from './tensors/tensor-fit.js';
 export { buildModels, type BuildModelsOptions } from './build-models.js';
-export { findShadow, findVersions, requireFit, type ModelVersions, type SideVersion } from './versions.js';
+export { findShadow, findVersions, type ModelVersions, type SideVersion } from './versions.js';

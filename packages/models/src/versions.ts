@@ -88,7 +88,7 @@ async function findVersion(repository: ModelRepository, folder: string, version:
  *
  * @throws ServiceError `model_unavailable`, saying in what the versions differ.
  */
-export async function requireFit(name: string, accepted: Model, other: Model): Promise<void> {
+async function requireFit(name: string, accepted: Model, other: Model): Promise<void> {
   const reasons = await differences(accepted, other);
   if (reasons.length === 0) return;
   throw unavailable(

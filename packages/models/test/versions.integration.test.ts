@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import type { ModelEntry } from '@sluice/contracts';
 import { digestOf, DIGESTS_FILE } from '../src/digests.js';
+import { requireSameKind } from '../src/compatibility.js';
 import { openModelRepository, type ModelRepository } from '../src/repository.js';
 import { findShadow, findVersions } from '../src/versions.js';
 
@@ -287,6 +288,11 @@ describe('the versions of a public model', () => {
       { outputs: '[y: FP32 [-1], z: INT64 [-1]]' },
       /the output z as INT64 \[-1\] instead of/,
     ],
+    [
+      'more outputs at least',
+      { outputs: '[y: FP32 [3], z: INT64 [2]]' },
+      /it produces at least 5 tokens instead of 2;/,
+    ],
     ['outputs that count for nothing', { maxOutputTokens: 0 }, /it does not count its outputs/],
     ['other tokens', { elementsPerToken: 2 }, /counts 2 elements as a token instead of 1/],
   ])('of tensors must not have %s', async (_what, after, reason) => {
@@ -297,10 +303,11 @@ describe('the versions of a public model', () => {
   });
 
   it('of tensors may take more, promise more, and list it in another order', async () => {
-    await writeTensorVersion('1', tensors);
+    await writeTensorVersion('1', { ...tensors, maxOutputTokens: 0 });
     await writeTensorVersion('2', {
       inputs: '[b: BOOL [], a: FP32 [-1, -1]]',
       outputs: '[z: INT64 [2], y: FP32 [7]]',
+      maxOutputTokens: 0,
     });
     expect((await versionsOf({ version: 'latest' })).main.version).toBe('2');
   });
@@ -313,6 +320,27 @@ describe('the versions of a public model', () => {
       main: { version: '1' },
       problems: [expect.stringMatching(/does tensors instead/)],
     });
+  });
+
+  it.each<[string, string]>([
+    ['that it took before, and less', '[a: FP32 [8, 4], b: BOOL []]'],
+    ['that it took before, and more', '[a: FP32 [-1, -1], b: BOOL []]'],
+  ])('of tensors may take the place of one that runs when there are inputs %s', async (_what, inputs) => {
+    await writeTensorVersion('1', tensors);
+    await writeTensorVersion('2', { inputs, outputs: '[y: FP32 [3], z: INT64 [-1]]', maxOutputTokens: 20 });
+    const [before, after] = [await repository.find('tiny', '1'), await repository.find('tiny', '2')];
+    await expect(requireSameKind('tiny', before, after)).resolves.toBeUndefined();
+  });
+
+  it.each<[string, Partial<TensorFacts>, RegExp]>([
+    ['no input that was taken', { inputs: '[a: FP32 [-1, 5], b: BOOL []]' }, /the input a as FP32 \[-1, 5\] instead/],
+    ['other outputs', { outputs: '[y: FP32 [-1], z: INT64 [3]]' }, /the output z as INT64 \[3\] instead/],
+    ['other tokens', { elementsPerToken: 2 }, /counts 2 elements as a token instead of 1/],
+  ])('of tensors does not take the place of one that runs with %s', async (_what, facts, reason) => {
+    await writeTensorVersion('1', tensors);
+    await writeTensorVersion('2', { ...tensors, ...facts });
+    const [before, after] = [await repository.find('tiny', '1'), await repository.find('tiny', '2')];
+    await expect(requireSameKind('tiny', before, after)).rejects.toEqual(unavailable(reason));
   });
 
   it('may take longer inputs', async () => {

@@ -234,9 +234,17 @@ describe('the job handler', () => {
     );
   });
 
-  it('fails a job with a text that is longer than the model takes, unbilled', async () => {
+  it('lets a job that was accepted for a version that takes longer texts wait for that, then gives up', async () => {
+    const { handle, works, published } = createFixture();
+    const message = job({ input: ['abc', 'a'.repeat(11)], inputTokens: 14 });
+    expect(await handle(message, 1)).toEqual(retry(30_000, 'model_unavailable'));
+    expect(await handle(message, 5)).toEqual(dead('model_unavailable: Text 1 has 11 tokens, the model takes 10.'));
+    expect([works, published]).toEqual([[], []]);
+  });
+
+  it('fails a job with a longer text than the model takes that admission did not count so, unbilled', async () => {
     const { handle, works, completed } = createFixture();
-    expect(await handle(job({ input: ['abc', 'a'.repeat(11)] }))).toBe(ack);
+    expect(await handle(job({ input: ['abc', 'a'.repeat(11)], inputTokens: 3 }))).toBe(ack);
     expect(works).toEqual([]);
     const error = { code: 'input_too_long', detail: 'Text 1 has 11 tokens, the model takes 10.' };
     expect(completed()).toMatchObject([{ state: 'failed', usage: { inputTokens: 0 }, error }]);

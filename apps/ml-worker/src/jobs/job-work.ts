@@ -41,7 +41,10 @@ export interface JobWork {
   readonly result: (ran: Exclude<WorkOutcome, { state: 'canceled' }>) => JobResult;
 }
 
-/** Why a job can never run. Admission refuses such; a job that was published around it may still be one. */
+/**
+ * Why a job cannot run. `model_unavailable`: it was accepted for a version that takes more than the one served here, so another attempt may
+ * meet that. Anything else would come again: admission refuses such, but a job that was published around it may still be one.
+ */
 export interface Unfit {
   readonly code: ErrorCode;
   /** Shown to the tenant. */
@@ -52,7 +55,8 @@ export interface Unfit {
 export function jobWorkOf(message: AcceptedMessage, served: ServedModel, logger: Logger): JobWork | Unfit {
   const { input } = message;
   const read = (): Read => {
-    if (isServedText(served)) return isTensorInput(input) ? unfit('takes texts, not tensors') : textWork(input, served);
+    if (isServedText(served))
+      return isTensorInput(input) ? unfit('takes texts, not tensors') : textWork(message, input, served);
     return isTensorInput(input) ? tensorWork(message, input, served) : unfit('takes tensors, not texts');
   };
   const found = read();
@@ -71,12 +75,15 @@ function unfit(why: string): Unfit {
   return { code: 'inference_failed', detail: `The model ${why}.` };
 }
 
-function textWork(input: TextInput, served: ServedTextModel): Read {
+function textWork(message: AcceptedMessage, input: TextInput, served: ServedTextModel): Read {
   const { maxInputTokens } = served.model.file;
   const sequences = inputTexts(input).map((text) => served.tokenizer.encode(text));
-  const long = sequences.findIndex(({ length }) => length > maxInputTokens);
-  if (long >= 0) return tooLong(`Text ${long} has`, sequences[long]?.length ?? 0, maxInputTokens);
   const inputTokens = sequences.reduce((sum, sequence) => sum + sequence.length, 0);
+  const long = sequences.findIndex(({ length }) => length > maxInputTokens);
+  if (long >= 0) {
+    const reason = tooLong(`Text ${long} has`, sequences[long]?.length ?? 0, maxInputTokens);
+    return tooMuch(message, inputTokens, reason);
+  }
   return {
     inputTokens,
     work: ({ class: jobClass, alone, remainingMs, onStart }) => ({
@@ -95,14 +102,16 @@ function textWork(input: TextInput, served: ServedTextModel): Read {
   };
 }
 
-function tensorWork({ maxOutputTokens }: AcceptedMessage, input: TensorInput, served: ServedTensorModel): Read {
+function tensorWork(message: AcceptedMessage, input: TensorInput, served: ServedTensorModel): Read {
   const { file } = served.model;
-  const [misfit] = misfits(file, input.tensors);
-  if (misfit) return { code: 'inference_failed', detail: `${misfit.field} ${misfit.reason}.` };
   const inputTokens = tensorTokens(file, input.tensors);
-  if (inputTokens > file.maxInputTokens) return tooLong('The inputs have', inputTokens, file.maxInputTokens);
+  const misfit = misfitOf(message, inputTokens, file, input);
+  if (misfit) return misfit;
   const tensors = bytesInOrder(file, input);
   if ('code' in tensors) return tensors;
+  if (inputTokens > file.maxInputTokens) {
+    return tooMuch(message, inputTokens, tooLong('The inputs have', inputTokens, file.maxInputTokens));
+  }
   return {
     inputTokens,
     work: ({ class: jobClass, alone, remainingMs, onStart }) => ({
@@ -116,7 +125,7 @@ function tensorWork({ maxOutputTokens }: AcceptedMessage, input: TensorInput, se
     }),
     result(ran) {
       const outputs = 'tensors' in ran ? ran.tensors : [];
-      const outputTokens = outputTokensOf(file, outputs, maxOutputTokens);
+      const outputTokens = outputTokensOf(file, outputs, message.maxOutputTokens);
       const output = encodeTensorOutput(served.model, outputs, input.outputEncoding);
       return { usage: { inputTokens, outputTokens, cachedTokens: 0 }, output };
     },
@@ -125,6 +134,25 @@ function tensorWork({ maxOutputTokens }: AcceptedMessage, input: TensorInput, se
 
 function tooLong(what: string, tokens: number, maxInputTokens: number): Unfit {
   return { code: 'input_too_long', detail: `${what} ${tokens} tokens, the model takes ${maxInputTokens}.` };
+}
+
+/** n.b. versions of a model differ in the lengths of axes at most; with those free, what still misfits is wrong for all of them. */
+function misfitOf(
+  message: AcceptedMessage,
+  inputTokens: number,
+  { inputs }: TensorModelFile,
+  { tensors }: TensorInput,
+): Unfit | undefined {
+  const [misfit] = misfits({ inputs }, tensors);
+  if (!misfit) return undefined;
+  const reason: Unfit = { code: 'inference_failed', detail: `${misfit.field} ${misfit.reason}.` };
+  const free = inputs.map((spec) => ({ ...spec, shape: spec.shape.map(() => -1) }));
+  return misfits({ inputs: free }, tensors).length > 0 ? reason : tooMuch(message, inputTokens, reason);
+}
+
+/** Beyond the served version alone, where admission counted the input as it is. */
+function tooMuch(message: AcceptedMessage, inputTokens: number, { code, detail }: Unfit): Unfit {
+  return { code: inputTokens === message.inputTokens ? 'model_unavailable' : code, detail };
 }
 
 /** In the order of `model.yaml`. */
@@ -141,11 +169,13 @@ function bytesInOrder({ inputs }: TensorModelFile, { tensors }: TensorInput): re
   return ordered;
 }
 
-/** Nothing where the model does not count its outputs. More than was asked for is never given, because it was not held. */
+/**
+ * Nothing where the model does not count its outputs. More than was held is never given; less than that binds no version, since the job
+ * may have been accepted for another.
+ */
 function outputTokensOf(file: TensorModelFile, outputs: readonly TensorBytes[], most: number): number {
   if (file.maxOutputTokens === 0) return 0;
   const tokens = tensorTokens(file, outputs);
-  const allowed = Math.min(most, file.maxOutputTokens);
-  if (tokens <= allowed) return tokens;
-  throw new ServiceError('inference_failed', `The outputs have ${tokens} tokens, the job may produce ${allowed}.`);
+  if (tokens <= most) return tokens;
+  throw new ServiceError('inference_failed', `The outputs have ${tokens} tokens, the job may produce ${most}.`);
 }

@@ -6,7 +6,7 @@ import {
   findVersions,
   isTextModel,
   lookOfVersion,
-  requireFit,
+  requireSameKind,
   tokenizerId,
   type Model,
   type ModelRepository,
@@ -112,7 +112,7 @@ export function createPoolLoader({ pool, repository, noShadows }: PoolLoaderOpti
     const found = await findVersions(load.repository, name, entry);
     const { main } = found;
     const before = load.running?.models.get(name);
-    if (before) await requireFit(name, before.main.model, main);
+    if (before) await requireSameKind(name, before.main.model, main);
     load.problems.push(...found.problems);
     const served = await serve(main, entry, load);
     const shadow = await shadowOf(name, entry, main, load);
