@@ -4,7 +4,7 @@
  *
  * usage: node write-model.mjs [repository]
  */
-import { copyFile, mkdir, rename, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { createOnnxGraph } from '@sluice/models/onnx-graph';
@@ -24,11 +24,23 @@ function cosineOnnx() {
   return graph.build();
 }
 
+const place = join(repository, 'cosine', '1');
+if (await stat(place).catch(() => undefined)) {
+  console.error(`${place} is there already; a change of a model is a new version`);
+  process.exit(1);
+}
+
 // Made aside and renamed into place, so that nobody who looks at the repository meets half of it.
-const work = join(repository, `.cosine-${process.pid}`);
 await mkdir(join(repository, 'cosine'), { recursive: true });
-await mkdir(work);
-await writeFile(join(work, 'model.onnx'), cosineOnnx());
-await copyFile(join(here, 'model.yaml'), join(work, 'model.yaml'));
-await rename(work, join(repository, 'cosine', '1'));
-console.log(`wrote ${join(repository, 'cosine', '1')}`);
+const work = await mkdtemp(join(repository, '.cosine-'));
+try {
+  // n.b. nobody else may read `work` itself.
+  const finished = join(work, '1');
+  await mkdir(finished);
+  await writeFile(join(finished, 'model.onnx'), cosineOnnx());
+  await copyFile(join(here, 'model.yaml'), join(finished, 'model.yaml'));
+  await rename(finished, place);
+} finally {
+  await rm(work, { recursive: true, force: true });
+}
+console.log(`wrote ${place}`);

@@ -1,9 +1,10 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { modelFileSchema, nameSchema, type ModelFile } from '@sluice/contracts';
+import { modelFileSchema, nameSchema, type ModelFile, type TensorModelFile } from '@sluice/contracts';
 import { ConfigError, parseConfig } from '@sluice/runtime';
 import { checkDigests } from './digests.js';
 import type { Model } from './model.js';
+import { leastTokens } from './tensors/tensor-fit.js';
 import { unavailable } from './unavailable.js';
 
 /** Name of the ONNX file in a version folder. */
@@ -66,6 +67,7 @@ export async function openModelRepository(directory: string): Promise<ModelRepos
       throw unavailable(`${label}/${DESCRIPTION_FILE} describes "${file.name}", not "${name}"`);
     }
     checkLabels(label, file);
+    if (file.task === 'tensors') checkRoom(label, file);
     for (const each of filesOf(file)) await requireFile(label, folder, each);
     return { file, directory: folder, modelPath: join(folder, ONNX_FILE), name, version } as Model;
   }
@@ -139,6 +141,20 @@ function checkLabels(label: string, file: ModelFile): void {
   throw unavailable(
     `${label}/${DESCRIPTION_FILE} has ${labels?.length ?? 0} labels for ${output.dimensions} output dimensions`,
   );
+}
+
+/** Caps that are below what the declared shapes come to would have every job refused. */
+function checkRoom(label: string, file: TensorModelFile): void {
+  const { elementsPerToken, maxInputTokens, maxOutputTokens } = file;
+  const check = (cap: string, tokens: number, kind: 'inputs' | 'outputs'): void => {
+    const least = leastTokens(elementsPerToken, file[kind]);
+    if (tokens >= least) return;
+    throw unavailable(
+      `${label}/${DESCRIPTION_FILE} has ${cap} ${tokens}, but its ${kind} never have fewer than ${least}`,
+    );
+  };
+  check('maxInputTokens', maxInputTokens, 'inputs');
+  if (maxOutputTokens > 0) check('maxOutputTokens', maxOutputTokens, 'outputs');
 }
 
 async function requireFile(label: string, folder: string, file: string): Promise<void> {

@@ -165,6 +165,25 @@ describe('the description of a model of tensors', () => {
   });
 });
 
+describe('the caps of a model of tensors', () => {
+  const fixed = (caps: string) =>
+    TENSORS.replace('shape: [-1, 3]', 'shape: [4, 3]')
+      .replace('shape: []', 'shape: [5]')
+      .replace('maxInputTokens: 16', caps);
+
+  it.each([
+    ['maxInputTokens: 12\nmaxOutputTokens: 5', undefined],
+    ['maxInputTokens: 12\nmaxOutputTokens: 0', undefined],
+    ['maxInputTokens: 6\nmaxOutputTokens: 3\nelementsPerToken: 2', undefined],
+    ['maxInputTokens: 11', /^tiny\/1\/model\.yaml has maxInputTokens 11, but its inputs never have fewer than 12$/],
+    ['maxInputTokens: 12\nmaxOutputTokens: 4', /has maxOutputTokens 4, but its outputs never have fewer than 5$/],
+  ])('leave room for its shapes: %s', async (caps, expected) => {
+    await writeFile(join(folder, 'model.yaml'), fixed(caps));
+    if (expected) await expect(find()).rejects.toEqual(unavailable(expected));
+    else await expect(find()).resolves.toBeDefined();
+  });
+});
+
 describe('the tokenizer of a model', () => {
   it('is made from the vocabulary of the version folder', async () => {
     expect([...(await createTokenizer(asTextModel(await find()))).encode('?')]).toEqual([1, 0]);

@@ -1,6 +1,6 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -176,6 +176,8 @@ describe('a session of tensors', () => {
   it('runs the model of the example', async () => {
     const program = fileURLToPath(new URL('../../../examples/tensors/write-model.mjs', import.meta.url));
     expect(await once(fork(program, [root], { execArgv: [], silent: true }), 'exit')).toEqual([0, null]);
+    expect(await once(fork(program, [root], { execArgv: [], silent: true }), 'exit')).toEqual([1, null]);
+    expect((await readdir(root)).filter((name) => name.includes('cosine'))).toEqual(['cosine']);
     const queries = { ...float(3, 0), shape: [1, 2] };
     const documents = { ...float(0, 1, 3, 4, 5, 0), shape: [3, 2] };
     const { outputs } = await run('cosine', [queries, documents]);
@@ -198,7 +200,7 @@ describe('a session of tensors', () => {
       outputs: [spec('y', [3, -1])],
       graph(graph) {
         const factors = [graph.input('a', 'float32', ['n', 'k']), graph.input('b', 'float32', ['k', 'm'])];
-        graph.output(graph.op('MatMul', factors), 'y', 'float32', ['n', 'm']);
+        graph.output(graph.op('MatMul', factors), 'y', 'float32', ['rows', 'm']);
       },
     });
     const matrix = (rows: number, columns: number): TensorBytes => ({
@@ -228,6 +230,38 @@ describe('a session of tensors', () => {
     const name = `wrong-${label.replaceAll(' ', '-')}`;
     await write(name, twice(facts));
     await expect(run(name)).rejects.toThrow(`model_unavailable: ${name}/1/model.onnx ${expected}`);
+  });
+
+  /** `y` is 5 zeros for an `x` of zeros, however long that is; ONNX Runtime cannot know before it runs. */
+  const five = (y: TensorSpec, x: TensorSpec): Written => ({
+    inputs: [x],
+    outputs: [y],
+    graph(graph) {
+      const sum = graph.op('ReduceSum', [graph.input('x', 'float32', ['n'])], { keepdims: 1 });
+      const length = graph.op('Add', [graph.op('Cast', [sum], { to: 7 }), graph.integers(5)]);
+      graph.output(graph.op('ConstantOfShape', [length]), 'y', 'float32', ['unknown']);
+    },
+  });
+
+  it.each<[string, Written, string | undefined]>([
+    [
+      'that is as long as a free one of an input',
+      twice({ outputs: [spec('y', [7])] }),
+      'float32 [1] instead of FP32 [7]',
+    ],
+    ['whatever the inputs are', five(spec('y', [7]), spec('x', [-1])), 'float32 [5] instead of FP32 [7]'],
+    ['of inputs that have no free one', five(spec('y', [7]), spec('x', [3])), 'float32 [5] instead of FP32 [7]'],
+    ['rightly', five(spec('y', [5]), spec('x', [-1])), undefined],
+    [
+      'that follows from inputs of one length',
+      twice({ inputs: [spec('x', [7])], outputs: [spec('y', [7])] }),
+      undefined,
+    ],
+  ])('is warmed up, which shows an output axis that model.yaml fixes %s', async (label, written, expected) => {
+    const name = `fixed-${label.replaceAll(' ', '-')}`;
+    await write(name, written);
+    if (expected === undefined) await expect(run(name)).resolves.toBeDefined();
+    else await expect(run(name)).rejects.toThrow(`model_unavailable: The output y came out as ${expected}.`);
   });
 
   it('is refused for an axis that is said to be free and is not', async () => {

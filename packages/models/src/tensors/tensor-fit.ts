@@ -58,6 +58,11 @@ export function tensorTokens(
 
 /** The fewest tokens that the outputs of a job can have: free axes may come out as 0. */
 export function leastOutputTokens(file: Pick<TensorModelFile, 'outputs' | 'elementsPerToken'>): number {
-  const least = file.outputs.map(({ shape }) => ({ shape: shape.map((axis) => Math.max(0, axis)) }));
-  return tensorTokens(file, least);
+  return leastTokens(file.elementsPerToken, file.outputs);
+}
+
+/** The fewest tokens that tensors of these declared shapes can have together. */
+export function leastTokens(elementsPerToken: number, specs: readonly TensorSpec[]): number {
+  const least = specs.map(({ shape }) => ({ shape: shape.map((axis) => Math.max(0, axis)) }));
+  return tensorTokens({ elementsPerToken }, least);
 }

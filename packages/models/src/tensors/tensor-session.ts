@@ -5,6 +5,7 @@ import { openNative, type SessionOptions } from '../native-session.js';
 import { runFailure } from '../run-failure.js';
 import { DATATYPE_FACTS } from './datatypes.js';
 import { tensorSize, type TensorBytes } from './tensor-data.js';
+import { unavailable } from '../unavailable.js';
 import { isOfShape, shapeText } from './tensor-fit.js';
 
 /** A loaded model of tensors. n.b. `run` blocks the event loop, as every session does. */
@@ -16,7 +17,12 @@ export interface TensorSession {
    *   `model.yaml` says.
    */
   run(inputs: readonly TensorBytes[]): Promise<readonly TensorBytes[]>;
-  /** Runs zeros, with every free axis 1. Not every model takes those, which says nothing against it. */
+  /**
+   * Runs zeros, with every free axis 1. Not every model takes those, which says nothing against it.
+   *
+   * @throws ServiceError `model_unavailable` when an output is another than `model.yaml` says and is so for jobs too: its length is
+   *   not one that follows from the made-up lengths, or follows from one that jobs may choose.
+   */
   warmUp(): Promise<void>;
   /** Frees the native memory; the session cannot be used after. */
   release(): Promise<void>;
@@ -33,24 +39,90 @@ export async function openTensorSession(model: TensorModel, options: SessionOpti
   const { inputs: declared, outputs } = model.file;
   const names = outputs.map(({ name }) => name);
 
-  async function run(inputs: readonly TensorBytes[]): Promise<readonly TensorBytes[]> {
+  async function runNative(inputs: readonly TensorBytes[]): Promise<Tensors> {
     const feeds = Object.fromEntries(declared.map((spec, at) => [spec.name, toNative(spec, inputs[at])]));
-    const results = await native.run(feeds, names).catch((error: unknown) => {
+    return native.run(feeds, names).catch((error: unknown) => {
       throw runFailure(error);
     });
-    return outputs.map((spec) => fromNative(spec, results[spec.name]));
+  }
+
+  /** What comes of zeros; undefined when the model does not take them. */
+  async function runZeros(freeAxis: number): Promise<Tensors | undefined> {
+    try {
+      return await runNative(declared.map((spec) => zerosOf(spec, freeAxis)));
+    } catch {
+      return undefined;
+    }
   }
 
   return {
-    run,
-    warmUp: async () => void (await run(declared.map(zerosOf)).catch(() => undefined)),
+    async run(inputs) {
+      const results = await runNative(inputs);
+      return outputs.map((spec) => fromNative(spec, results[spec.name]));
+    },
+    async warmUp() {
+      const found = await runZeros(1);
+      if (!found) return;
+      const wrong = outputs.filter((spec) => !isAsDeclared(spec, found[spec.name]));
+      if (wrong.length === 0) return;
+      // Only an axis that comes out alike with other lengths may be said to have nothing to do with them.
+      const others = hasFreeAxis(declared) ? await runZeros(2) : found;
+      const chosen = namesOfFreeAxes(declared, native);
+      for (const spec of wrong) {
+        const lengths = { found: found[spec.name], other: others?.[spec.name], axes: axesOf(native, spec) };
+        if (isWrongForJobs(spec, lengths, chosen)) throw unavailable(otherThanDeclared(spec, found[spec.name]));
+      }
+    },
     release: () => native.release(),
   };
 }
 
-function zerosOf({ datatype, shape: declared }: TensorSpec): TensorBytes {
-  const shape = declared.map((axis) => Math.max(1, axis));
+type Tensors = InferenceSession.ReturnType;
+
+/** @param freeAxis length of each axis that may have any. */
+function zerosOf({ datatype, shape: declared }: TensorSpec, freeAxis: number): TensorBytes {
+  const shape = declared.map((axis) => (axis === -1 ? freeAxis : axis));
   return { shape, bytes: new Uint8Array(tensorSize(datatype, shape)) };
+}
+
+function hasFreeAxis(specs: readonly TensorSpec[]): boolean {
+  return specs.some(({ shape }) => shape.includes(-1));
+}
+
+/** What two runs with free axes of other lengths made of an output. */
+interface TwoRuns {
+  readonly found: Tensor | undefined;
+  readonly other: Tensor | undefined;
+  /** Of the output in the file. */
+  readonly axes: readonly (number | string)[];
+}
+
+/**
+ * Whether an output that is not as declared is not so for jobs either.
+ *
+ * @param chosen names that the file gives to axes whose length a job may choose.
+ */
+function isWrongForJobs(spec: TensorSpec, { found, other, axes }: TwoRuns, chosen: ReadonlySet<string>): boolean {
+  if (found?.type !== DATATYPE_FACTS[spec.datatype].native) return true;
+  if (found.dims.length !== spec.shape.length) return other?.dims.length === found.dims.length;
+  return spec.shape.some((length, axis) => {
+    if (length === -1 || found.dims[axis] === length) return false;
+    const name = axes[axis];
+    return other?.dims[axis] === found.dims[axis] || (typeof name === 'string' && chosen.has(name));
+  });
+}
+
+function namesOfFreeAxes(inputs: readonly TensorSpec[], native: InferenceSession): ReadonlySet<string> {
+  const names = inputs.flatMap((spec) => {
+    const axes = native.inputMetadata.find(({ name }) => name === spec.name);
+    return axes?.isTensor ? axes.shape.filter((name, axis) => name !== '' && spec.shape[axis] === -1) : [];
+  });
+  return new Set(names.filter((name) => typeof name === 'string'));
+}
+
+function axesOf({ outputMetadata }: InferenceSession, spec: TensorSpec): readonly (number | string)[] {
+  const output = outputMetadata.find(({ name }) => name === spec.name);
+  return output?.isTensor ? output.shape : [];
 }
 
 function toNative({ name, datatype }: TensorSpec, tensor: TensorBytes | undefined): Tensor {
@@ -63,17 +135,21 @@ function toNative({ name, datatype }: TensorSpec, tensor: TensorBytes | undefine
 }
 
 function fromNative(spec: TensorSpec, tensor: Tensor | undefined): TensorBytes {
-  const { native } = DATATYPE_FACTS[spec.datatype];
   // n.b. an axis may be longer than messages can say where another one is 0.
-  const isTold =
-    tensor?.type === native && isOfShape(tensor.dims, spec) && tensor.dims.every((axis) => axis <= MAX_AXIS);
-  if (!isTold) {
-    const found = tensor ? `${tensor.type} ${shapeText(tensor.dims)}` : 'none';
-    const told = `${spec.datatype} ${shapeText(spec.shape)}`;
-    throw new ServiceError('inference_failed', `The output ${spec.name} came out as ${found} instead of ${told}.`);
+  if (!isAsDeclared(spec, tensor) || tensor.dims.some((axis) => axis > MAX_AXIS)) {
+    throw new ServiceError('inference_failed', otherThanDeclared(spec, tensor));
   }
   const { buffer, byteOffset, byteLength } = tensor.data as Float32Array;
   return { shape: tensor.dims, bytes: new Uint8Array(buffer, byteOffset, byteLength) };
+}
+
+function isAsDeclared(spec: TensorSpec, tensor: Tensor | undefined): tensor is Tensor {
+  return tensor?.type === DATATYPE_FACTS[spec.datatype].native && isOfShape(tensor.dims, spec);
+}
+
+function otherThanDeclared({ name, datatype, shape }: TensorSpec, tensor: Tensor | undefined): string {
+  const found = tensor ? `${tensor.type} ${shapeText(tensor.dims)}` : 'none';
+  return `The output ${name} came out as ${found} instead of ${datatype} ${shapeText(shape)}.`;
 }
 
 /** All inputs of the file must be declared, and as it has them; of its outputs those that are declared. */
