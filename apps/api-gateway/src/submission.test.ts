@@ -81,6 +81,20 @@ describe('parseSubmission', () => {
     expect(inBytes).toEqual({ ...input, outputEncoding: 'base64' });
   });
 
+  it.each([
+    [[0], []],
+    [[0, 2], []],
+    [[0, 2], ''],
+    [
+      [2, 0],
+      [[], []],
+    ],
+    [[2, 0], []],
+  ])('takes an empty tensor %j written as %j', (shape, data) => {
+    const { input } = parseSubmission({ ...tensors, inputs: [{ ...x, shape, data }] }, bounds);
+    expect(input).toEqual({ tensors: [{ ...x, shape, data: '' }], outputEncoding: 'json' });
+  });
+
   it.each<[string, object, RegExp]>([
     ['both kinds of input', { ...tensors, input: 'x' }, /^inputs must be absent where there is input/],
     ['an encoding for texts', { ...good, outputEncoding: 'json' }, /^outputEncoding must be absent where/],
@@ -95,8 +109,17 @@ describe('parseSubmission', () => {
       { ...tensors, inputs: [{ ...x, datatype: 'BYTES' }] },
       /^inputs\.0\.datatype must be one of BOOL, .*FP64/,
     ],
-    ['an axis of 0', { ...tensors, inputs: [{ ...x, shape: [0, 2] }] }, /^inputs\.0\.shape\.0 must be at least 1/],
-    ['a negative axis', { ...tensors, inputs: [{ ...x, shape: [2, -1] }] }, /^inputs\.0\.shape\.1 must be at least 1/],
+    [
+      'data of an empty tensor',
+      { ...tensors, inputs: [{ ...x, shape: [0, 2] }] },
+      /^inputs\.0\.data holds 4 elements, .* 0$/,
+    ],
+    [
+      'an empty tensor with an axis beyond what tensors may have',
+      { ...tensors, inputs: [{ ...x, shape: [0, 769], data: [] }] },
+      /^inputs have 1028 bytes in base64, an axis of 0 counted as 1, at most 1024/,
+    ],
+    ['a negative axis', { ...tensors, inputs: [{ ...x, shape: [2, -1] }] }, /^inputs\.0\.shape\.1 must be at least 0/],
     [
       'an axis of 2^31',
       { ...tensors, inputs: [{ ...x, shape: [2 ** 31] }] },

@@ -95,6 +95,15 @@ describe('a submission of tensors', () => {
     }
   });
 
+  it('may be empty where the model has a free axis, for a token at least', async () => {
+    const key = await createTenant(gateway.url, 'empty');
+    const one = await submit(key, { ...good, inputs: [{ ...a, shape: [0, 2], data: [] }, b] });
+    expect([one.status, one.body]).toMatchObject([202, { reservation: { inputTokens: 1 } }]);
+    expect(await drain()).toMatchObject([{ inputTokens: 1, input: { tensors: [{ shape: [0, 2], data: '' }, {}] } }]);
+    const fixed = await submit(key, { ...good, inputs: [{ ...a, shape: [2, 0], data: '' }, b] });
+    expect(fixed.body).toMatchObject({ errors: [{ field: 'inputs.0.shape' }] });
+  });
+
   it('is the same submission in bytes and in numbers, and another one for another encoding of its result', async () => {
     const key = await createTenant(gateway.url, 'again');
     const headers = { 'Idempotency-Key': 'one' };

@@ -30,23 +30,21 @@ export const CONTENT_TYPES = { json: 'application/json', problem: 'application/p
 export const MESSAGE_ID = /^[\x21-\x7e]{1,255}$/;
 
 /** A tensor as clients send it and get it, as in the Open Inference Protocol v2. */
-function tensorViewOf({ leastAxis, data }: { readonly leastAxis: 0 | 1; readonly data: string }) {
+function tensorViewOf(data: string) {
   return z.strictObject({
     name: tensorNameSchema,
     datatype: z.enum(DATATYPES),
-    shape: z.array(z.int().min(leastAxis).max(MAX_AXIS)).max(MAX_AXES),
+    shape: z.array(z.int().min(0).max(MAX_AXIS)).max(MAX_AXES),
     data: z.union([z.string(), z.array(z.unknown())]).describe(data),
   });
 }
 
-const submittedTensorSchema = tensorViewOf({
-  leastAxis: 1,
-  data: 'Numbers (true and false for BOOL) as one list, row by row, or as lists within lists; or base64 of the elements, row by row and little-endian.',
-});
-const outputTensorSchema = tensorViewOf({
-  leastAxis: 0,
-  data: 'Numbers (true and false for BOOL) as one list, row by row; or base64 of the elements, row by row and little-endian, where that was asked for, where JSON has no numbers for them, and where the outputs up to this one have more than 65,536 elements.',
-});
+const submittedTensorSchema = tensorViewOf(
+  'Numbers (true and false for BOOL) as one list, row by row, or as lists within lists; or base64 of the elements, row by row and little-endian.',
+);
+const outputTensorSchema = tensorViewOf(
+  'Numbers (true and false for BOOL) as one list, row by row; or base64 of the elements, row by row and little-endian, where that was asked for, where JSON has no numbers for them, and where the outputs up to this one have more than 65,536 elements.',
+);
 
 const submissionFields = z.strictObject({
   /** Public name of a model; `GET /v1/models` lists them. */

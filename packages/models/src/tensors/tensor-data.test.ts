@@ -20,7 +20,7 @@ const ELEMENTS: Readonly<Record<Datatype, fc.Arbitrary<number | boolean>>> = {
   FP64: fc.double({ noNaN: true, noDefaultInfinity: true }),
 };
 
-const shapes = fc.array(fc.integer({ min: 1, max: 4 }), { maxLength: 4 });
+const shapes = fc.array(fc.integer({ min: 0, max: 4 }), { maxLength: 4 });
 
 /** A tensor of every type in turn: its shape, and its elements in one list. */
 const tensors = fc.constantFrom(...DATATYPES).chain((datatype) =>
