@@ -11,6 +11,9 @@ export interface ModelDirectoryOptions {
   readonly maxOutputTokens: number;
 }
 
+/** The description, and the digests, which are of the original. */
+const CHANGED = ['model.yaml', 'digests.json'];
+
 /** A model repository for the gateway in which one model may produce output. The caller removes it. */
 export async function createModelDirectory({ from, model, maxOutputTokens }: ModelDirectoryOptions): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), 'sluice-models-'));
@@ -20,7 +23,7 @@ export async function createModelDirectory({ from, model, maxOutputTokens }: Mod
   const [source, target] = [join(from, model, '1'), join(directory, model, '1')];
   await mkdir(target, { recursive: true });
   for (const file of await readdir(source)) {
-    if (file !== 'model.yaml') await symlink(join(source, file), join(target, file));
+    if (!CHANGED.includes(file)) await symlink(join(source, file), join(target, file));
   }
   const description = await readFile(join(source, 'model.yaml'), 'utf8');
   const changed = description.replace(/^maxOutputTokens: .*$/m, `maxOutputTokens: ${maxOutputTokens}`);

@@ -203,6 +203,8 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
   });
   const memory = (): InferenceMemory =>
     memoryOfAll([...[...shadows.versions.values()].map((version) => version.host), host]);
+  const problems = (): readonly string[] => [...models.watch.problems, ...shadows.problems];
+  const unloadable = (): ReadonlyMap<string, string> => new Map([...models.unloadable, ...shadows.unloadable]);
   const attached = (): boolean => cancelInbox.attached && consumers.every((consumer) => consumer.attached);
   const connected = (): boolean => consuming.state === 'connected' && publishing.state === 'connected';
   const watch = createProgressWatch({ consumers, stallTimeoutMs: config.stallTimeoutMs, now: () => performance.now() });
@@ -217,8 +219,8 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
       models: modelDetails(router.models, memory().models),
       modelFiles: {
         state: models.watch.busy ? 'changing' : 'served',
-        problems: models.watch.problems,
-        unloadable: entries(models.unloadable),
+        problems: problems(),
+        unloadable: entries(unloadable()),
       },
       connections: { consuming: consuming.state, publishing: publishing.state },
       jobsInHand: sum(consumers.map(({ inFlight }) => inFlight)),
@@ -242,8 +244,8 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
       modelMetrics.update({
         models: router.models,
         memory: memory(),
-        unloadable: models.unloadable,
-        problems: models.watch.problems,
+        unloadable: unloadable(),
+        problems: problems(),
       });
       return metrics.render();
     },

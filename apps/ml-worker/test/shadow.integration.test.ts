@@ -1,4 +1,4 @@
-import { cp, readFile, writeFile } from 'node:fs/promises';
+import { cp, readFile, rm, writeFile } from 'node:fs/promises';
 import { getPriority } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals';
@@ -74,6 +74,8 @@ describe('a worker with a shadow version', () => {
       join(folder, '2', 'model.yaml'),
       description.replace('name: use-lite-en-int8', 'name: use-lite-en'),
     );
+    // The digests are those of the description before.
+    await rm(join(folder, '2', 'digests.json'));
     await rig.configure(ONE, `  use-lite-en: { pool: ${POOL}, ${SHADOW.replace('0.5', '0.03')} }`);
     worker = await rig.worker();
     await untilShadow(({ state }) => state === 'ready');
@@ -141,6 +143,11 @@ describe('a worker with a shadow version', () => {
   it('starts and answers without a shadow that cannot be loaded, and says why', async () => {
     await startWith({ damaged: true });
     await untilShadow(({ state }) => state === 'unloadable');
+    const { problems, unloadable } = (await worker.health()).detail.modelFiles;
+    expect(problems).toEqual([expect.stringMatching(/^The shadow of tiny cannot be used: .*tiny\/2/)]);
+    expect(Object.keys(unloadable)).toEqual(['tiny/2']);
+    expect(await worker.metric('sluice_worker_model_problems')).toBe(1);
+    expect(await worker.metric('sluice_worker_model_unloadable{model="tiny/2"}')).toBe(1);
     expect((await shadowNow())?.reason).toMatch(/tiny\/2.*cannot be loaded/);
     const jobs = jobsOf(5);
     await rig.submit(jobs);

@@ -39,7 +39,7 @@ export function createModelMetrics(metrics: Metrics): ModelMetrics {
   );
   const refused = metrics.gauge(
     'sluice_worker_model_unloadable',
-    'One for each version that is not served because it could not be loaded.',
+    'One for each version that is not served, or compared with, because it could not be loaded.',
   );
   const wrong = metrics.gauge('sluice_worker_model_problems', 'What is wrong with the files of the models, how many.');
   reloads.add({}, 0);

@@ -224,6 +224,10 @@ describe('shadows', () => {
     await started;
     await settle();
     expect([...shadows.versions.values()]).toMatchObject([{ state: 'unloadable', reason: 'it is no model' }]);
+    expect([...shadows.unloadable.values(), ...shadows.problems]).toEqual([
+      'it is no model',
+      expect.stringMatching(/^The shadow of .+ cannot be used: it is no model$/),
+    ]);
     shadows.offer(jobOf([[1]]));
     expect([waiting(), countsOf().dropped, shadows.areLoaded]).toEqual([0, 3, false]);
     broken.is = false;
@@ -232,6 +236,7 @@ describe('shadows', () => {
     quiet.is = true;
     await settle();
     expect([states(), shadows.areLoaded]).toEqual([['ready'], true]);
+    expect([shadows.unloadable.size, shadows.problems]).toEqual([0, []]);
     expect(hosts.map(({ ran, stopped }) => [ran, stopped])).toEqual([
       [[], 1],
       [[[1]], 0],

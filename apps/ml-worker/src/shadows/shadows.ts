@@ -33,6 +33,10 @@ export interface ShadowedJob {
 export interface Shadows extends Service {
   /** By the version's key. */
   readonly versions: ReadonlyMap<string, ShadowVersion>;
+  /** Why versions could not be loaded when that was last tried, by their keys. */
+  readonly unloadable: ReadonlyMap<string, string>;
+  /** The same for people, one sentence for each model that is to be compared with one of them. */
+  readonly problems: readonly string[];
   /** Whether every version can run. */
   readonly areLoaded: boolean;
   /** Takes a copy of the job to compare it some time, or drops it. */
@@ -62,6 +66,10 @@ export function createShadows(options: ShadowsOptions): Shadows {
     void ended.then(() => ending.delete(ended));
   }
 
+  function unloadable(): ReadonlyMap<string, string> {
+    return new Map([...versions].flatMap(([key, { reason }]) => (reason === undefined ? [] : [[key, reason]])));
+  }
+
   function apply(): void {
     const wanted = new Map(pairs.map(({ shadow: { served } }) => [served.key, served]));
     for (const [key, version] of versions) {
@@ -82,6 +90,16 @@ export function createShadows(options: ShadowsOptions): Shadows {
 
   return {
     versions,
+    get unloadable() {
+      return unloadable();
+    },
+    get problems() {
+      const reasons = unloadable();
+      return pairs.flatMap(({ model, shadow: { served } }) => {
+        const reason = reasons.get(served.key);
+        return reason === undefined ? [] : [`The shadow of ${model} cannot be used: ${reason}`];
+      });
+    },
     get areLoaded() {
       return [...versions.values()].every(({ state }) => state === 'ready');
     },
