@@ -146,6 +146,14 @@ describe('a process that', () => {
     await expectReplaced(pids);
   });
 
+  it('gives a result that cannot be read takes no other run', async () => {
+    await start1();
+    const { pids } = host;
+    await expect(run('r')).rejects.toMatchObject({ message: 'The inference process gave nonsense.' });
+    expect([host.idle, host.canRun(KEY)]).toEqual([0, false]);
+    await expectReplaced(pids);
+  });
+
   it('is stopped from outside is ended in time', async () => {
     await start({ timeoutMs: 500 });
     const { pids } = host;

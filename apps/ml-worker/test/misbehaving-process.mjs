@@ -14,6 +14,7 @@ const actions = {
   e: () => process.exit(3),
   k: () => process.kill(process.pid, 'SIGKILL'),
   n: () => writeSync(FRAME_PIPE, NONSENSE),
+  r: (id) => writeSync(FRAME_PIPE, textFrame(FRAME.result, id, 'no result')),
   s: () => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0),
 };
 
@@ -25,7 +26,7 @@ for (;;) {
     continue;
   }
   const [[token]] = readRun(body).sequences;
-  actions[String.fromCharCode(token)]?.();
+  actions[String.fromCharCode(token)]?.(header.readUInt32LE(4));
   const result = { rows: Float32Array.of(token), computeMs: 0, cpuMs: 0, memoryBytes: 0 };
   writeSync(FRAME_PIPE, resultFrame(header.readUInt32LE(4), result));
 }

@@ -7,6 +7,8 @@ import { squareJob, squareModel } from './square-model.js';
 /** Sizes with which the model takes many seconds, and more than a gigabyte. */
 const SLOW = 8_000;
 const GREEDY = 16_000;
+/** Takes more memory than there are addresses. */
+const IMPOSSIBLE = 8_000_000;
 
 describe('a worker with a model of tensors', () => {
   let models: ModelFixture;
@@ -130,6 +132,7 @@ describe('a worker with a model of tensors', () => {
       { SLUICE_INFERENCE_MEMORY: '800MiB' },
       /^inference_crashed: .* beyond the 800 MiB of memory/,
     ],
+    ['what memory there is', IMPOSSIBLE, {}, /^inference_crashed: There was no memory for the run/],
   ])('ends a run that overruns %s, unharmed the jobs beside it', async (_what, size, settings, reason) => {
     await rig.worker(settings);
     const bad = squareJob(size, [1]);

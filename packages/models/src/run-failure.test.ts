@@ -15,3 +15,15 @@ it.each([
   expect(failure).toMatchObject({ code: 'inference_failed', cause: { message: place } });
   expect(JSON.stringify([failure.message, failure.cause, failure.stack, String(failure.cause)])).not.toContain('233');
 });
+
+it.each([
+  `${GATHER}' Status Message: std::bad_alloc`,
+  `${GATHER}' Status Message: bfc_arena.cc:360 void* AllocateRawInternal() Failed to allocate memory for requested buffer of size 233`,
+  `${GATHER}' Status Message: Available memory of 12 is smaller than requested bytes of 233`,
+  `${GATHER}' Status Message: CUDA failure 2: out of memory ; GPU=0`,
+  'Array buffer allocation failed',
+])('does not blame the input when it is told "%s"', (words) => {
+  const failure = runFailure(new RangeError(words));
+  expect(failure).toMatchObject({ code: 'inference_crashed', message: 'There was no memory for the run' });
+  expect(String(failure.cause)).not.toContain('233');
+});

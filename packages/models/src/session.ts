@@ -16,7 +16,7 @@ export interface Session {
    * dynamic is run text by text. A text of no tokens is allowed.
    *
    * @returns float32 `[batch, dimensions]`, row-major, in the order of the sequences.
-   * @throws ServiceError `input_too_long` or `inference_failed`.
+   * @throws ServiceError `input_too_long`, `inference_failed`, or `inference_crashed` when there was no memory.
    */
   run(sequences: readonly Int32Array[]): Promise<Float32Array>;
   /** Frees the native memory; the session cannot be used after. */

@@ -127,7 +127,7 @@ describe('a session of tensors', () => {
     await fc.assert(property, { numRuns: 60 });
   });
 
-  it('refuses an output whose shape no message could tell, though it is empty', async () => {
+  it('refuses an output whose shape no message could tell, though it is empty, or that no memory is large enough for', async () => {
     await write('sized', {
       inputs: [spec('axes', [2], 'INT64')],
       outputs: [spec('y', [-1, -1])],
@@ -144,6 +144,8 @@ describe('a session of tensors', () => {
     await expect(run('sized', [axes(0n, 2n ** 31n)])).rejects.toThrow(
       'inference_failed: The output y came out as float32 [0, 2147483648] instead of FP32 [-1, -1].',
     );
+    // More than there are addresses.
+    await expect(run('sized', [axes(2n ** 23n, 2n ** 23n)])).rejects.toThrow('inference_crashed: There was no memory');
   });
 
   it('takes scalars, inputs in the order of model.yaml and bytes from anywhere in a buffer', async () => {

@@ -105,8 +105,8 @@ export interface InferenceChild {
   /**
    * Runs texts of one model; only while idle.
    *
-   * @throws ServiceError `inference_failed` (the process works on), `inference_crashed` or `inference_timeout` (the
-   *   process is gone).
+   * @throws ServiceError `inference_failed` (the process works on), `inference_crashed` (it is gone, or there was no memory for the run)
+   *   or `inference_timeout` (it is gone).
    */
   run(model: string, sequences: readonly Int32Array[], bounds?: RunBounds): Promise<RunResult>;
   /** The same for the inputs of a model of tensors, in the order of its `model.yaml`. */
@@ -148,6 +148,8 @@ interface Run {
   /** Takes the body of the result; returns the memory of the process that it tells. */
   readonly resolve: (body: Buffer) => number;
   readonly reject: (error: unknown) => void;
+  /** Stops listening for whoever might stop it. */
+  readonly leave: () => void;
 }
 
 /** How a run is asked for, and how its result is read. */
@@ -234,6 +236,7 @@ function follow(child: ChildProcess, pipe: Duplex, options: InferenceChildOption
     clearTimeout(deadline);
     const run = current;
     current = undefined;
+    run?.leave();
     return run;
   }
 
@@ -305,9 +308,15 @@ function follow(child: ChildProcess, pipe: Duplex, options: InferenceChildOption
 
   function hasAnswered(run: Run, { kind, body }: Frame): void {
     finish();
+    if (kind === FRAME.failed) run.reject(failed(body.toString()));
+    else if (kind === FRAME.exhausted) run.reject(crashed('There was no memory for the run.', body.toString()));
+    else if (kind === FRAME.refused) run.reject(new ServiceError('inference_failed', body.toString()));
+    else takeResult(run, body);
     becomeIdle();
-    if (kind === FRAME.failed) return run.reject(failed(body.toString()));
-    if (kind === FRAME.refused) return run.reject(new ServiceError('inference_failed', body.toString()));
+  }
+
+  /** n.b. whoever gives nonsense takes no other run. */
+  function takeResult(run: Run, body: Buffer): void {
     try {
       memoryBytes = run.resolve(body);
     } catch (error) {
@@ -333,8 +342,10 @@ function follow(child: ChildProcess, pipe: Duplex, options: InferenceChildOption
         resolve(report);
         return report.memoryBytes;
       };
-      current = { id, resolve: takeReport, reject };
-      stop?.addEventListener('abort', () => stopRun(id, stop.reason), { once: true });
+      const onStop = (): void => stopRun(id, stop?.reason);
+      const leave = (): void => stop?.removeEventListener('abort', onStop);
+      current = { id, resolve: takeReport, reject, leave };
+      stop?.addEventListener('abort', onStop);
       killAfter(limitMs);
       pipe.write(frame);
     });
@@ -355,6 +366,7 @@ function follow(child: ChildProcess, pipe: Duplex, options: InferenceChildOption
       case FRAME.result:
       case FRAME.failed:
       case FRAME.refused:
+      case FRAME.exhausted:
         if (current?.id === frame.id) hasAnswered(current, frame);
         return;
       default:

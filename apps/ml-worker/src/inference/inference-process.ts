@@ -63,6 +63,9 @@ async function answerTo({ kind, id, body }: Frame): Promise<Buffer> {
 
 /** n.b. what a ServiceError says is fit for clients; its cause, and any other error, is not. */
 function failureFrame(id: number, error: unknown): Buffer {
+  if (isServiceError(error) && error.code === 'inference_crashed') {
+    return textFrame(FRAME.exhausted, id, reasonOf(error));
+  }
   const isForClients = isServiceError(error) && error.cause === undefined;
   return textFrame(isForClients ? FRAME.refused : FRAME.failed, id, reasonOf(error));
 }

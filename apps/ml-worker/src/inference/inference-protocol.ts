@@ -10,7 +10,7 @@ import type { SessionOptions } from '@sluice/models/session';
  *   ◀──── loading, before each of them
  *   ◀──────────────── warm | unloadable
  *   run(id) | runTensors(id) ──▶ one at a time
- *   ◀── result(id) | failed(id) | refused(id)
+ *   ◀── result(id) | failed(id) | refused(id) | exhausted(id)
  *   (pipe closes) ─────────────▶ ends
  * ```
  *
@@ -19,12 +19,12 @@ import type { SessionOptions } from '@sluice/models/session';
 export const FRAME_PIPE = 3;
 
 /**
- * Kinds of frames. The bodies of `load`, `warm` and `unloadable` are JSON; that of `failed` is text for operators, that of
+ * Kinds of frames. The bodies of `load`, `warm` and `unloadable` are JSON; those of `failed` and `exhausted` are text for operators, that of
  * `refused` text for whoever sent the job; and that of `loading` is empty: its id is the position of the model in the order.
  */
 export const FRAME = {
   ...{ load: 1, run: 2, warm: 3, unloadable: 4, result: 5, failed: 6, loading: 7 },
-  ...{ runTensors: 8, refused: 9 },
+  ...{ runTensors: 8, refused: 9, exhausted: 10 },
 } as const;
 
 /** Body of `load`. Runs name a model by its position in the list. */

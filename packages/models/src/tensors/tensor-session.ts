@@ -13,7 +13,7 @@ export interface TensorSession {
   /**
    * @param inputs in the order of `model.yaml`, of its datatypes and shapes.
    * @returns the outputs in the order of `model.yaml`.
-   * @throws ServiceError `inference_failed` when the model refuses the inputs, or when an output has another type or shape than
+   * @throws ServiceError `inference_crashed` when there was no memory, `inference_failed` when the model refuses the inputs, or when an output has another type or shape than
    *   `model.yaml` says.
    */
   run(inputs: readonly TensorBytes[]): Promise<readonly TensorBytes[]>;
