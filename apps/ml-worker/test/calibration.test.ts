@@ -69,6 +69,7 @@ describe('a calibration', () => {
     ] as const) {
       expect(cost.runMs(texts, length) / exact.runMs(texts, length)).toBeCloseTo(1, 3);
     }
+    expect(cost.slowestMs).toBeGreaterThan(exact.runMs(1, 5));
   };
 
   it('measures a model once, and reads what it came to at the next start', async () => {

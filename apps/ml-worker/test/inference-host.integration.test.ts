@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
@@ -50,6 +51,7 @@ describe('an inference host', () => {
   it('can run the models it has while a process is idle', async () => {
     await start();
     expect(host.canRun(KEY)).toBe(true);
+    expect(host.loadMs).toBeGreaterThan(0);
     expect(host.canRun('huge')).toBe(false);
     const running = run('a');
     expect(host.canRun(KEY)).toBe(false);
@@ -114,6 +116,13 @@ describe('an inference host', () => {
     stop.abort();
     expect(await next).toEqual([98]);
     expect(host.pids).toEqual(pids);
+  });
+
+  it('listens for the end of a run no longer than the run lasts', async () => {
+    await start();
+    const stop = new AbortController();
+    for (let runs = 0; runs < 3; runs += 1) await host.run(KEY, [Int32Array.of(1)], { stop: stop.signal });
+    expect(getEventListeners(stop.signal, 'abort')).toEqual([]);
   });
 
   it('replaces a process that dies while idle', async () => {

@@ -63,6 +63,8 @@ export interface InferenceHost extends Service {
   readonly idle: number;
   /** Processes that are idle or busy. */
   readonly warm: number;
+  /** What the process that became warm last took to load and warm its models, in milliseconds; 0 before the first. */
+  readonly loadMs: number;
   /** Ids of the living processes. */
   readonly pids: readonly number[];
   readonly memory: InferenceMemory;
@@ -126,6 +128,7 @@ export function createInferenceHost(options: InferenceHostOptions): InferenceHos
   const modelBytes = new Map<string, number>();
   let idleListener: () => void = () => undefined;
   let replacing = false;
+  let loadMs = 0;
   /** Not yet told. */
   let outgrown = 0;
   let outgrownLineAtMs = -Infinity;
@@ -193,8 +196,10 @@ export function createInferenceHost(options: InferenceHostOptions): InferenceHos
   }
 
   async function welcome(child: InferenceChild): Promise<void> {
+    const beganMs = performance.now();
     try {
       await child.warm;
+      loadMs = performance.now() - beganMs;
       hasLoaded(child);
       logger.info({ child: child.pid, warm: count('idle', 'busy') }, 'an inference process is warm');
       idleListener();
@@ -356,6 +361,9 @@ export function createInferenceHost(options: InferenceHostOptions): InferenceHos
     },
     get warm() {
       return count('idle', 'busy');
+    },
+    get loadMs() {
+      return loadMs;
     },
     get pids() {
       return [...children].map((child) => child.pid).filter((pid) => pid !== undefined);

@@ -59,7 +59,8 @@ export function createCalibration(options: CalibrationOptions): Calibration {
 
   function adopt(key: string, { points, tripMs }: Measurement): number {
     const curve = fitCostCurve(points);
-    costOf(key).adopt({ curve, tripMs });
+    const slowestMs = points.reduce((slowest, { ms }) => Math.max(slowest, ms), 0);
+    costOf(key).adopt({ curve, tripMs, slowestMs });
     return relativeError(curve, points);
   }
 

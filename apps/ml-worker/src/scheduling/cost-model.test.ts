@@ -37,9 +37,38 @@ describe('a cost model', () => {
     expect(cost.correction).toBeLessThan(1.3);
   });
 
+  it('remembers for an hour how long a run took that had been stopped before, whatever runs meanwhile', () => {
+    let nowMs = 1_000;
+    const cost = createCostModel({ curve, tripMs: 0.2 }, () => nowMs);
+    const passes = (minutes: number): void => {
+      nowMs += minutes * 60_000;
+      for (let run = 0; run < 1_000; run++) cost.observe(10, 10);
+    };
+    cost.observe(10, 3_000);
+    passes(0);
+    expect(cost.slowestMs).toBeLessThan(11);
+    cost.observe(10, 3_000, true);
+    passes(30);
+    expect(cost.slowestMs).toBeCloseTo(1_500, 6);
+    // n.b. the next one is not stopped any more.
+    cost.observe(10, 2_900);
+    passes(30);
+    expect(cost.slowestMs).toBeCloseTo(1_450, 6);
+    passes(600);
+    expect(cost.slowestMs).toBeLessThan(11);
+  });
+
+  it('learns from a run that failed only how long it lasted', () => {
+    const cost = createCostModel({ curve, tripMs: 0.2 });
+    expect(cost.slowestMs).toBeUndefined();
+    cost.lasted(70);
+    expect([cost.slowestMs, cost.correction]).toEqual([70, 1]);
+  });
+
   it('learns nothing from what is no time', () => {
     const cost = createCostModel({ curve, tripMs: 0.2 });
     for (const ms of [NaN, -1, Infinity * 0]) cost.observe(1, ms);
+    expect(cost.slowestMs).toBeUndefined();
     cost.observe(0, 1);
     expect(cost.correction).toBe(1);
   });

@@ -19,6 +19,8 @@ export interface MeasuredCost {
   readonly curve: CostCurve;
   /** The way to the process and back, in milliseconds. */
   readonly tripMs: number;
+  /** What the slowest run took, in milliseconds; undefined when none was seen. */
+  readonly slowestMs?: number | undefined;
 }
 
 /** What is assumed of a model that was not measured: its shape is that of a small encoder, the scale is learned. */
@@ -42,6 +44,8 @@ const LEARNING_RATE = 0.05;
 const MOST_SURPRISE = 5;
 /** What is left of the slowest run after each further one: half after 70. */
 const SLOWEST_KEPT = 0.99;
+/** When half is left of one that was stopped as too slow before, however many ran since: such a text may be rare. */
+const PROVEN_HALF_LIFE_MS = 1_800_000;
 
 /** Tells what runs of one model take in one process of this machine. Times are milliseconds and not below 0. */
 export interface CostModel {
@@ -51,11 +55,16 @@ export interface CostModel {
   readonly tripMs: number;
   /** Tokens of a run, padding included, at which a token is cheapest; Infinity when more are always better. */
   readonly bestTokens: number;
-  /** Learns from a run: what it was predicted to take, and what it took. */
-  observe(predictedMs: number, realMs: number): void;
+  /** Learns from a run: what it was predicted to take, what it took, and whether it was stopped as too slow before. */
+  observe(predictedMs: number, realMs: number, overran?: boolean): void;
+  /** Learns from a run of which only is known how long it lasted, as one that failed. */
+  lasted(realMs: number): void;
   /** Real over predicted time, by what was observed lately; 1 at first. */
   readonly correction: number;
-  /** What the slowest run lately took, less 1 % for each run since; undefined before the first one. */
+  /**
+   * What the slowest run lately took, less 1 % for each run since; or what one took that had been stopped as too slow before, less a half
+   * for each half hour since such a run, when that is more. Undefined when none is known.
+   */
   readonly slowestMs: number | undefined;
   /** What runs take by what was observed lately. */
   readonly current: MeasuredCost;
@@ -64,17 +73,33 @@ export interface CostModel {
 }
 
 /** A cost model that begins with what was measured and follows the speed of the machine from there. */
-export function createCostModel(first: MeasuredCost): CostModel {
-  let { curve, tripMs } = first;
+export function createCostModel(first: MeasuredCost, now = () => performance.now()): CostModel {
+  let { curve, tripMs, slowestMs } = first;
   let correction = 1;
-  let slowestMs: number | undefined;
+  /** The slowest run that had been stopped before, and when one took as long. */
+  let proven = { ms: 0, atMs: 0 };
+
+  function provenMs(): number {
+    return proven.ms && proven.ms * 2 ** ((proven.atMs - now()) / PROVEN_HALF_LIFE_MS);
+  }
+
+  function slowest(): number | undefined {
+    return slowestMs === undefined ? undefined : Math.max(slowestMs, provenMs());
+  }
+
+  function lasted(realMs: number, overran = false): void {
+    if (!(realMs >= 0)) return;
+    slowestMs = Math.max(realMs, SLOWEST_KEPT * (slowestMs ?? 0));
+    const leastMs = provenMs();
+    if (realMs >= leastMs && (overran || leastMs > 0)) proven = { ms: realMs, atMs: now() };
+  }
 
   return {
     get tripMs() {
       return tripMs;
     },
     get slowestMs() {
-      return slowestMs;
+      return slowest();
     },
     get correction() {
       return correction;
@@ -87,6 +112,7 @@ export function createCostModel(first: MeasuredCost): CostModel {
       const { perRun, perText, perToken, perPair, crowding } = curve;
       return {
         tripMs,
+        slowestMs: slowest(),
         curve: {
           perRun: correction * perRun,
           perText: correction * perText,
@@ -101,8 +127,9 @@ export function createCostModel(first: MeasuredCost): CostModel {
       const tokens = texts * length;
       return correction * (perRun + perText * texts + (perToken + perPair * length + crowding * tokens) * tokens);
     },
-    observe(predictedMs, realMs) {
-      slowestMs = Math.max(realMs, SLOWEST_KEPT * (slowestMs ?? 0));
+    lasted,
+    observe(predictedMs, realMs, overran) {
+      lasted(realMs, overran);
       if (!(predictedMs > 0 && realMs >= 0)) return;
       const surprise = Math.min(MOST_SURPRISE, realMs / predictedMs);
       // n.b. the prediction held the correction, so what was seen is relative to it.
@@ -110,6 +137,7 @@ export function createCostModel(first: MeasuredCost): CostModel {
     },
     adopt(measured) {
       ({ curve, tripMs } = measured);
+      slowestMs = measured.slowestMs ?? slowestMs;
       correction = 1;
     },
   };

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { ServiceError } from '@sluice/contracts';
+import { isServiceError, ServiceError } from '@sluice/contracts';
 import { createLogger, delay } from '@sluice/runtime';
 import { characterModel, tensorModel } from '../../test/fixtures.js';
 import { createBatcher } from './batcher.js';
@@ -16,26 +16,69 @@ const DEADLY = 'k'.charCodeAt(0);
 /** Token that keeps the process busy until the run is stopped, and one that does until `release` is called. */
 const ENDLESS = '~'.charCodeAt(0);
 const HELD = '}'.charCodeAt(0);
-/** Token that keeps the process busy until `overrun` is called, and then has taken too long. */
+/** Token that keeps the process busy until `overrun` is called, and then has taken too long, or `succeed`, and then took 3 s. */
 const STUCK = '{'.charCodeAt(0);
+const SLOW_MS = 3_000;
 const TIMEOUT_MS = 30_000;
 
+interface FixtureOptions {
+  readonly maxDelayMs?: number;
+  readonly processes?: number;
+  readonly cancelGraceMs?: number;
+  /** What a process takes to load its models, as the host tells it, in milliseconds. */
+  readonly loadMs?: number;
+  /** Whether a process that was ended is replaced at once, and not when `reload` is called. */
+  readonly reloads?: boolean;
+}
+
 /** A host in memory: a row is the sum of a text's tokens; records the runs. */
-function createSummingHost(processes: number) {
+function createSummingHost({ processes = 1, loadMs = 0, reloads = true }: FixtureOptions) {
   const unavailable = new Map<string, string>();
   const runs: number[] = [];
   const limits: (number | undefined)[] = [];
   let idle = processes;
+  let warm = processes;
   let onIdle: () => void = () => undefined;
+  const lost: (() => void)[] = [];
   const stops: number[] = [];
   const held: (() => void)[] = [];
-  const stuck: (() => void)[] = [];
+  const stuck: ((isOver: boolean) => void)[] = [];
   const tensorRuns: number[] = [];
+  const becomeIdle = (): void => {
+    idle += 1;
+    onIdle();
+  };
+  /** n.b. nobody is told of a process that is gone, only of the one that takes its place. */
+  const lose = (): void => {
+    warm -= 1;
+    lost.push(() => {
+      warm += 1;
+      becomeIdle();
+    });
+    if (reloads) setImmediate(reload);
+  };
+  const reload = (): void => lost.splice(0).forEach((replace) => replace());
+  /** Lends a process for a run, which ends it unless the model only refuses its texts. */
+  async function lend<Result>(work: () => Promise<Result>): Promise<Result> {
+    idle -= 1;
+    try {
+      const result = await work();
+      becomeIdle();
+      return result;
+    } catch (error) {
+      if (isServiceError(error) && error.code === 'inference_failed') becomeIdle();
+      else lose();
+      throw error;
+    }
+  }
   const host: InferenceHost = {
     get idle() {
       return idle;
     },
-    warm: processes,
+    get warm() {
+      return warm;
+    },
+    loadMs,
     pids: [],
     memory: { processes: new Map(), models: new Map() },
     leftOut: new Map(),
@@ -45,60 +88,58 @@ function createSummingHost(processes: number) {
     onIdle: (listener) => void (onIdle = listener),
     start: async () => undefined,
     stop: async () => undefined,
-    async run(_model, sequences, { stop, limitMs } = {}) {
-      idle -= 1;
-      runs.push(sequences.length);
-      limits.push(limitMs);
-      const has = (token: number) => sequences.some((sequence) => sequence.includes(token));
-      if (has(STUCK)) await new Promise<void>((resolve) => stuck.push(resolve));
-      else if (has(HELD)) await new Promise<void>((resolve) => held.push(resolve));
-      else if (has(ENDLESS)) await new Promise((resolve) => stop?.addEventListener('abort', resolve));
-      else await new Promise(setImmediate);
-      idle += 1;
-      try {
+    run: (_model, sequences, { stop, limitMs } = {}) =>
+      lend(async () => {
+        runs.push(sequences.length);
+        limits.push(limitMs);
+        const has = (token: number) => sequences.some((sequence) => sequence.includes(token));
+        let isOver = false;
+        if (has(STUCK)) {
+          isOver = await new Promise<boolean>((resolve) => {
+            stuck.push(resolve);
+            stop?.addEventListener('abort', () => resolve(false));
+          });
+        } else if (has(HELD)) await new Promise<void>((resolve) => held.push(resolve));
+        else if (has(ENDLESS)) await new Promise((resolve) => stop?.addEventListener('abort', resolve));
+        else await new Promise(setImmediate);
         if (stop?.aborted) stops.push(sequences.length);
         stop?.throwIfAborted();
-        if (has(STUCK)) throw new ServiceError('inference_timeout', `It took longer than ${limitMs} ms.`);
-        if (sequences.some((sequence) => sequence.includes(DEADLY)))
-          throw new ServiceError('inference_crashed', 'It ended.');
-        if (sequences.some((sequence) => sequence.includes(REFUSED)))
-          throw new ServiceError('inference_failed', 'It refused.');
+        if (isOver) throw new ServiceError('inference_timeout', `It took longer than ${limitMs} ms.`);
+        if (has(DEADLY)) throw new ServiceError('inference_crashed', 'It ended.');
+        if (has(REFUSED)) throw new ServiceError('inference_failed', 'It refused.');
         const rows = Float32Array.from(sequences, (sequence) => sequence.reduce((sum, token) => sum + token, 0));
-        return { rows, computeMs: 1, cpuMs: 1 };
-      } finally {
-        onIdle();
-      }
-    },
-    async runTensors(_model, tensors, { stop } = {}) {
-      idle -= 1;
-      tensorRuns.push(tensors.length);
-      const isHeld = tensors[0]?.bytes[0] === HELD;
-      if (isHeld) await new Promise<void>((resolve) => held.push(resolve));
-      else await new Promise(setImmediate);
-      idle += 1;
-      onIdle();
-      stop?.throwIfAborted();
-      return { tensors, computeMs: 1, cpuMs: 1 };
-    },
+        return { rows, computeMs: has(STUCK) ? SLOW_MS : 1, cpuMs: 1 };
+      }),
+    runTensors: (_model, tensors, { stop } = {}) =>
+      lend(async () => {
+        tensorRuns.push(tensors.length);
+        const isHeld = tensors[0]?.bytes[0] === HELD;
+        if (isHeld) await new Promise<void>((resolve) => held.push(resolve));
+        else await new Promise(setImmediate);
+        stop?.throwIfAborted();
+        return { tensors, computeMs: 1, cpuMs: 1 };
+      }),
   };
   const release = (): void => held.splice(0).forEach((resolve) => resolve());
-  const overrun = (): void => stuck.splice(0).forEach((resolve) => resolve());
-  const lose = (model: string): void => {
+  const overrun = (): void => stuck.splice(0).forEach((resolve) => resolve(true));
+  const succeed = (): void => stuck.splice(0).forEach((resolve) => resolve(false));
+  const loseModel = (model: string): void => {
     unavailable.set(model, 'it is damaged');
     onIdle();
   };
-  return { host, runs, limits, tensorRuns, stops, stuck, release, overrun, lose };
+  return { host, runs, limits, tensorRuns, stops, stuck, release, overrun, succeed, reload, lose: loseModel };
 }
 
-function createFixture(maxDelayMs = 0, processes = 1) {
-  const { host, ...records } = createSummingHost(processes);
+function createFixture(options: FixtureOptions = {}) {
+  const { maxDelayMs = 0, cancelGraceMs = 5 } = options;
+  const { host, ...records } = createSummingHost(options);
   const logger = createLogger({ app: 'test', level: 'silent' });
   const batcher = createBatcher<QueuedText>();
   const batchings = createBatchings({ maxTokens: 64, maxPadding: 0.5, maxDelayMs, targetLatencyMs: 1_000 });
   const reasons: string[] = [];
   const observer: SchedulingObserver = { begun: (_model, reason) => void reasons.push(reason), ran: () => undefined };
   const scheduler = createScheduler({
-    ...{ host, batcher, observer, logger, timeoutMs: TIMEOUT_MS, cancelGraceMs: 5 },
+    ...{ host, batcher, observer, logger, timeoutMs: TIMEOUT_MS, cancelGraceMs },
     batchingOf: (model) => batchings.of(model),
   });
   const served = characterModel();
@@ -136,7 +177,8 @@ function createFixture(maxDelayMs = 0, processes = 1) {
     };
     return { outcome: scheduler.run(work), cancel: () => scheduler.cancel(work) };
   };
-  return { run, begin, beginTensors, reasons, scheduler, ...records };
+  const costOf = () => batchings.costOf(served.key);
+  return { run, begin, beginTensors, costOf, reasons, scheduler, ...records };
 }
 
 /** Resolves when the condition holds; it is looked at in each turn of the event loop. */
@@ -152,7 +194,7 @@ const sumOf = (text: string): number => [...text].reduce((sum, character) => sum
 
 describe('a scheduler', () => {
   it('runs the tensors of each job by themselves, beside texts that share a run', async () => {
-    const { run, beginTensors, runs, tensorRuns, scheduler } = createFixture(60_000);
+    const { run, beginTensors, runs, tensorRuns, scheduler } = createFixture({ maxDelayMs: 60_000 });
     const jobs = [1, 2, 3].map((byte) => beginTensors(byte));
     await Promise.all([run(['abc'], { class: 'interactive' }), run(['def'], { class: 'interactive' })]);
     const outcomes = await Promise.all(jobs.map(({ outcome }) => outcome));
@@ -193,7 +235,7 @@ describe('a scheduler', () => {
   });
 
   it('holds texts of the class batch for company and sends an interactive one at once', async () => {
-    const { run, runs } = createFixture(60_000);
+    const { run, runs } = createFixture({ maxDelayMs: 60_000 });
     const waiting = run(['abc'], { class: 'batch' });
     await run(['def'], { class: 'interactive' });
     await waiting;
@@ -201,13 +243,13 @@ describe('a scheduler', () => {
   });
 
   it('does not hold a text back beyond its deadline', async () => {
-    const { run, reasons } = createFixture(60_000);
+    const { run, reasons } = createFixture({ maxDelayMs: 60_000 });
     await run(['abc'], { class: 'batch', remainingMs: 1_005 });
     expect(reasons).toEqual(['deadline']);
   });
 
   it('does not hold a text back when company could not pay', async () => {
-    const { run, reasons } = createFixture(60_000);
+    const { run, reasons } = createFixture({ maxDelayMs: 60_000 });
     await run(['a'.repeat(100)], { class: 'batch' });
     expect(reasons).toEqual(['waste']);
   });
@@ -250,7 +292,8 @@ describe('a scheduler', () => {
     lose('characters/1');
     await expect(half.outcome).rejects.toMatchObject({
       code: 'model_unavailable',
-      message: 'characters/1 cannot be run: it is damaged',
+      message: 'No inference process has the model.',
+      cause: 'characters/1: it is damaged',
     });
     await expect(run(['later'])).rejects.toMatchObject({ code: 'model_unavailable' });
     release();
@@ -372,7 +415,7 @@ describe('a scheduler', () => {
     });
 
     it('answers others, with as many such texts as processes', async () => {
-      const { run, limits, overrun, stuck } = createFixture(0, 2);
+      const { run, limits, overrun, stuck } = createFixture({ processes: 2 });
       await run(['abc']);
       const jobs = [run(['{'.repeat(64)]), run(['{'.repeat(60)])].map((job) => job.catch((error: unknown) => error));
       await until(() => stuck.length === 2);
@@ -400,15 +443,17 @@ describe('a scheduler', () => {
         overrun();
       }
       await until(() => stuck.length === 1);
+      const hadSinceMs = performance.now();
       const order: string[] = [];
       const noting = (name: string) => ({ onStart: () => void order.push(name) });
       const others = [begin(['a}'], noting('first')), begin(['b'.repeat(64)], noting('second'))];
       await delay(300);
+      const hadMs = performance.now() - hadSinceMs;
       // All are due by now, the other text that is stuck first.
       overrun();
       await until(() => order.length === 1);
       expect(stuck).toHaveLength(0);
-      await delay(320);
+      await delay(hadMs + 20);
       release();
       await until(() => stuck.length === 1);
       expect(order).toEqual(['first']);
@@ -418,7 +463,7 @@ describe('a scheduler', () => {
     });
 
     it('keeps a process for others while no run of a model has ended', async () => {
-      const { run, begin, release, runs } = createFixture(0, 2);
+      const { run, begin, release, runs } = createFixture({ processes: 2 });
       const first = begin(['}']);
       await first.begun;
       const other = { ...characterModel(), key: 'characters/2' };
@@ -431,9 +476,111 @@ describe('a scheduler', () => {
       await Promise.all([run(['a'.repeat(64)]), run(['b'.repeat(64)], { served: other })]);
       expect(runs).toEqual([1, 1, 1, 1]);
     });
+
+    it('knows how long runs take of a model that refuses all that it is given', async () => {
+      const { run, costOf } = createFixture();
+      await expect(run(['x'])).rejects.toMatchObject({ code: 'inference_failed' });
+      expect(costOf().slowestMs).toBeGreaterThan(0);
+    });
+
+    it('answers a model of which no run has ended beside a text that has the whole time', async () => {
+      const { run, overrun, stuck, limits } = createFixture({ processes: 2 });
+      await run(['abc']);
+      const bad = run(['{']).catch((error: unknown) => error);
+      await until(() => stuck.length === 1);
+      overrun();
+      await until(() => stuck.length === 1);
+      const other = { ...characterModel(), key: 'characters/2' };
+      expect([...(await run(['abc'], { served: other }))]).toEqual([sumOf('abc')]);
+      expect([stuck.length, limits.slice(-2)]).toEqual([1, [TIMEOUT_MS, TIMEOUT_MS]]);
+      overrun();
+      expect(await bad).toMatchObject({ code: 'inference_timeout' });
+    });
+
+    it('answers a text that overran by itself and then was done, once, and remembers how long it took', async () => {
+      const { run, begin, overrun, succeed, stuck, limits } = createFixture({ processes: 2 });
+      await run(['abc']);
+      const slow = '{'.repeat(64);
+      const work = begin([slow, '~'.repeat(63)]);
+      await until(() => limits.length === 3);
+      overrun();
+      await until(() => stuck.length === 1);
+      expect(limits.at(-1)).toBe(TIMEOUT_MS);
+      succeed();
+      await until(() => limits.length === 4);
+      work.cancel();
+      expect(await work.outcome).toEqual({ state: 'canceled', ranTokens: 64 });
+      for (let times = 0; times < 500; times += 1) await run(['abc']);
+      const again = run([slow]);
+      await until(() => stuck.length === 1);
+      expect(limits.at(-1)).toBeGreaterThan(SLOW_MS);
+      succeed();
+      expect([...(await again)]).toEqual([sumOf(slow)]);
+    });
+
+    it('lets others have the process of such a text first where another is busy', async () => {
+      const { run, begin, release, overrun, stuck } = createFixture({ processes: 2 });
+      await run(['abc']);
+      const jobs = [run(['{'.repeat(64)]), run(['{'.repeat(60)])].map((job) => job.catch((error: unknown) => error));
+      await until(() => stuck.length === 2);
+      overrun();
+      await until(() => stuck.length === 1);
+      const busy = begin(['}']);
+      await busy.begun;
+      const other = begin(['b}'.repeat(32)]);
+      await delay(20);
+      overrun();
+      await other.begun;
+      expect(stuck).toHaveLength(0);
+      release();
+      await until(() => stuck.length === 1);
+      overrun();
+      await Promise.all([...jobs, busy.outcome, other.outcome]);
+    });
+
+    it('runs the next of them when one is cancelled, though its process is not replaced yet', async () => {
+      const { run, begin, overrun, reload, stuck, limits } = createFixture({ processes: 2, reloads: false });
+      await run(['abc']);
+      const [first, second] = [begin(['{'.repeat(64)]), begin(['{'.repeat(60)])];
+      await until(() => stuck.length === 2);
+      overrun();
+      await until(() => limits.length === 3);
+      await new Promise(setImmediate);
+      reload();
+      await until(() => limits.length === 4);
+      first.cancel();
+      expect(await first.outcome).toEqual({ state: 'canceled', ranTokens: 0 });
+      await until(() => limits.length === 5);
+      expect(limits.slice(-2)).toEqual([TIMEOUT_MS, TIMEOUT_MS]);
+      overrun();
+      await expect(second.outcome).rejects.toMatchObject({ code: 'inference_timeout' });
+    });
   });
 
   describe('that is asked to cancel work', () => {
+    it('lets a run go on for as long as such runs take', async () => {
+      const { begin, costOf, release, stops } = createFixture({ loadMs: 60_000 });
+      costOf().observe(10, 20_000);
+      const work = begin(['a}']);
+      await work.begun;
+      work.cancel();
+      // Longer than the grace: were the run to be stopped, it would be by now.
+      await delay(30);
+      release();
+      expect(await work.outcome).toMatchObject({ state: 'ran' });
+      expect(stops).toEqual([]);
+    });
+
+    it('stops a run sooner that takes longer than a process takes to load', async () => {
+      const { begin, costOf, stops } = createFixture({ loadMs: 10 });
+      costOf().observe(10, 20_000);
+      const work = begin(['a~']);
+      await work.begun;
+      work.cancel();
+      expect(await work.outcome).toEqual({ state: 'canceled', ranTokens: 0 });
+      expect(stops).toEqual([1]);
+    });
+
     it('takes texts that wait out at once, while others go on', async () => {
       const { run, begin, runs, release, scheduler } = createFixture();
       const long = begin(['}']);

@@ -61,7 +61,7 @@ export interface SchedulerOptions {
   /** Longest that a run may take, in milliseconds. */
   readonly timeoutMs: number;
   /**
-   * How long a run that nobody waits for may still go on, in milliseconds: stopping it costs a process, and most runs
+   * How long a run that nobody waits for may still go on at least, in milliseconds: stopping it costs a process, and most runs
    * are over before another has loaded its models.
    */
   readonly cancelGraceMs: number;
@@ -76,6 +76,8 @@ interface Run {
   /** The longest that it may take, in milliseconds. */
   readonly limitMs: number;
   readonly predictedMs: number;
+  /** By `performance.now()`. */
+  readonly beganMs: number;
   /** Ends the run together with its process. */
   readonly stop: AbortController;
   stopTimer?: NodeJS.Timeout;
@@ -160,7 +162,10 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
   function failUnavailable(): void {
     for (const [model, reason] of host.unavailable) {
       if (!batcher.has(model)) continue;
-      const problem = new ServiceError('model_unavailable', `${model} cannot be run: ${reason}`);
+      // n.b. the reason is for operators: it may name files.
+      const problem = new ServiceError('model_unavailable', 'No inference process has the model.', {
+        cause: `${model}: ${reason}`,
+      });
       for (const job of jobs.values()) {
         if (job.work.served.key !== model || !job.queued.some(Boolean)) continue;
         drop(job);
@@ -194,7 +199,8 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
     observer.begun(first.model, reason, texts);
     const predictedMs = predictedMsOf(texts);
     const limitMs = limits.limitMs(first, predictedMs);
-    void runBatch({ model: first.model, texts, limitMs, predictedMs, stop: new AbortController() }, first);
+    const beganMs = performance.now();
+    void runBatch({ model: first.model, texts, limitMs, predictedMs, beganMs, stop: new AbortController() }, first);
   }
 
   async function runBatch(run: Run, first: QueuedText): Promise<void> {
@@ -204,7 +210,7 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
     try {
       const computeMs = await compute(run);
       observer.ran(model, computeMs);
-      first.batching.cost.observe(predictedMs, computeMs);
+      first.batching.cost.observe(predictedMs, computeMs, first.overran);
       for (const { job } of texts) job.running -= 1;
     } catch (error) {
       for (const { job } of texts) job.running -= 1;
@@ -213,6 +219,8 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
       runs.delete(run);
       clearTimeout(run.stopTimer);
       end();
+      // n.b. a text may wait for this run to end though a process was idle all the time.
+      pumpSoon();
     }
     for (const { job } of texts) endIfDone(job);
   }
@@ -233,10 +241,10 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
   }
 
   function wentWrong(run: Run, problem: ServiceError): void {
-    const { model, texts } = run;
+    const { model, texts, beganMs } = run;
+    if (problem.code === 'inference_failed') texts[0]?.batching.cost.lasted(performance.now() - beganMs);
     logger.warn({ err: problem, model, texts: texts.length }, 'a batch went wrong');
     for (const text of texts) if (!isUnwanted(text.job)) blame(text, run, problem);
-    pumpSoon();
   }
 
   /** A text that is not the cause for certain runs again by itself; a certain one fails its job. */
@@ -262,7 +270,17 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
     run.stopTimer = setTimeout(() => {
       logger.info({ model: run.model, texts: run.texts.length }, 'a run of cancelled jobs is stopped');
       run.stop.abort();
-    }, cancelGraceMs);
+    }, graceMs(run));
+  }
+
+  /**
+   * For how long a run that nobody waits for goes on: as long as one like it takes, unless another process would be loaded by then. A run
+   * that is stopped sooner costs more than it saves.
+   */
+  function graceMs({ texts: [first], predictedMs, beganMs }: Run): number {
+    const usualMs = Math.max(predictedMs, first?.batching.cost.slowestMs ?? 0);
+    const leftMs = usualMs - (performance.now() - beganMs);
+    return Math.max(cancelGraceMs, Math.min(leftMs, host.loadMs));
   }
 
   host.onIdle(pumpSoon);

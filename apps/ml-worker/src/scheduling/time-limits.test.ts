@@ -37,6 +37,15 @@ describe('limits of time', () => {
     expect(others.limitMs(textOf(cost, true), 10)).toBe(timeoutMs);
   });
 
+  it('are known of a model that was measured, or of which a version before was', () => {
+    const cost = createCostModel(UNMEASURED);
+    cost.adopt({ ...UNMEASURED, slowestMs: 600 });
+    const next = createCostModel(UNMEASURED);
+    next.adopt(cost.current);
+    const limits = createTimeLimits({ timeoutMs, processes: () => 2 });
+    expect([cost, next].map((known) => limits.limitMs(textOf(known), 10))).toEqual([2_400, 2_400]);
+  });
+
   it('forget a slow run in time', () => {
     const cost = knownCost();
     cost.observe(10, 20_000);
@@ -53,14 +62,17 @@ describe('limits of time', () => {
   ])('of %d processes leave all but %d to runs that are known', (processes, most) => {
     const limits = createTimeLimits({ timeoutMs, processes: () => processes });
     const cost = knownCost();
-    const news = textOf(createCostModel(UNMEASURED));
-    const texts = [textOf(cost, true), news, news];
-    const ends = texts.slice(0, most).map((text) => limits.begin(text));
-    expect(texts.map((text) => limits.mayBegin(text))).toEqual([false, false, false]);
-    expect(limits.mayBegin(textOf(cost))).toBe(true);
-    limits.begin(textOf(cost))();
-    expect(limits.mayBegin(news)).toBe(false);
-    ends[0]?.();
-    expect(limits.mayBegin(news)).toBe(true);
+    for (const [text, other] of [
+      [textOf(cost, true), textOf(createCostModel(UNMEASURED))],
+      [textOf(createCostModel(UNMEASURED)), textOf(cost, true)],
+    ] as const) {
+      const ends = Array.from({ length: most }, () => limits.begin(text));
+      expect([text, other, textOf(cost)].map((one) => limits.mayBegin(one))).toEqual([false, true, true]);
+      limits.begin(textOf(cost))();
+      expect(limits.mayBegin(text)).toBe(false);
+      ends[0]?.();
+      expect(limits.mayBegin(text)).toBe(true);
+      for (const end of ends.slice(1)) end();
+    }
   });
 });

@@ -17,8 +17,9 @@ export interface TimeLimitsOptions {
  * How long runs may take, and how many of them may take as long as any run may.
  *
  * A run that overran what runs like it take is stopped early, since a process that runs it answers nobody else, and its texts
- * run again by themselves: one that overruns by itself gets the whole time then, and only this decides. Such runs, and those of a
- * model of which no run has ended yet, are long runs: they never take all processes, so that whatever comes meanwhile is answered.
+ * run again by themselves: one that overruns by itself gets the whole time then, and only this decides. Such runs never take all
+ * processes, so that whatever comes meanwhile is answered. Neither do those of models of which no run has ended yet, which are counted
+ * by themselves: most are over at once, and must not wait behind texts that never end.
  */
 export interface TimeLimits {
   /** The longest that a run may take that this text leads, in milliseconds. */
@@ -32,7 +33,8 @@ export interface TimeLimits {
 }
 
 export function createTimeLimits({ timeoutMs, processes }: TimeLimitsOptions): TimeLimits {
-  let longRuns = 0;
+  /** Runs under way that have the whole time. */
+  const under = { suspects: 0, unknown: 0 };
   let yieldUntilMs = -Infinity;
 
   return {
@@ -41,14 +43,18 @@ export function createTimeLimits({ timeoutMs, processes }: TimeLimitsOptions): T
       if (first.overran || slowestMs === undefined) return timeoutMs;
       return Math.min(timeoutMs, Math.max(LEAST_MS, TIMES_PREDICTED * predictedMs, TIMES_SLOWEST * slowestMs));
     },
-    mayBegin: (first) => !mayBeLong(first) || longRuns < Math.max(1, processes() - 1),
+    mayBegin(first) {
+      const kind = longKindOf(first);
+      return kind === undefined || under[kind] < Math.max(1, processes() - 1);
+    },
     shouldYield: ({ overran }) => overran && performance.now() < yieldUntilMs,
     begin(first) {
-      if (!mayBeLong(first)) return () => undefined;
+      const kind = longKindOf(first);
+      if (kind === undefined) return () => undefined;
       const beganMs = performance.now();
-      longRuns += 1;
+      under[kind] += 1;
       return () => {
-        longRuns -= 1;
+        under[kind] -= 1;
         const nowMs = performance.now();
         if (first.overran) yieldUntilMs = Math.max(yieldUntilMs, nowMs + (nowMs - beganMs));
       };
@@ -56,6 +62,8 @@ export function createTimeLimits({ timeoutMs, processes }: TimeLimitsOptions): T
   };
 }
 
-function mayBeLong({ overran, batching }: QueuedText): boolean {
-  return overran || batching.cost.slowestMs === undefined;
+/** Why a run that a text leads has the whole time; undefined when it has not. */
+function longKindOf({ overran, batching }: QueuedText): 'suspects' | 'unknown' | undefined {
+  if (overran) return 'suspects';
+  return batching.cost.slowestMs === undefined ? 'unknown' : undefined;
 }

@@ -111,6 +111,7 @@ export function createSimInference(options: SimInferenceOptions): SimInference {
     get warm() {
       return count('idle', 'busy');
     },
+    loadMs: WARM_UP_MS,
     pids: [],
     memory: { processes: new Map(), models: new Map() },
     leftOut: new Map(),
