@@ -7,12 +7,9 @@ import {
   isTextModel,
   lookOfVersion,
   requireSameKind,
-  tokenizerId,
   type Model,
   type ModelRepository,
   type SideVersion,
-  type TextModel,
-  type Tokenizer,
 } from '@sluice/models';
 import type { BatchLimits } from '../scheduling/batching.js';
 import {
@@ -70,16 +67,6 @@ interface Version {
 
 export function createPoolLoader({ pool, repository, noShadows }: PoolLoaderOptions): PoolLoader {
   const versions = new WeakMap<ServedModel, Version>();
-  const tokenizers = new Map<string, WeakRef<Tokenizer>>();
-
-  async function tokenizerOf(model: TextModel): Promise<Tokenizer> {
-    const id = await tokenizerId(model);
-    const known = tokenizers.get(id)?.deref();
-    if (known) return known;
-    const tokenizer = await createTokenizer(model);
-    tokenizers.set(id, new WeakRef(tokenizer));
-    return tokenizer;
-  }
 
   async function makeVersion(model: Model, running: ServedModel | undefined): Promise<Version> {
     const look = await lookOfVersion(model.directory);
@@ -89,7 +76,7 @@ export function createPoolLoader({ pool, repository, noShadows }: PoolLoaderOpti
     const generation = before ? before.generation + 1 : 0;
     const label = `${model.name}/${model.version}`;
     const key = generation === 0 ? label : `${label}~${generation}`;
-    const served = isTextModel(model) ? { key, model, tokenizer: await tokenizerOf(model) } : { key, model };
+    const served = isTextModel(model) ? { key, model, tokenizer: await createTokenizer(model) } : { key, model };
     return { key, served, look, generation };
   }
 
