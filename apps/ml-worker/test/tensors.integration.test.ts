@@ -90,6 +90,7 @@ describe('a worker with a model of tensors', () => {
     const job = (size = 1) => squareJob(size, [1, 2]);
     const cases: [AcceptedMessage, string, RegExp][] = [
       [job(-1), 'inference_failed', /^The model could not process the input\.$/],
+      [job(IMPOSSIBLE), 'inference_failed', /^The model could not process the input\.$/],
       [job(25), 'inference_failed', /^The outputs have 100008 bytes, at most 100000 are told\.$/],
       [{ ...job(), maxOutputTokens: 500 }, 'inference_failed', /^The outputs have 501 tokens, the job may produce 500/],
       [
@@ -132,7 +133,6 @@ describe('a worker with a model of tensors', () => {
       { SLUICE_INFERENCE_MEMORY: '800MiB' },
       /^inference_crashed: .* beyond the 800 MiB of memory/,
     ],
-    ['what memory there is', IMPOSSIBLE, {}, /^inference_crashed: There was no memory for the run/],
   ])('ends a run that overruns %s, unharmed the jobs beside it', async (_what, size, settings, reason) => {
     await rig.worker(settings);
     const bad = squareJob(size, [1]);

@@ -72,6 +72,18 @@ describe('the bytes in hand', () => {
     expect(returned).toEqual([2, 3]);
   });
 
+  it('give nothing back for room that others have taken meanwhile', () => {
+    const { held, delivery, returned } = createFixture(10);
+    const [a, b] = [delivery(4), delivery(6)];
+    held.take(a);
+    held.take(b);
+    held.take(delivery(9));
+    held.release([a]);
+    held.take(delivery(4));
+    held.release([b]);
+    expect(returned).toEqual([]);
+  });
+
   it('do not send round what other consumers had no room for', () => {
     const { held, delivery, returned } = createFixture(10);
     held.take(delivery(8));

@@ -48,7 +48,7 @@ export function createHeldBytes(maxBytes: number): HeldBytes {
   }
 
   function fillRoom(freed: number): void {
-    room = held === 0 ? maxBytes : Math.min(maxBytes, room + freed);
+    room = held === 0 ? maxBytes : Math.min(Math.max(0, maxBytes - held), room + freed);
     // n.b. one that is larger than all the room there can be waits for nobody when nothing is in hand.
     let isAlone = held === 0;
     for (let first = parked[0]; first && (isAlone || first.bytes <= room); first = parked[0]) {

@@ -41,9 +41,9 @@ export const ERRORS = {
 
   // Why a job failed; these appear in the `error` of a job, and their status is what a synchronous caller is told
   inference_failed: { status: 500, retryable: false, title: 'The model could not process the input' },
-  inference_crashed: { status: 500, retryable: false, title: 'The input ended the inference process every time' },
+  inference_crashed: { status: 500, retryable: false, title: 'The input could not be run to its end' },
   inference_timeout: { status: 504, retryable: false, title: 'Inference took longer than allowed' },
-  model_unavailable: { status: 503, retryable: true, title: 'No worker could load the model' },
+  model_unavailable: { status: 503, retryable: true, title: 'No worker could run the model' },
   attempts_exhausted: { status: 500, retryable: false, title: 'The job failed at every attempt' },
   malformed_message: { status: 500, retryable: false, title: 'The queued message could not be read' },
   unroutable: { status: 503, retryable: true, title: 'No queue exists for the pool and class of the job' },

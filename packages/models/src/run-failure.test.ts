@@ -1,3 +1,4 @@
+import { totalmem } from 'node:os';
 import { expect, it } from '@jest/globals';
 import { runFailure } from './run-failure.js';
 
@@ -26,4 +27,10 @@ it.each([
   const failure = runFailure(new RangeError(words));
   expect(failure).toMatchObject({ code: 'inference_crashed', message: 'There was no memory for the run' });
   expect(String(failure.cause)).not.toContain('233');
+});
+
+it('blames an input for which no memory would be enough', () => {
+  const size = Math.ceil(totalmem() * 1.01);
+  const words = `${GATHER}' Status Message: bfc_arena.cc:360 Failed to allocate memory for requested buffer of size ${size}`;
+  expect(runFailure(new RangeError(words))).toMatchObject({ code: 'inference_failed' });
 });

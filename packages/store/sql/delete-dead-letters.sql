@@ -5,7 +5,7 @@ WITH old AS (
   SELECT dead_letter_id
   FROM dead_letters
   WHERE recorded_at < to_timestamp($1::bigint / 1000.0::float8)
-  ORDER BY recorded_at
+  ORDER BY recorded_at, dead_letter_id
   LIMIT $2
   FOR UPDATE SKIP LOCKED
 ),

@@ -49,20 +49,24 @@ describe('a cost model', () => {
     expect(cost.slowestMs).toBeLessThan(11);
     cost.observe(10, 3_000, true);
     passes(30);
-    expect(cost.slowestMs).toBeCloseTo(1_500, 6);
+    expect(cost.provenMs).toBeCloseTo(1_500, 6);
     // n.b. the next one is not stopped any more.
     cost.observe(10, 2_900);
     passes(30);
-    expect(cost.slowestMs).toBeCloseTo(1_450, 6);
+    expect(cost.provenMs).toBeCloseTo(1_450, 6);
     passes(600);
+    expect(cost.provenMs).toBeLessThan(11);
     expect(cost.slowestMs).toBeLessThan(11);
   });
 
-  it('learns from a run that failed only how long it lasted', () => {
+  it('knows of a model of which every run was stopped as too slow, until one has ended', () => {
     const cost = createCostModel({ curve, tripMs: 0.2 });
-    expect(cost.slowestMs).toBeUndefined();
-    cost.lasted(70);
-    expect([cost.slowestMs, cost.correction]).toEqual([70, 1]);
+    expect(cost.onlyOverran).toBe(false);
+    cost.overran();
+    expect(cost.onlyOverran).toBe(true);
+    cost.observe(1, 2);
+    cost.overran();
+    expect(cost.onlyOverran).toBe(false);
   });
 
   it('learns nothing from what is no time', () => {

@@ -56,16 +56,17 @@ export interface CostModel {
   /** Tokens of a run, padding included, at which a token is cheapest; Infinity when more are always better. */
   readonly bestTokens: number;
   /** Learns from a run: what it was predicted to take, what it took, and whether it was stopped as too slow before. */
-  observe(predictedMs: number, realMs: number, overran?: boolean): void;
-  /** Learns from a run of which only is known how long it lasted, as one that failed. */
-  lasted(realMs: number): void;
+  observe(predictedMs: number, realMs: number, wasStopped?: boolean): void;
+  /** Learns that a run was stopped as too slow. */
+  overran(): void;
   /** Real over predicted time, by what was observed lately; 1 at first. */
   readonly correction: number;
-  /**
-   * What the slowest run lately took, less 1 % for each run since; or what one took that had been stopped as too slow before, less a half
-   * for each half hour since such a run, when that is more. Undefined when none is known.
-   */
+  /** What the slowest run lately took, less 1 % for each run since; undefined before the first one. */
   readonly slowestMs: number | undefined;
+  /** What a run took that had been stopped as too slow before, less a half for each half hour since one took as long; 0 when there was none. */
+  readonly provenMs: number;
+  /** No run has ended yet but those that were stopped as too slow. */
+  readonly onlyOverran: boolean;
   /** What runs take by what was observed lately. */
   readonly current: MeasuredCost;
   /** Begins anew with what was measured. */
@@ -76,6 +77,7 @@ export interface CostModel {
 export function createCostModel(first: MeasuredCost, now = () => performance.now()): CostModel {
   let { curve, tripMs, slowestMs } = first;
   let correction = 1;
+  let overran = false;
   /** The slowest run that had been stopped before, and when one took as long. */
   let proven = { ms: 0, atMs: 0 };
 
@@ -83,15 +85,11 @@ export function createCostModel(first: MeasuredCost, now = () => performance.now
     return proven.ms && proven.ms * 2 ** ((proven.atMs - now()) / PROVEN_HALF_LIFE_MS);
   }
 
-  function slowest(): number | undefined {
-    return slowestMs === undefined ? undefined : Math.max(slowestMs, provenMs());
-  }
-
-  function lasted(realMs: number, overran = false): void {
+  function lasted(realMs: number, wasStopped: boolean): void {
     if (!(realMs >= 0)) return;
     slowestMs = Math.max(realMs, SLOWEST_KEPT * (slowestMs ?? 0));
     const leastMs = provenMs();
-    if (realMs >= leastMs && (overran || leastMs > 0)) proven = { ms: realMs, atMs: now() };
+    if (realMs >= leastMs && (wasStopped || leastMs > 0)) proven = { ms: realMs, atMs: now() };
   }
 
   return {
@@ -99,7 +97,13 @@ export function createCostModel(first: MeasuredCost, now = () => performance.now
       return tripMs;
     },
     get slowestMs() {
-      return slowest();
+      return slowestMs;
+    },
+    get provenMs() {
+      return provenMs();
+    },
+    get onlyOverran() {
+      return overran && slowestMs === undefined;
     },
     get correction() {
       return correction;
@@ -112,7 +116,7 @@ export function createCostModel(first: MeasuredCost, now = () => performance.now
       const { perRun, perText, perToken, perPair, crowding } = curve;
       return {
         tripMs,
-        slowestMs: slowest(),
+        slowestMs,
         curve: {
           perRun: correction * perRun,
           perText: correction * perText,
@@ -127,9 +131,11 @@ export function createCostModel(first: MeasuredCost, now = () => performance.now
       const tokens = texts * length;
       return correction * (perRun + perText * texts + (perToken + perPair * length + crowding * tokens) * tokens);
     },
-    lasted,
-    observe(predictedMs, realMs, overran) {
-      lasted(realMs, overran);
+    overran() {
+      overran = true;
+    },
+    observe(predictedMs, realMs, wasStopped = false) {
+      lasted(realMs, wasStopped);
       if (!(predictedMs > 0 && realMs >= 0)) return;
       const surprise = Math.min(MOST_SURPRISE, realMs / predictedMs);
       // n.b. the prediction held the correction, so what was seen is relative to it.

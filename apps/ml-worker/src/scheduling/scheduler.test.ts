@@ -477,10 +477,14 @@ describe('a scheduler', () => {
       expect(runs).toEqual([1, 1, 1, 1]);
     });
 
-    it('knows how long runs take of a model that refuses all that it is given', async () => {
-      const { run, costOf } = createFixture();
-      await expect(run(['x'])).rejects.toMatchObject({ code: 'inference_failed' });
-      expect(costOf().slowestMs).toBeGreaterThan(0);
+    it('notes that the first run of a model did not end', async () => {
+      const { run, overrun, stuck, costOf } = createFixture({ processes: 2 });
+      const bad = run(['{']).catch((error: unknown) => error);
+      await until(() => stuck.length === 1);
+      expect(costOf().onlyOverran).toBe(false);
+      overrun();
+      expect(await bad).toMatchObject({ code: 'inference_timeout' });
+      expect(costOf().onlyOverran).toBe(true);
     });
 
     it('answers a model of which no run has ended beside a text that has the whole time', async () => {

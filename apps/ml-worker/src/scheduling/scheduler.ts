@@ -241,8 +241,8 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
   }
 
   function wentWrong(run: Run, problem: ServiceError): void {
-    const { model, texts, beganMs } = run;
-    if (problem.code === 'inference_failed') texts[0]?.batching.cost.lasted(performance.now() - beganMs);
+    const { model, texts } = run;
+    if (problem.code === 'inference_timeout') texts[0]?.batching.cost.overran();
     logger.warn({ err: problem, model, texts: texts.length }, 'a batch went wrong');
     for (const text of texts) if (!isUnwanted(text.job)) blame(text, run, problem);
   }
@@ -278,7 +278,8 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
    * that is stopped sooner costs more than it saves.
    */
   function graceMs({ texts: [first], predictedMs, beganMs }: Run): number {
-    const usualMs = Math.max(predictedMs, first?.batching.cost.slowestMs ?? 0);
+    const { slowestMs = 0, provenMs = 0 } = first?.batching.cost ?? {};
+    const usualMs = Math.max(predictedMs, slowestMs, provenMs);
     const leftMs = usualMs - (performance.now() - beganMs);
     return Math.max(cancelGraceMs, Math.min(leftMs, host.loadMs));
   }

@@ -56,6 +56,28 @@ describe('limits of time', () => {
   });
 
   it.each([
+    [1_000, 4_000],
+    [3_000, timeoutMs / 4],
+    [25_000, timeoutMs / 4],
+  ])('remember a rare run of %d ms that had been stopped by at most a quarter of the whole: %d ms', (ms, limitMs) => {
+    const cost = createCostModel(UNMEASURED, () => 0);
+    cost.observe(10, ms, true);
+    for (let run = 0; run < 1_000; run += 1) cost.observe(10, 10);
+    expect(createTimeLimits({ timeoutMs, processes: () => 2 }).limitMs(textOf(cost), 10)).toBe(limitMs);
+  });
+
+  it('count a model of which every run was stopped among the texts that overran', () => {
+    const limits = createTimeLimits({ timeoutMs, processes: () => 2 });
+    const cost = createCostModel(UNMEASURED);
+    const end = limits.begin(textOf(knownCost(), true));
+    expect(limits.mayBegin(textOf(cost))).toBe(true);
+    cost.overran();
+    expect(limits.mayBegin(textOf(cost))).toBe(false);
+    end();
+    expect(limits.mayBegin(textOf(cost))).toBe(true);
+  });
+
+  it.each([
     [1, 1],
     [2, 1],
     [3, 2],

@@ -5,6 +5,8 @@ const LEAST_MS = 2_000;
 /** How many times what was predicted a run may take, and how many times the slowest run of its model lately. */
 const TIMES_PREDICTED = 20;
 const TIMES_SLOWEST = 4;
+/** Part of the whole time that slow runs of the last hour may make others have: with more, texts that never end would have the whole time again. */
+const MOST_PROVEN = 1 / 4;
 
 export interface TimeLimitsOptions {
   /** Longest that any run may take, in milliseconds. */
@@ -39,9 +41,11 @@ export function createTimeLimits({ timeoutMs, processes }: TimeLimitsOptions): T
 
   return {
     limitMs(first, predictedMs) {
-      const { slowestMs } = first.batching.cost;
+      const { slowestMs, provenMs } = first.batching.cost;
       if (first.overran || slowestMs === undefined) return timeoutMs;
-      return Math.min(timeoutMs, Math.max(LEAST_MS, TIMES_PREDICTED * predictedMs, TIMES_SLOWEST * slowestMs));
+      const forProvenMs = Math.min(TIMES_SLOWEST * provenMs, MOST_PROVEN * timeoutMs);
+      const usualMs = Math.max(TIMES_PREDICTED * predictedMs, TIMES_SLOWEST * slowestMs);
+      return Math.min(timeoutMs, Math.max(LEAST_MS, usualMs, forProvenMs));
     },
     mayBegin(first) {
       const kind = longKindOf(first);
@@ -63,7 +67,7 @@ export function createTimeLimits({ timeoutMs, processes }: TimeLimitsOptions): T
 }
 
 /** Why a run that a text leads has the whole time; undefined when it has not. */
-function longKindOf({ overran, batching }: QueuedText): 'suspects' | 'unknown' | undefined {
-  if (overran) return 'suspects';
-  return batching.cost.slowestMs === undefined ? 'unknown' : undefined;
+function longKindOf({ overran, batching: { cost } }: QueuedText): 'suspects' | 'unknown' | undefined {
+  if (overran || cost.onlyOverran) return 'suspects';
+  return cost.slowestMs === undefined ? 'unknown' : undefined;
 }
