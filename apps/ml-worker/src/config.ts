@@ -45,8 +45,8 @@ export const environmentSchema = z.object({
   SLUICE_INFERENCE_TIMEOUT: duration(10).default(30_000),
   /** Most jobs taken from a class's queue and not yet answered. More make better batches, fewer spread better. */
   SLUICE_PREFETCH_INTERACTIVE: wholeNumber(1, 10_000).default(64),
-  SLUICE_PREFETCH_STANDARD: wholeNumber(1, 10_000).default(256),
-  SLUICE_PREFETCH_BATCH: wholeNumber(1, 10_000).default(256),
+  SLUICE_PREFETCH_STANDARD: wholeNumber(1, 10_000).default(128),
+  SLUICE_PREFETCH_BATCH: wholeNumber(1, 10_000).default(128),
   /** Most bytes of the jobs of a class in hand, as they travel; the others wait at the broker. */
   SLUICE_MAX_HELD_BYTES: bytes(MEBIBYTE).default(64 * MEBIBYTE),
   // Bounds of batches, within which what runs of the model cost decides. Those of a model in models.yaml come first.
