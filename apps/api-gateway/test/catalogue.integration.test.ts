@@ -92,6 +92,8 @@ describe('the catalogue of a gateway that runs', () => {
   });
 
   it('stays as it is while models.yaml is wrong, and heals with it', async () => {
+    // What a test before has left.
+    await untilListed((models) => models.length === 3);
     const before = await listed();
     await writeFile(modelsYaml, 'models: [');
     await delay(100);
