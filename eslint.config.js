@@ -3,28 +3,29 @@ import js from '@eslint/js';
 import tseslint from 'typescript-eslint';
 
 /**
- * Imports point one way: contracts ← runtime ← broker, quota, store, models ← apps. Neighbours of a row do not import
+ * Imports point one way: contracts ← runtime, telemetry ← broker, quota, store, models ← apps. Neighbours of a row do not import
  * each other, and nothing imports an app. `local-services` starts servers for tests, benchmarks and scripts; nothing
  * that ships may import it. What a workspace's sources may import, by folder:
  */
 const layers = {
   'packages/contracts': [],
   'packages/runtime': ['contracts'],
-  'packages/broker': ['contracts', 'runtime'],
-  'packages/quota': ['contracts', 'runtime'],
-  'packages/store': ['contracts', 'runtime'],
-  'packages/models': ['contracts', 'runtime'],
+  'packages/telemetry': ['contracts'],
+  'packages/broker': ['contracts', 'runtime', 'telemetry'],
+  'packages/quota': ['contracts', 'runtime', 'telemetry'],
+  'packages/store': ['contracts', 'runtime', 'telemetry'],
+  'packages/models': ['contracts', 'runtime', 'telemetry'],
   'packages/local-services': [],
-  'apps/api-gateway': ['contracts', 'runtime', 'broker', 'quota', 'store', 'models'],
-  'apps/ml-worker': ['contracts', 'runtime', 'broker', 'models'],
-  'apps/results-collector': ['contracts', 'runtime', 'broker', 'quota', 'store'],
+  'apps/api-gateway': ['contracts', 'runtime', 'telemetry', 'broker', 'quota', 'store', 'models'],
+  'apps/ml-worker': ['contracts', 'runtime', 'telemetry', 'broker', 'models'],
+  'apps/results-collector': ['contracts', 'runtime', 'telemetry', 'broker', 'quota', 'store'],
 };
 
 /**
  * Tests may import every package, and so may the tools. The simulation may import apps: it runs their code in one
  * process, on servers that it makes up; and benchmarks the worker, to measure a part of it alone. Nothing imports the simulation.
  */
-const packages = ['contracts', 'runtime', 'broker', 'quota', 'store', 'models', 'local-services'];
+const packages = ['contracts', 'runtime', 'telemetry', 'broker', 'quota', 'store', 'models', 'local-services'];
 const apps = ['api-gateway', 'ml-worker', 'results-collector'];
 const tools = {
   scripts: packages,

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { createMetrics } from '@sluice/runtime';
+import { createMetrics } from '@sluice/telemetry';
 import { createEventLoopDelay, type EventLoopDelay } from './event-loop-delay.js';
 
 const BLOCKED_MS = 80;

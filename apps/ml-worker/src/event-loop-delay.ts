@@ -1,5 +1,5 @@
 import { monitorEventLoopDelay, type IntervalHistogram } from 'node:perf_hooks';
-import type { Metrics } from '@sluice/runtime';
+import type { Metrics } from '@sluice/telemetry';
 
 const RESOLUTION_MS = 10;
 const PERCENTILES = [50, 99, 100] as const;

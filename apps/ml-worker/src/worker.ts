@@ -7,7 +7,8 @@ import {
   type AdjustableConsumer,
 } from '@sluice/broker';
 import { workQueue, type AcceptedMessage, type JobClass } from '@sluice/contracts';
-import { createLifecycle, createMetrics, createOpsServer, type Lifecycle, type Logger } from '@sluice/runtime';
+import { createLifecycle, createOpsServer, type Lifecycle, type Logger } from '@sluice/runtime';
+import { createMetrics } from '@sluice/telemetry';
 import { createBatcher } from './scheduling/batcher.js';
 import { createBatchings } from './scheduling/batching.js';
 import { createCalibration } from './scheduling/calibration.js';

@@ -1,4 +1,5 @@
-import { createLogger, createMetrics } from '@sluice/runtime';
+import { createLogger } from '@sluice/runtime';
+import { createMetrics } from '@sluice/telemetry';
 import type { InferenceHost } from '../src/inference/inference-host.js';
 import type { KeyedModel, RunResult } from '../src/inference/inference-protocol.js';
 import type { ModelRoutes, ServedTextModel, Shadow } from '../src/models/served-models.js';

@@ -1,4 +1,4 @@
-import { createMetrics } from '@sluice/runtime';
+import { createMetrics } from '@sluice/telemetry';
 import type { SettleOutcome } from '@sluice/quota';
 import type { Fact } from '@sluice/store';
 import type { TenantDrift } from './drift.js';

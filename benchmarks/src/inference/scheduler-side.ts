@@ -10,7 +10,8 @@ import {
   loadConfig,
   type ServedTextModel,
 } from '@sluice/ml-worker/composition';
-import { createLogger, createMetrics } from '@sluice/runtime';
+import { createLogger } from '@sluice/runtime';
+import { createMetrics } from '@sluice/telemetry';
 import { CONFIG_DIR, MODEL_DIR } from '@sluice/scripts';
 import type { TextSet } from './text-set.js';
 

@@ -7,5 +7,4 @@ export * from './environment.js';
 export * from './lifecycle.js';
 export * from './logger.js';
 export * from './main.js';
-export * from './metrics.js';
 export * from './ops-server.js';

@@ -2,7 +2,9 @@ import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Service } from './lifecycle.js';
 import type { Logger } from './logger.js';
-import { METRICS_CONTENT_TYPE } from './metrics.js';
+
+/** The text format of Prometheus. */
+const METRICS_CONTENT_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
 
 export interface OpsServerOptions {
   readonly host: string;

@@ -1,4 +1,4 @@
-import type { Metrics } from '@sluice/runtime';
+import type { Metrics } from '@sluice/telemetry';
 import type { InferenceMemory } from '../inference/inference-host.js';
 import { loadedFor, type ModelRoutes } from './served-models.js';
 

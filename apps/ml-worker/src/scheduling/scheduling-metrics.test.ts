@@ -1,5 +1,5 @@
 import { expect, it } from '@jest/globals';
-import { createMetrics } from '@sluice/runtime';
+import { createMetrics } from '@sluice/telemetry';
 import type { QueuedText } from './running-job.js';
 import { createSchedulingMetrics } from './scheduling-metrics.js';
 

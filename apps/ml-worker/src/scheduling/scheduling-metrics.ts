@@ -1,4 +1,4 @@
-import type { Counter, Metrics } from '@sluice/runtime';
+import type { Counter, Metrics } from '@sluice/telemetry';
 import type { Waiting } from './batcher.js';
 import type { BatchReason } from './batching.js';
 import type { QueuedText } from './running-job.js';

@@ -1,4 +1,5 @@
-import type { Logger, Metrics } from '@sluice/runtime';
+import type { Logger } from '@sluice/runtime';
+import type { Metrics } from '@sluice/telemetry';
 import type { ServedModel, Shadow } from '../models/served-models.js';
 import { isAgreement, type OutputDifference } from './output-difference.js';
 import type { ShadowedJob } from './shadows.js';

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { ServiceError } from '@sluice/contracts';
-import { createLogger, createMetrics } from '@sluice/runtime';
+import { createLogger } from '@sluice/runtime';
+import { createMetrics } from '@sluice/telemetry';
 import {
   createShadowFixture,
   jobOf,

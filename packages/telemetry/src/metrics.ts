@@ -25,9 +25,6 @@ export interface Metrics {
   render(): string;
 }
 
-/** Of the answer that `render` is. */
-export const METRICS_CONTENT_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
-
 /**
  * A registry of counters and gauges, the least that `/metrics` needs. n.b. it is to be replaced by OpenTelemetry, which
  * brings histograms and traces; until then nothing is added here.
