@@ -21,8 +21,10 @@ export interface AppProcess {
   readonly name: string;
   readonly logFile: string;
   readonly pid: number;
-  /** Where it serves HTTP, if it does. */
+  /** Where it serves tenants over HTTP, if it does. */
   readonly port: number | undefined;
+  /** Where it serves probes and metrics, if it does. */
+  readonly opsPort: number | undefined;
   /** Exit code of the present process; null while it runs or when a signal ended it. */
   readonly exitCode: number | null;
   /** Resolves when the present process is gone, for whatever reason. */
@@ -33,7 +35,7 @@ export interface AppProcess {
   kill(): Promise<void>;
   /** Sends a signal to the present process, such as SIGSTOP; false when that has ended. */
   signal(signal: NodeJS.Signals): boolean;
-  /** Starts it again after it ended, on the same port. */
+  /** Starts it again after it ended, on the same port for tenants. */
   restart(): Promise<void>;
 }
 
@@ -42,6 +44,7 @@ const READY_TIMEOUT_MS = 60_000;
 interface ReadyMessage {
   readonly type: 'ready';
   readonly port?: number;
+  readonly opsPort?: number;
 }
 
 /** Starts one app as its own process and waits until it says that it works. */
@@ -67,6 +70,9 @@ export async function startApp(options: AppProcessOptions): Promise<AppProcess> 
     },
     get port() {
       return ready.port;
+    },
+    get opsPort() {
+      return ready.opsPort;
     },
     get exitCode() {
       return child.exitCode;

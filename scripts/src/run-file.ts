@@ -9,6 +9,8 @@ export interface RunFileContent {
   readonly startedAt: string;
   readonly url: string;
   readonly urls: readonly string[];
+  /** Where each app serves probes and metrics, by its name. */
+  readonly ops: Readonly<Record<string, string>>;
   readonly demo: { readonly tenantId: string; readonly key: string };
   readonly adminKey: string;
   /** `SLUICE_POSTGRES_URL` and so on. */

@@ -140,6 +140,7 @@ function describeRun(suite: Suite, services: LocalServices, tenant: Tenant, star
     startedAt,
     url: suite.url,
     urls: suite.urls,
+    ops: suite.ops,
     demo: tenant,
     adminKey: suite.adminKey,
     servers: services.environment,

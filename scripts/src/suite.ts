@@ -34,6 +34,8 @@ export interface Suite {
   readonly url: string;
   /** Base URLs of all gateways. */
   readonly urls: readonly string[];
+  /** Base URLs of the apps' ops servers, by name (`ml-worker-1`). */
+  readonly ops: Readonly<Record<string, string>>;
   readonly adminKey: string;
   readonly apps: readonly AppProcess[];
   readonly pids: Readonly<Record<string, number>>;
@@ -103,6 +105,11 @@ function createSuite(apps: readonly AppProcess[], adminKey: string): Suite {
     },
     get urls() {
       return urls();
+    },
+    get ops() {
+      return Object.fromEntries(
+        apps.flatMap(({ name, opsPort }) => (opsPort === undefined ? [] : [[name, `http://127.0.0.1:${opsPort}`]])),
+      );
     },
     adminKey,
     apps,

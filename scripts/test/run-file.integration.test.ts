@@ -10,6 +10,7 @@ const CONTENT: RunFileContent = {
   startedAt: '2026-03-01T00:00:00.000Z',
   url: 'http://127.0.0.1:1',
   urls: ['http://127.0.0.1:1'],
+  ops: {},
   demo: { tenantId: 'demo', key: 'k' },
   adminKey: 'a',
   servers: {},

@@ -16,6 +16,6 @@ await runApp({
   logger,
   drainTimeoutMs: config.drainTimeoutMs,
   lifecycle: worker,
-  onReady: () => ({ port: worker.opsPort }),
+  onReady: () => ({ opsPort: worker.opsPort }),
   onHangUp: () => void worker.reload(),
 });

@@ -92,7 +92,7 @@ export async function startWorkerProcess(
     env: { PATH: process.env['PATH'], SLUICE_OPS_PORT: '0', SLUICE_LOG_LEVEL: 'silent', ...environment },
   });
   const exited = once(child, 'exit').then(([code, signal]) => (code ?? signal) as number | string);
-  const ready = once(child, 'message').then(([message]) => (message as { port: number }).port);
+  const ready = once(child, 'message').then(([message]) => (message as { opsPort: number }).opsPort);
   const port = await Promise.race([ready, exited.then(() => undefined)]);
   if (port === undefined) throw new Error(`the worker ended: ${await exited}`);
   const get = (path: string) => fetch(`http://127.0.0.1:${port}${path}`);

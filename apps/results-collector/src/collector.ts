@@ -32,7 +32,7 @@ const REGISTER_TIMEOUT_MS = 1_000;
 export interface Collector {
   readonly lifecycle: Lifecycle;
   /** Port of the ops server; undefined when it is off. */
-  readonly port: number | undefined;
+  readonly opsPort: number | undefined;
 }
 
 /**
@@ -100,7 +100,7 @@ export function createCollector(
 
   return {
     lifecycle,
-    get port() {
+    get opsPort() {
       return config.opsPort === undefined ? undefined : ops.port;
     },
   };

@@ -18,5 +18,5 @@ await runApp({
   logger,
   drainTimeoutMs: config.drainTimeoutMs,
   lifecycle: collector.lifecycle,
-  onReady: () => ({ port: collector.port }),
+  onReady: () => ({ opsPort: collector.opsPort }),
 });

@@ -221,7 +221,7 @@ describe('a collector', () => {
     const collector = bench.collector({ SLUICE_DRIFT_INTERVAL: '200ms', SLUICE_OPS_PORT: '0' });
     await collector.lifecycle.start();
     const metrics = async (): Promise<string> =>
-      (await fetch(`http://127.0.0.1:${collector.port ?? 0}/metrics`)).text();
+      (await fetch(`http://127.0.0.1:${collector.opsPort ?? 0}/metrics`)).text();
     const missing = `sluice_quota_hold_drift{kind="missing",tenant="${bench.tenantId}"} 1`;
     expect(await eventually(metrics, (text) => text.includes(missing))).toContain(missing);
     const repaired = await eventually(metrics, (text) => text.includes('sluice_quota_repairs_total 1'));

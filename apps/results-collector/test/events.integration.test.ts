@@ -91,7 +91,7 @@ describe('events of jobs', () => {
     await collector.lifecycle.start();
     for (const job of jobs) await bench.publish(completedMessage(job));
     await bench.settled();
-    const metrics = await (await fetch(`http://127.0.0.1:${collector.port ?? 0}/metrics`)).text();
+    const metrics = await (await fetch(`http://127.0.0.1:${collector.opsPort ?? 0}/metrics`)).text();
     expect(metrics).toContain('sluice_events_published_total{type="sluice.job.succeeded.v1"} 5');
     expect(metrics).toContain('sluice_settlements_total{outcome="settled"} 5');
     expect(metrics).toContain('sluice_facts_recorded_total{type="completed"} 5');

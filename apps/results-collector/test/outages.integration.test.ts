@@ -66,7 +66,7 @@ describe('when PostgreSQL is killed', () => {
     const jobs = await bench.heldJobs(100);
     const collector = bench.collector({ SLUICE_OPS_PORT: '0', SLUICE_BATCH_MAX: '10' });
     await collector.lifecycle.start();
-    const ready = (): Promise<number> => readiness(collector.port);
+    const ready = (): Promise<number> => readiness(collector.opsPort);
     expect(await eventually(ready, (status) => status === 200)).toBe(200);
 
     const sum = await flow(jobs, async () => {
@@ -106,7 +106,7 @@ describe('when PostgreSQL hangs', () => {
     const jobs = await bench.heldJobs(20);
     const collector = bench.collector({ SLUICE_OPS_PORT: '0' });
     await collector.lifecycle.start();
-    const ready = (): Promise<number> => readiness(collector.port);
+    const ready = (): Promise<number> => readiness(collector.opsPort);
     services.servers.postgres.pause();
     const sum = await flow(jobs, async () => {
       expect(await eventually(ready, (status) => status === 503)).toBe(503);

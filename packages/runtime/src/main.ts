@@ -3,6 +3,14 @@ import { ConfigError } from './config-error.js';
 import type { Service } from './lifecycle.js';
 import type { Logger } from './logger.js';
 
+/** Ports that a program listens on; those that it does not have are absent. */
+export interface ReadyPorts {
+  /** Where it serves tenants. */
+  readonly port?: number | undefined;
+  /** Where it serves probes and metrics. */
+  readonly opsPort?: number | undefined;
+}
+
 export interface AppOptions {
   readonly name: string;
   readonly logger: Logger;
@@ -10,7 +18,7 @@ export interface AppOptions {
   readonly drainTimeoutMs: number;
   readonly lifecycle: Service;
   /** What a parent process is told when the program works. */
-  readonly onReady?: () => { readonly port?: number | undefined };
+  readonly onReady?: () => ReadyPorts;
   /** What SIGHUP does, which ends the program when this is absent. */
   readonly onHangUp?: () => void;
 }

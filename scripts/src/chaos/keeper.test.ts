@@ -9,7 +9,7 @@ function appThatEnds({ failingStarts = 0 } = {}) {
   let exited = new Promise<void>((resolve) => (end = resolve));
   let restarted = (): void => undefined;
   const app: AppProcess = {
-    ...{ app: 'ml-worker', name: 'ml-worker-1', logFile: '', pid: 1, port: undefined, exitCode: 1 },
+    ...{ app: 'ml-worker', name: 'ml-worker-1', logFile: '', pid: 1, port: undefined, opsPort: undefined, exitCode: 1 },
     get exited() {
       return exited;
     },
