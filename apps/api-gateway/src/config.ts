@@ -24,6 +24,9 @@ const MOST_BODY_BYTES = 15 * 2 ** 20;
 export const environmentSchema = z.object({
   SLUICE_HOST: z.string().default('127.0.0.1'),
   SLUICE_PORT: wholeNumber(0, 65_535).default(8080),
+  /** Where operators and Prometheus look, apart from the tenants' port; off without a port. */
+  SLUICE_OPS_HOST: z.string().default('127.0.0.1'),
+  SLUICE_OPS_PORT: wholeNumber(0, 65_535).optional(),
   SLUICE_POSTGRES_URL: z.url({ protocol: /^postgres(ql)?$/ }),
   SLUICE_REDIS_URL: redisUrl,
   SLUICE_RABBITMQ_URL: z.url({ protocol: /^amqps?$/ }),
@@ -67,6 +70,7 @@ const folderSchema = environmentSchema.pick({ SLUICE_CONFIG_DIR: true });
 export interface GatewayConfig {
   readonly host: string;
   readonly port: number;
+  readonly ops: { readonly host: string; readonly port: number | undefined };
   readonly postgresUrl: string;
   readonly redisUrl: string;
   readonly rabbitmqUrl: string;
@@ -115,6 +119,7 @@ export async function loadConfig(environment: NodeJS.ProcessEnv): Promise<Gatewa
   return Object.freeze({
     host: settings.SLUICE_HOST,
     port: settings.SLUICE_PORT,
+    ops: { host: settings.SLUICE_OPS_HOST, port: settings.SLUICE_OPS_PORT },
     postgresUrl: settings.SLUICE_POSTGRES_URL,
     redisUrl: settings.SLUICE_REDIS_URL,
     rabbitmqUrl: settings.SLUICE_RABBITMQ_URL,

@@ -1,22 +1,22 @@
-import { setMaxListeners } from 'node:events';
 import { declareTopology, type BrokerConnection } from '@sluice/broker';
 import {
   createLifecycle,
+  createOpsServer,
   withDeadline,
   type Lifecycle,
   type LifecyclePart,
   type Logger,
+  type OpsServer,
   type Service,
 } from '@sluice/runtime';
+import { createMetrics, createProcessMetrics, type Metrics } from '@sluice/telemetry';
 import type { Catalogue } from './catalogue.js';
 import type { GatewayConfig } from './config.js';
+import { createHealth, type HealthCheck } from './health.js';
+import { createHttp } from './http.js';
 import { createIngest, type Ingest } from './ingest.js';
 import { createJobs, type Jobs } from './jobs.js';
-import { createListener, type Listener } from './listener.js';
-import { createReplay } from './replay.js';
-import type { HealthCheck } from './routes/health.js';
-import { createServer } from './server.js';
-import { connectServers, type GatewayServers } from './servers.js';
+import { connectServers, NAME, type GatewayServers } from './servers.js';
 
 const REDIS_TIMEOUT_MS = 10_000;
 /** The gateway listens after this even if PostgreSQL, where fence members register, does not answer; it is not ready then. */
@@ -42,6 +42,8 @@ export interface Gateway {
   readonly lifecycle: Lifecycle;
   /** Port that it listens on; 0 while it does not. */
   readonly port: number;
+  /** Port of the ops server; undefined while it does not listen. */
+  readonly opsPort: number | undefined;
   /** What HTTP calls: authenticates, admits, finds and cancels jobs. */
   readonly jobs: Pick<Jobs, 'authentication' | 'admission' | 'lookup' | 'cancellation' | 'bounds'>;
 }
@@ -76,46 +78,29 @@ export function createGateway(options: GatewayOptions): Gateway {
   });
   const { watch } = options;
   const parts: Parts = { config, servers, jobs, connection, ingestConnection, ingest, watch, logger };
-  const listener = listen ? createHttp(parts, catalogue) : undefined;
+  const stopping = new AbortController();
+  const health = createHealth({ checks: healthChecks(parts), draining: stopping.signal });
+  const listener = listen ? createHttp({ config, servers, jobs, catalogue, health, stopping, logger }) : undefined;
+  const metrics = createMetrics();
+  const ops = createOpsServer({
+    ...config.ops,
+    live: () => true,
+    ready: async () => lifecycle.state === 'running' && (await health.ready()),
+    detail: () => health.report(),
+    metrics: () => metrics.render(),
+    logger,
+  });
+  const lifecycle = createLifecycle([...opsParts(config, ops, metrics), ...partsInOrder(parts, listener)], logger);
   return {
-    lifecycle: createLifecycle(partsInOrder(parts, listener), logger),
+    lifecycle,
     get port() {
       return listener?.port ?? 0;
     },
+    get opsPort() {
+      return ops.port;
+    },
     jobs,
   };
-}
-
-function createHttp(parts: Parts, catalogue: Catalogue): Listener {
-  const { config, servers, jobs, logger } = parts;
-  const stopping = new AbortController();
-  const draining = stopping.signal;
-  // Each request that waits for a job listens to it.
-  setMaxListeners(0, draining);
-  const { store, quota, waiter } = servers;
-  const { authentication, admission, publisher, tenantLimits, loader, clock } = jobs;
-  const now = (): number => clock.now();
-  const { maxBodyBytes, adminKey, apiKeyPepper: pepper } = config;
-  const server = createServer({
-    jobs: {
-      ...{ authentication, admission, lookup: jobs.lookup, cancellation: jobs.cancellation, bounds: jobs.bounds },
-      ...{ waiter, maxBodyBytes, draining },
-      maxWaitMs: config.maxWaitMs,
-      maxWaitingPolls: config.maxWaitingPolls,
-    },
-    jobList: { authentication, store },
-    account: { authentication, catalogue, tenantLimits, loader, quota, store, now },
-    admin: { store, plans: config.plans, catalogue, adminKey, pepper, maxBodyBytes, now },
-    deadLetters: {
-      ...{ store, adminKey, pepper, maxBodyBytes, draining, logger },
-      replay: createReplay({ store, admission, publisher, now }),
-    },
-    draining,
-    health: { draining, checks: healthChecks(parts) },
-    logger,
-  });
-  const { host, port, shutdownDelayMs } = config;
-  return createListener({ server, host, port, shutdownDelayMs, draining: stopping });
 }
 
 function healthChecks({ config, servers, jobs, connection, ingest, watch }: Parts): readonly HealthCheck[] {
@@ -133,7 +118,14 @@ function healthChecks({ config, servers, jobs, connection, ingest, watch }: Part
   ];
 }
 
-function partsInOrder(parts: Parts, listener: Listener | undefined): readonly LifecyclePart[] {
+/** n.b. nobody can ask where there is no ops server. */
+function opsParts({ ops: { port } }: GatewayConfig, ops: OpsServer, metrics: Metrics): readonly LifecyclePart[] {
+  return port === undefined
+    ? []
+    : [part('process metrics', createProcessMetrics(metrics, NAME)), part('ops server', ops)];
+}
+
+function partsInOrder(parts: Parts, listener: Service | undefined): readonly LifecyclePart[] {
   const { config, servers, jobs, connection, ingestConnection, ingest, watch } = parts;
   return [
     part('store', servers.store),

@@ -14,6 +14,6 @@ await runApp({
   logger,
   drainTimeoutMs: config.drainTimeoutMs,
   lifecycle: gateway.lifecycle,
-  onReady: () => ({ port: gateway.port }),
+  onReady: () => ({ port: gateway.port, opsPort: gateway.opsPort }),
   onHangUp: () => void watch.check(),
 });

@@ -5,12 +5,13 @@ import type { Logger } from '@sluice/runtime';
 import express, { type Express, type RequestHandler } from 'express';
 import { createExchanges, type Exchanges } from './exchanges.js';
 import { invalidRequest } from './field-errors.js';
+import type { Health } from './health.js';
 import { problems, sendProblem } from './middleware/respond.js';
 import { accountRoutes, type AccountRoutesOptions } from './routes/account.js';
 import { adminKeyRoutes, type AdminKeyRoutesOptions } from './routes/admin-keys.js';
 import { adminRoutes, type AdminRoutesOptions } from './routes/admin.js';
 import { deadLetterRoutes, type DeadLetterRoutesOptions } from './routes/dead-letters.js';
-import { healthRoutes, type HealthRoutesOptions } from './routes/health.js';
+import { healthRoutes } from './routes/health.js';
 import { jobListRoutes, type JobListRoutesOptions } from './routes/job-list.js';
 import { jobRoutes, submitJob, type JobRoutesOptions } from './routes/jobs.js';
 
@@ -20,7 +21,7 @@ export interface ServerOptions {
   readonly account: AccountRoutesOptions;
   readonly admin: AdminRoutesOptions & AdminKeyRoutesOptions;
   readonly deadLetters: DeadLetterRoutesOptions;
-  readonly health: HealthRoutesOptions;
+  readonly health: Health;
   /** Aborted when the gateway is told to end: each answer is then the last one of its connection. */
   readonly draining: AbortSignal;
   readonly logger: Logger;

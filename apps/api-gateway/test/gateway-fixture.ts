@@ -20,6 +20,8 @@ export const ADMIN_KEY = 'slk_admin_of_the_tests';
 
 export interface Gateway {
   readonly url: string;
+  /** Of the ops server, if it was given a port. */
+  readonly opsUrl: string;
   readonly process: ChildProcess;
   /** Ends it by SIGTERM; resolves with its exit code. */
   stop(): Promise<number | null>;
@@ -142,9 +144,10 @@ async function launch(environment: Readonly<Record<string, string>>): Promise<Ga
   const exited = once(child, 'exit');
   const ready = await Promise.race([once(child, 'message'), exited.then(() => undefined)]);
   if (!ready) throw new Error(`the gateway ended with ${child.exitCode} before it was ready`);
-  const { port } = ready[0] as { port: number };
+  const { port, opsPort } = ready[0] as { port: number; opsPort?: number };
   return {
     url: `http://127.0.0.1:${port}`,
+    opsUrl: `http://127.0.0.1:${opsPort}`,
     process: child,
     async stop() {
       // n.b. a second signal would force it to end with work in flight.

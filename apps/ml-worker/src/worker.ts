@@ -8,14 +8,13 @@ import {
 } from '@sluice/broker';
 import { workQueue, type AcceptedMessage, type JobClass } from '@sluice/contracts';
 import { createLifecycle, createOpsServer, type Lifecycle, type Logger } from '@sluice/runtime';
-import { createMetrics } from '@sluice/telemetry';
+import { createMetrics, createProcessMetrics } from '@sluice/telemetry';
 import { createBatcher } from './scheduling/batcher.js';
 import { createBatchings } from './scheduling/batching.js';
 import { createCalibration } from './scheduling/calibration.js';
 import { createCancelInbox } from './jobs/cancel-inbox.js';
 import { createCancellations } from './jobs/cancellations.js';
 import type { WorkerConfig } from './config.js';
-import { createEventLoopDelay } from './event-loop-delay.js';
 import { createHeldJobs } from './jobs/held-jobs.js';
 import { createHoldTimes } from './jobs/hold-times.js';
 import {
@@ -105,7 +104,6 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
     });
   const metrics = createMetrics();
   const observer = createSchedulingMetrics(metrics);
-  const loopDelay = createEventLoopDelay(metrics);
   const modelMetrics = createModelMetrics(metrics);
   const batchings = createBatchings(config.batch);
   const calibration = createCalibration({
@@ -241,7 +239,6 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
     }),
     metrics: () => {
       observer.update(scheduler.waitingByModel());
-      loopDelay.update();
       modelMetrics.update({
         models: router.models,
         memory: memory(),
@@ -267,7 +264,7 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
   const lifecycle = createLifecycle(
     [
       // n.b. nobody can ask where there is no ops server.
-      ...(config.ops.port === undefined ? [] : [part('event loop delay', loopDelay)]),
+      ...(config.ops.port === undefined ? [] : [part('process metrics', createProcessMetrics(metrics, 'ml-worker'))]),
       part('ops server', ops),
       part('publishing connection', publishing),
       part('consuming connection', consuming),

@@ -10,7 +10,7 @@ sluice_worker_batches_total{model="b/1",reason="full"} 1000
 sluice_worker_texts_total{model="a/1"} ${10 * (full + drain)}
 sluice_worker_tokens_total{model="a/1"} ${tokens}
 sluice_worker_padding_tokens_total{model="a/1"} ${padding}
-sluice_worker_event_loop_delay_seconds{quantile="0.99"} ${p99}
+sluice_event_loop_delay_seconds{quantile="0.99"} ${p99}
 `;
 
 describe('batchingBetween', () => {

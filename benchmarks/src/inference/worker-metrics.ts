@@ -30,7 +30,7 @@ export function batchingBetween(key: string, before: MetricValues, after: Metric
   const grown = (name: string): number => sumOf(name, key, after) - sumOf(name, key, before);
   const tokens = grown('sluice_worker_tokens_total');
   const delayMs = (quantile: string): number =>
-    (after.get(`sluice_worker_event_loop_delay_seconds{quantile="${quantile}"}`) ?? 0) * 1000;
+    (after.get(`sluice_event_loop_delay_seconds{quantile="${quantile}"}`) ?? 0) * 1000;
   return {
     usefulShare: tokens / (tokens + grown('sluice_worker_padding_tokens_total')),
     textsPerRun: grown('sluice_worker_texts_total') / grown('sluice_worker_batches_total'),

@@ -14,7 +14,7 @@ export interface OpsServerOptions {
   readonly live: () => boolean;
   /** False when work should not be sent here now. */
   readonly ready: () => boolean | Promise<boolean>;
-  /** What `/health` shows: numbers and states, no secrets. */
+  /** What `/health` shows, or a promise of it: numbers and states, no secrets. */
   readonly detail: () => unknown;
   /** What `/metrics` answers, in the text format of Prometheus; there is no such page when absent. */
   readonly metrics?: () => string;
@@ -25,7 +25,7 @@ export interface OpsServer extends Service {
   readonly port: number | undefined;
 }
 
-/** `/livez`, `/readyz`, `/health` and `/metrics` for programs that serve no tenants over HTTP. */
+/** `/livez`, `/readyz`, `/health` and `/metrics` for operators, on a port that tenants do not reach. */
 export function createOpsServer(options: OpsServerOptions): OpsServer {
   const { host, port, logger } = options;
   const server = createServer((request, response) => {
@@ -44,7 +44,7 @@ export function createOpsServer(options: OpsServerOptions): OpsServer {
     send(
       response,
       ok ? 200 : 503,
-      path === '/health' ? { ok, live: options.live(), detail: options.detail() } : { ok },
+      path === '/health' ? { ok, live: options.live(), detail: await options.detail() } : { ok },
     );
   }
 

@@ -32,18 +32,19 @@ export function createModelMetrics(metrics: Metrics): ModelMetrics {
   const bytes = metrics.gauge(
     'sluice_worker_model_memory_bytes',
     'What loading a version added to the resident memory of the inference process that was started last.',
+    ['model', 'version'],
   );
   const processBytes = metrics.gauge(
     'sluice_worker_inference_process_memory_bytes',
     'Resident memory of each inference process now.',
+    ['pid'],
   );
   const refused = metrics.gauge(
     'sluice_worker_model_unloadable',
     'One for each version that is not served, or compared with, because it could not be loaded.',
+    ['model'],
   );
   const wrong = metrics.gauge('sluice_worker_model_problems', 'What is wrong with the files of the models, how many.');
-  reloads.add({}, 0);
-  failures.add({}, 0);
   return {
     reloaded(problems) {
       reloads.add();
@@ -52,14 +53,14 @@ export function createModelMetrics(metrics: Metrics): ModelMetrics {
     update({ models, memory, unloadable, problems }) {
       wrong.set(problems.length);
       processBytes.clear();
-      for (const [pid, size] of memory.processes) processBytes.set(size, { pid: String(pid) });
+      for (const [pid, size] of memory.processes) processBytes.of({ pid: String(pid) }).set(size);
       refused.clear();
-      for (const key of unloadable.keys()) refused.set(1, { model: key });
+      for (const key of unloadable.keys()) refused.of({ model: key }).set(1);
       bytes.clear();
       for (const [model, routes] of models) {
         for (const { key, model: version } of loadedFor(routes)) {
           const size = memory.models.get(key);
-          if (size !== undefined) bytes.set(size, { model, version: version.version });
+          if (size !== undefined) bytes.of({ model, version: version.version }).set(size);
         }
       }
     },

@@ -1,4 +1,11 @@
-import type { Counter, Metrics } from '@sluice/telemetry';
+import {
+  COUNT_BOUNDS,
+  DURATION_BOUNDS,
+  TOKEN_BOUNDS,
+  WAIT_BOUNDS,
+  type Counter,
+  type Metrics,
+} from '@sluice/telemetry';
 import type { Waiting } from './batcher.js';
 import type { BatchReason } from './batching.js';
 import type { QueuedText } from './running-job.js';
@@ -12,88 +19,110 @@ export interface SchedulingObserver {
 }
 
 export interface SchedulingMetrics extends SchedulingObserver {
-  /** Brings the metrics up to date, before they are rendered. */
+  /** Brings the gauges up to date, before they are rendered. */
   update(waiting: ReadonlyMap<string, Waiting>): void;
   /** Forgets what was counted of other models, by their keys. */
   keepOnly(models: ReadonlySet<string>): void;
 }
 
-/** What happened to a model since the metrics were last brought up to date. */
-interface Tally {
-  readonly batches: Map<BatchReason, number>;
-  texts: number;
-  tokens: number;
-  paddingTokens: number;
-  waitMs: number;
-  computeMs: number;
-}
-
-/**
- * Counts what is scheduled, by the model's key. Sums are kept in plain numbers until somebody asks, because adding to a labelled
- * counter takes microseconds and some runs hardly take more.
- */
+/** Counts what is scheduled, by the model's key. */
 export function createSchedulingMetrics(metrics: Metrics): SchedulingMetrics {
-  const counter = (name: string, help: string): Counter => metrics.counter(`sluice_worker_${name}`, help);
-  const batches = counter('batches_total', 'Batches that began to run, by why they were closed.');
-  const texts = counter('texts_total', 'Texts that began to run.');
-  const tokens = counter('tokens_total', 'Real tokens of the texts that began to run.');
-  const padding = counter('padding_tokens_total', 'Tokens that were added to bring texts of a batch to one length.');
-  const compute = counter('compute_seconds_total', 'Time that sessions took for batches that ran to their end.');
-  const waited = counter('queue_wait_seconds_sum', 'Time between a text and the begin of its run.');
-  const waits = counter('queue_wait_seconds_count', 'Texts in sluice_worker_queue_wait_seconds_sum.');
-  const waitingTexts = metrics.gauge('sluice_worker_waiting_texts', 'Texts that wait for a process.');
-  const waitingTokens = metrics.gauge('sluice_worker_waiting_tokens', 'Real tokens of the texts that wait.');
-  const tallies = new Map<string, Tally>();
+  const families = familiesOf(metrics);
+  const { batches, waitingTexts, waitingTokens } = families;
+  const instruments = new Map<string, Instruments>();
 
-  function tallyOf(model: string): Tally {
-    let tally = tallies.get(model);
-    if (!tally) tallies.set(model, (tally = emptyTally()));
-    return tally;
+  /** n.b. kept, because some runs take hardly longer than looking eight metrics up. */
+  function of(model: string): Instruments {
+    let found = instruments.get(model);
+    if (!found) instruments.set(model, (found = instrumentsOf(families, model)));
+    return found;
   }
 
   return {
     begun(model, reason, begun) {
-      const tally = tallyOf(model);
+      const { byReason, texts, tokens, padding, waits, batchTexts, batchTokens } = of(model);
       const nowMs = performance.now();
-      tally.batches.set(reason, (tally.batches.get(reason) ?? 0) + 1);
+      let counter = byReason.get(reason);
+      if (!counter) byReason.set(reason, (counter = batches.of({ model, reason })));
+      counter.add();
       let longest = 0;
       let sum = 0;
       for (const text of begun) {
-        tally.waitMs += nowMs - text.addedAtMs;
+        waits.observe((nowMs - text.addedAtMs) / 1000);
         longest = Math.max(longest, text.tokens);
         sum += text.tokens;
       }
-      tally.texts += begun.length;
-      tally.tokens += sum;
-      if (begun[0]?.batchable) tally.paddingTokens += longest * begun.length - sum;
+      texts.add(begun.length);
+      tokens.add(sum);
+      batchTexts.observe(begun.length);
+      batchTokens.observe(sum);
+      if (begun[0]?.batchable) padding.add(longest * begun.length - sum);
     },
     ran(model, computeMs) {
-      tallyOf(model).computeMs += computeMs;
+      of(model).runs.observe(computeMs / 1000);
     },
     keepOnly(models) {
-      for (const model of tallies.keys()) if (!models.has(model)) tallies.delete(model);
-      for (const metric of [batches, texts, tokens, padding, compute, waited, waits, waitingTexts, waitingTokens]) {
-        metric.forget(({ model = '' }) => !models.has(model));
-      }
+      for (const model of instruments.keys()) if (!models.has(model)) instruments.delete(model);
+      for (const family of Object.values(families)) family.forget(({ model }) => !models.has(model));
     },
     update(waiting) {
-      for (const model of new Set([...tallies.keys(), ...waiting.keys()])) {
-        const tally = tallyOf(model);
-        tallies.set(model, emptyTally());
-        for (const [reason, count] of tally.batches) batches.add({ model, reason }, count);
-        texts.add({ model }, tally.texts);
-        tokens.add({ model }, tally.tokens);
-        padding.add({ model }, tally.paddingTokens);
-        compute.add({ model }, tally.computeMs / 1000);
-        waited.add({ model }, tally.waitMs / 1000);
-        waits.add({ model }, tally.texts);
-        waitingTexts.set(waiting.get(model)?.texts ?? 0, { model });
-        waitingTokens.set(waiting.get(model)?.tokens ?? 0, { model });
+      for (const model of new Set([...instruments.keys(), ...waiting.keys()])) {
+        waitingTexts.of({ model }).set(waiting.get(model)?.texts ?? 0);
+        waitingTokens.of({ model }).set(waiting.get(model)?.tokens ?? 0);
       }
     },
   };
 }
 
-function emptyTally(): Tally {
-  return { batches: new Map(), texts: 0, tokens: 0, paddingTokens: 0, waitMs: 0, computeMs: 0 };
+type Families = ReturnType<typeof familiesOf>;
+
+function familiesOf(metrics: Metrics) {
+  const model = ['model'] as const;
+  return {
+    batches: metrics.counter('sluice_worker_batches_total', 'Batches that began to run, by why they were closed.', [
+      'model',
+      'reason',
+    ]),
+    texts: metrics.counter('sluice_worker_texts_total', 'Texts that began to run.', model),
+    tokens: metrics.counter('sluice_worker_tokens_total', 'Real tokens of the texts that began to run.', model),
+    padding: metrics.counter(
+      'sluice_worker_padding_tokens_total',
+      'Tokens that were added to bring texts of a batch to one length.',
+      model,
+    ),
+    batchTexts: metrics.histogram('sluice_worker_batch_texts', 'Texts in a batch.', COUNT_BOUNDS, model),
+    batchTokens: metrics.histogram('sluice_worker_batch_tokens', 'Real tokens in a batch.', TOKEN_BOUNDS, model),
+    waits: metrics.histogram(
+      'sluice_worker_queue_wait_seconds',
+      'Time between a text and the begin of its run, within the worker.',
+      WAIT_BOUNDS,
+      model,
+    ),
+    runs: metrics.histogram(
+      'sluice_inference_seconds',
+      'What the session took for a batch that ran to its end.',
+      DURATION_BOUNDS,
+      model,
+    ),
+    waitingTexts: metrics.gauge('sluice_worker_waiting_texts', 'Texts that wait for a process.', model),
+    waitingTokens: metrics.gauge('sluice_worker_waiting_tokens', 'Real tokens of the texts that wait.', model),
+  };
+}
+
+/** Those of one model. */
+type Instruments = ReturnType<typeof instrumentsOf>;
+
+function instrumentsOf(families: Families, model: string) {
+  const { texts, tokens, padding, batchTexts, batchTokens, waits, runs } = families;
+  const labels = { model };
+  return {
+    byReason: new Map<BatchReason, Counter>(),
+    texts: texts.of(labels),
+    tokens: tokens.of(labels),
+    padding: padding.of(labels),
+    batchTexts: batchTexts.of(labels),
+    batchTokens: batchTokens.of(labels),
+    waits: waits.of(labels),
+    runs: runs.of(labels),
+  };
 }

@@ -5,7 +5,9 @@ import { isAgreement, type OutputDifference } from './output-difference.js';
 import type { ShadowedJob } from './shadows.js';
 
 /** Upper bounds of the cosines that are counted together. */
-const COSINES = [0.9, 0.99, 0.999, 0.9999, 0.99999, Infinity] as const;
+const COSINES = [0.9, 0.99, 0.999, 0.9999, 0.99999] as const;
+/** Labels of a pair of versions. */
+const PAIR = ['model', 'version', 'shadow'] as const;
 /** Least time between two lines of the log about the same versions. */
 const SAY_EVERY_MS = 10_000;
 
@@ -78,38 +80,35 @@ export function createShadowTally({ metrics, logger, now }: ShadowTallyOptions):
   const texts = metrics.counter(
     'sluice_worker_shadow_texts_total',
     'Texts that were to be compared with a shadow version, by what came of it.',
+    [...PAIR, 'outcome'],
   );
-  const buckets = metrics.counter(
-    'sluice_worker_shadow_cosine_bucket',
-    'Embeddings of both versions whose cosine is at most le.',
+  const cosines = metrics.histogram(
+    'sluice_worker_shadow_cosine',
+    'Cosines of the embeddings of both versions, negative ones as 0.',
+    COSINES,
+    PAIR,
   );
-  const sums = metrics.counter('sluice_worker_shadow_cosine_sum', 'Sum of those cosines, of negative ones 0.');
-  const counts = metrics.counter('sluice_worker_shadow_cosine_count', 'Embeddings that were compared.');
   const greatest = metrics.gauge(
     'sluice_worker_shadow_greatest_difference',
     'Greatest absolute difference of an output number of the versions that are compared now.',
+    PAIR,
   );
   const tallies = new Map<string, Tally>();
 
   function forget({ model }: VersionPair): void {
-    for (const metric of [texts, buckets, sums, counts, greatest]) metric.forget((labels) => labels['model'] === model);
+    for (const metric of [texts, cosines, greatest]) metric.forget((labels) => labels.model === model);
   }
 
   function count(pair: VersionPair, tally: Tally, outcome: Outcome, by = 1): void {
     tally[outcome] += by;
-    texts.add({ ...labelsOf(pair), outcome }, by);
+    texts.of({ ...labelsOf(pair), outcome }).add(by);
   }
 
   function countCosine(pair: VersionPair, tally: Tally, cosine: number): void {
     tally.cosines += 1;
     tally.cosineSum += cosine;
     tally.leastCosine = Math.min(tally.leastCosine, cosine);
-    const labels = labelsOf(pair);
-    counts.add(labels);
-    sums.add(labels, Math.max(0, cosine));
-    for (const le of COSINES) {
-      buckets.add({ ...labels, le: le === Infinity ? '+Inf' : String(le) }, Number(cosine <= le));
-    }
+    cosines.of(labelsOf(pair)).observe(cosine);
   }
 
   /** n.b. a version that differs does so for every text: one line in a while says as much. */
@@ -142,7 +141,7 @@ export function createShadowTally({ metrics, logger, now }: ShadowTallyOptions):
       const { greatest: furthest, cosine, labels } = difference;
       if (cosine !== undefined) countCosine(job, tally, cosine);
       tally.greatestDifference = Math.max(tally.greatestDifference ?? 0, furthest);
-      greatest.set(tally.greatestDifference, labelsOf(job));
+      greatest.of(labelsOf(job)).set(tally.greatestDifference);
       if (agrees) return;
       // n.b. labels are what came out, which is the tenant's.
       const sameLabel = labels && { sameLabel: labels.served === labels.shadow };

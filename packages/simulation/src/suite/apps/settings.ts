@@ -21,6 +21,7 @@ export function gatewayConfig(plans: PlansFile): GatewayConfig {
   return {
     ...URLS,
     ...{ host: '', port: 0, modelDir: '', keyPrefix: 'sim', logLevel: 'silent', adminKey: undefined },
+    ops: { host: '', port: undefined },
     apiKeyPepper: PEPPER,
     ...{ maxWaitingPolls: 1_000, maxBodyBytes: 65_536, maxTexts: 16, ingestPrefetch: 32, poolSize: 4 },
     jobTtlMs: JOB_TTL_MS,
