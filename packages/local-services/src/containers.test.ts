@@ -24,12 +24,12 @@ describe('containerArguments', () => {
   it('keeps data in a named volume only when asked to', () => {
     expect(containerArguments('postgres', [1], slot)).not.toContain('--volume');
     const args = containerArguments('postgres', [1], { ...slot, keepData: true });
-    expect(args[args.indexOf('--volume') + 1]).toMatch(/^sluice-postgres-[0-9a-f]{16}:\/var\/lib\/postgresql\/data$/);
+    expect(args[args.indexOf('--volume') + 1]).toMatch(/^sluice-postgres-[0-9a-f]{16}:\/var\/lib\/postgresql$/);
   });
 
   it('passes the durability settings to the server, after the image', () => {
     const args = containerArguments('redis', [1], slot);
-    const command = args.slice(args.indexOf('redis:7.4') + 1);
+    const command = args.slice(args.indexOf('redis:8.2') + 1);
     expect(command.join(' ')).toBe(
       'redis-server --save  --appendonly yes --appendfsync everysec --maxmemory-policy noeviction',
     );

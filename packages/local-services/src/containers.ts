@@ -34,15 +34,15 @@ interface Image {
 
 const IMAGES: Readonly<Record<ServerName, Image>> = {
   postgres: {
-    image: 'postgres:17',
+    image: 'postgres:18',
     ports: [5432],
     greetings: [postgresGreeting],
-    data: '/var/lib/postgresql/data',
+    data: '/var/lib/postgresql',
     options: ['--env', 'POSTGRES_HOST_AUTH_METHOD=trust', '--shm-size', '512m'],
     command: ['postgres', ...Object.entries(POSTGRES_SETTINGS).flatMap(([name, value]) => ['-c', `${name}=${value}`])],
   },
   redis: {
-    image: 'redis:7.4',
+    image: 'redis:8.2',
     ports: [6379],
     greetings: [redisGreeting()],
     data: '/data',
