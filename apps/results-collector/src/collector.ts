@@ -150,6 +150,7 @@ function partsInOrder(parts: Parts): readonly LifecyclePart[] {
     part('drift check', tasks.drift),
     part('limit alerts', tasks.alerts),
     part('retention', tasks.retention),
+    part('backlog check', tasks.backlog),
     // Stopped first: from here on nobody waits for a server that is away.
     { name: 'patience', stop: async () => patience.abort() },
   ];

@@ -36,6 +36,7 @@ export interface Tasks {
   readonly drift: Service;
   readonly alerts: Service;
   readonly retention: Service;
+  readonly backlog: Service;
 }
 
 export function createTasks(options: TasksOptions): Tasks {
@@ -49,6 +50,7 @@ export function createTasks(options: TasksOptions): Tasks {
     drift: periodic('drift check', config.driftIntervalMs, driftOf(options)),
     alerts: periodic('limit alerts', config.alertIntervalMs, alertsOf(options)),
     retention: periodic('retention', config.maintenanceIntervalMs, retentionOf(options)),
+    backlog: periodic('backlog check', config.maintenanceIntervalMs, backlogOf(options)),
   };
 }
 
@@ -89,4 +91,12 @@ function retentionOf({ config, servers, metrics, redisNowMs, logger }: TasksOpti
     onDropped: metrics.dropped,
   });
   return (halted) => retention.run(halted);
+}
+
+/** Only collectors of a version that did not count leave a wrong backlog behind. */
+function backlogOf({ servers, logger }: TasksOptions): Run {
+  return async () => {
+    const corrected = await servers.store.correctBacklog();
+    if (corrected > 0) logger.warn({ corrected }, 'the backlog differed from the open jobs, and was corrected');
+  };
 }

@@ -1,6 +1,6 @@
 -- Moves the sweep's mark past the next jobs whose deadline and the grace have passed, noting in overdue_jobs those that
--- are open, and forgets overdue jobs that have ended. Sweeps may run at the same time: a mark that was right stays right,
--- because terminal entries are never taken back.
+-- are open, and forgets overdue jobs that have ended. Takes ends that came before their jobs into the backlog. Sweeps may run
+-- at the same time: a mark that was right stays right, because terminal entries are never taken back.
 --   $1 int how many jobs to look at; more when the last of them share their deadline
 -- Returns one row: examined int, how many were looked at. Fewer than $1 means that the sweep has caught up.
 WITH passed AS MATERIALIZED (
@@ -26,6 +26,25 @@ forgotten AS (
   DELETE FROM overdue_jobs o
   USING ledger l
   WHERE l.job_id = o.job_id AND l.phase = 2 AND l.job_at = o.job_at
+),
+joined AS MATERIALIZED (
+  SELECT e.job_id, j.model, j.class, j.input_tokens
+  FROM backlog_ends e
+  CROSS JOIN LATERAL (SELECT * FROM jobs WHERE jobs.job_id = e.job_id AND jobs.job_at = e.job_at LIMIT 1) AS j
+),
+-- What it returns it has deleted itself: another sweep at the same time counts none of them.
+taken AS (
+  DELETE FROM backlog_ends e USING joined j WHERE e.job_id = j.job_id RETURNING j.model, j.class, j.input_tokens
+),
+counted AS (
+  INSERT INTO backlog AS b (shard, model, class, jobs, input_tokens)
+  SELECT backlog_shard(), model, class, -count(*), -sum(input_tokens)
+  FROM taken
+  GROUP BY 2, 3
+  ORDER BY 2, 3
+  ON CONFLICT (shard, model, class) DO UPDATE SET
+    jobs = b.jobs + excluded.jobs,
+    input_tokens = b.input_tokens + excluded.input_tokens
 ),
 moved AS (
   UPDATE hold_sweep s

@@ -1,8 +1,9 @@
--- Records accepted and completed facts and adds what is new to the roll-up, in one statement and so in one transaction.
+-- Records accepted and completed facts and adds what is new to the roll-up and the backlog, in one statement and so in one
+-- transaction.
 --
 -- The ledger's key decides what is new; everything else follows from the rows it let in, so a replay adds nothing.
--- Ledger and roll-up are written in the order of their keys: writers of overlapping facts wait for each other and
--- never in a circle.
+-- Ledger, roll-up and backlog are written in the order of their keys: writers of overlapping facts wait for each other
+-- and never in a circle.
 --
 -- Accepted facts, parallel arrays:
 --   $1 uuid[] job_id         $2 text[] tenant_id      $3 uuid[] api_key_id         $4 text[] model
@@ -160,6 +161,34 @@ rollup AS (
     reserved_tokens = u.reserved_tokens + excluded.reserved_tokens,
     overage_tokens = u.overage_tokens + excluded.overage_tokens,
     overage_nano_usd = u.overage_nano_usd + excluded.overage_nano_usd
+),
+-- New entries with what their jobs count for in the backlog, as the accepted facts of this call say it. A collector records
+-- an end together with what it brings along of its accepted fact, so nearly every end has it.
+counted AS MATERIALIZED (
+  SELECT e.job_id, e.job_at, a.model, a.class, 3 - 2 * e.phase AS jobs, (3 - 2 * e.phase) * a.input_tokens AS input_tokens
+  FROM entries e
+  LEFT JOIN accepted a USING (job_id)
+),
+-- The others are left to v_backlog: their jobs may be recorded already, right now, or later.
+early_ends AS (
+  INSERT INTO backlog_ends (job_id, job_at)
+  SELECT job_id, job_at
+  FROM counted
+  WHERE model IS NULL
+  ON CONFLICT DO NOTHING
+),
+-- Both entries of a job in one call cancel out, and change no row.
+backlog_changes AS (
+  INSERT INTO backlog AS b (shard, model, class, jobs, input_tokens)
+  SELECT backlog_shard(), model, class, sum(jobs), sum(input_tokens)
+  FROM counted
+  WHERE model IS NOT NULL
+  GROUP BY 2, 3
+  HAVING sum(jobs) <> 0 OR sum(input_tokens) <> 0
+  ORDER BY 2, 3
+  ON CONFLICT (shard, model, class) DO UPDATE SET
+    jobs = b.jobs + excluded.jobs,
+    input_tokens = b.input_tokens + excluded.input_tokens
 )
 SELECT
   array_agg(job_id) FILTER (WHERE phase = 1) AS accepted,

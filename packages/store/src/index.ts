@@ -1,4 +1,5 @@
 export type { Accounts, ApiKey, NewApiKey, NewTenant, Principal, Tenant, TenantPage } from './accounts.js';
+export type { Backlogs, ModelBacklog } from './backlog.js';
 export type {
   DeadLetter,
   DeadLetterQuery,

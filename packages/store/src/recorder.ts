@@ -14,7 +14,7 @@ import { loadStatement } from './statements.js';
 
 export interface Recorder {
   /**
-   * Records facts in one transaction: ledger, jobs, results and roll-up. Order and repetition do not matter: of each
+   * Records facts in one transaction: ledger, jobs, results, roll-up and backlog. Order and repetition do not matter: of each
    * job the first accepted and the first completed fact win, all others change nothing. A completed fact may come
    * before its accepted fact. Batches of 200–500 facts are the fastest.
    *

@@ -1,5 +1,6 @@
 import type { Service } from '@sluice/runtime';
 import { type Accounts, createAccounts } from './accounts.js';
+import { type Backlogs, createBacklogs } from './backlog.js';
 import { createDatabase, type DatabaseOptions } from './database.js';
 import { createDeadLetters, type DeadLetters } from './dead-letters.js';
 import { createEstimateReports, type EstimateReports } from './estimate-errors.js';
@@ -32,6 +33,7 @@ export interface Store
     Producers,
     Prices,
     Recorder,
+    Backlogs,
     JobRecords,
     UsageReports,
     Holds,
@@ -75,6 +77,7 @@ export function createStore(options: StoreOptions): Store {
     ...createProducers(database),
     ...createPrices(database),
     ...createRecorder(database),
+    ...createBacklogs(database),
     ...createJobRecords(database),
     ...createUsageReports(database),
     ...createHolds(database),

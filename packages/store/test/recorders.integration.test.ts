@@ -121,6 +121,8 @@ describe('recorders', () => {
     model.syncPrices(BEGIN_MS, PRICES);
     for (const fact of won) model.recordFacts(BEGIN_MS, [fact]);
     expect(await readBooks(books)).toEqual(booksOf(model));
+    expect(await books.stores[0].backlog()).toEqual(model.backlog(BEGIN_MS));
+    expect(await books.query('SELECT * FROM v_recon_backlog')).toEqual([]);
     const news = (type: Fact['type']): string[] =>
       outcomes
         .flatMap(({ newlyAccepted, newlyCompleted }) => [

@@ -20,6 +20,7 @@ export async function expectSameReads(pair: Pair, { jobs, ...questions }: Asked)
   const ids = jobs.map(({ jobId }) => jobId);
   expect(await stores[0].terminalFacts(ids)).toEqual(model.terminalFacts(nowMs, ids));
   expect((await stores[0].findPrices()).map(withoutId)).toEqual(model.findPrices(nowMs).map(withoutId));
+  expect(await stores[1].backlog()).toEqual(model.backlog(nowMs));
   await Promise.all([
     ...jobs.map(async ({ jobId, tenantId }, index) => {
       const asking = index % 4 === 3 ? 'nobody' : tenantId;

@@ -19,7 +19,18 @@ export interface TurnedBooks {
 }
 
 const TABLES = [
-  ...['ledger', 'jobs', 'job_results', 'usage_15m', 'overdue_jobs', 'dead_letters', 'fence_members', 'price_versions'],
+  ...[
+    'ledger',
+    'jobs',
+    'job_results',
+    'usage_15m',
+    'overdue_jobs',
+    'backlog',
+    'backlog_ends',
+    'dead_letters',
+    'fence_members',
+    'price_versions',
+  ],
   ...['producers', 'api_keys', 'tenant_versions', 'tenants'],
 ];
 

@@ -86,6 +86,27 @@ describe('migrating a database with books of the first release', () => {
     await store.stop();
   });
 
+  it('counts the jobs that were open as its backlog', async () => {
+    await migrateUntil('0009');
+    const [ended, open, overdue] = [newJobId(), newJobId(), newJobId()];
+    await insertOldJob(ended);
+    await client.query(
+      `INSERT INTO jobs (job_id, job_at, tenant_id, api_key_id, model, class, input_tokens, max_output_tokens,
+                         reserved_tokens, expires_at)
+       SELECT job_id, uuid7_time(job_id), 'acme', $1, 'm', 'batch', 4, 6, 10, now() + expires_in
+       FROM (VALUES ($2::uuid, interval '1 hour'), ($3, interval '-1 hour')) AS j (job_id, expires_in)`,
+      [KEY_ID, open, overdue],
+    );
+    await client.query(
+      `INSERT INTO overdue_jobs SELECT job_id, job_at, tenant_id, expires_at FROM jobs WHERE job_id = $1`,
+      [overdue],
+    );
+    await client.query(`UPDATE hold_sweep SET swept_until = now() - interval '2 minutes'`);
+    await migrate({ url: database.url, logger });
+    const backlog = async () => (await client.query<Record<string, unknown>>('SELECT * FROM v_backlog')).rows;
+    expect(await backlog()).toEqual([{ model: 'm', class: 'batch', jobs: 2n, input_tokens: 8n }]);
+  });
+
   it('begins the history of each tenant when it was made', async () => {
     await migrateUntil('0005');
     await client.query(`INSERT INTO tenants (tenant_id, plan, time_zone) VALUES ('acme', 'free', 'UTC')`);

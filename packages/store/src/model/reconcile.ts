@@ -1,3 +1,4 @@
+import { backlogDrifts } from './backlog.js';
 import { HOLD_GRACE_MS } from './sweep.js';
 import { isOpen, type LedgerEntry, type Tables, type UsageEntry } from './tables.js';
 import { addUsage, usageOf } from './usage.js';
@@ -21,6 +22,7 @@ export function reconcile(tables: Tables, nowMs: number): readonly ModelReconcil
   const overdueJobs = jobs.filter((job) => job.expiresAtMs < nowMs - RECON_GRACE_MS);
   const { ledger, reserves, ends } = tables;
   return [
+    { view: 'v_recon_backlog', rows: backlogDrifts(tables) },
     { view: 'v_recon_double_terminal', rows: doubles(ledger) },
     {
       view: 'v_recon_missing_job',

@@ -9,6 +9,7 @@ import {
   type RecordOutcome,
 } from '../facts.js';
 import { storableJson, storableText } from '../storable.js';
+import { changeBacklog } from './backlog.js';
 import type { PriceTable } from './prices.js';
 import type { Steps } from './steps.js';
 import { compareText, type JobEntry, type LedgerEntry, ownTables, type ResultEntry, type Tables } from './tables.js';
@@ -47,6 +48,7 @@ export function createRecorderModel({ tables, prices, withoutLedgerKey }: Record
     newlyAccepted.add(fact.jobId);
     if (tables.jobs.has(fact.jobId)) return;
     const job = jobOf(fact);
+    if (!tables.ends.has(job.jobId)) changeBacklog(tables.backlog, job, 1);
     tables.jobs.set(fact.jobId, job);
     ownTables(tables, job.tenantId).jobs.push(job);
     if (job.expiresAtMs < Math.max(nowMs, tables.sweptUntilMs)) tables.overdue.set(job.jobId, job);
@@ -59,6 +61,8 @@ export function createRecorderModel({ tables, prices, withoutLedgerKey }: Record
     tables.ends.set(fact.jobId, entry);
     ownTables(tables, entry.tenantId).ends.push(entry);
     addUsage(tables.usage, usageOf(entry));
+    const job = tables.jobs.get(fact.jobId);
+    if (job) changeBacklog(tables.backlog, job, -1);
     if (!tables.results.has(fact.jobId)) tables.results.set(fact.jobId, resultOf(fact));
     newlyCompleted.set(fact.jobId, entry.amountNanoUsd);
   }

@@ -4,6 +4,7 @@ import type { ExpiredHold } from '../holds.js';
 import type { NewPriceVersion } from '../price-plan.js';
 import type { Store } from '../store.js';
 import { createAccountTables, type ModelApiKey, type ModelProducer, type ModelTenant } from './accounts.js';
+import { backlog } from './backlog.js';
 import { deleteDeadLetters, listDeadLetters, markReplayed, recordDeadLetter } from './dead-letters.js';
 import { listJobs } from './job-lists.js';
 import { findJob, findJobByKey, recentKeys, terminalFacts } from './jobs.js';
@@ -23,6 +24,7 @@ export const MODELLED_METHODS = [
   'listApiKeys',
   'findPrices',
   'recordFacts',
+  'backlog',
   'findJob',
   'findJobByKey',
   'terminalFacts',
@@ -118,6 +120,7 @@ export function createStoreModel({ withoutLedgerKey = false }: StoreModelOptions
     findPrices: (nowMs) => prices.find(nowMs),
 
     recordFacts: (nowMs, facts) => atOnce(recorder.recordFacts(facts), nowMs),
+    backlog: () => backlog(tables),
     findJob: (_nowMs, tenantId, jobId) => findJob(tables, tenantId, jobId),
     findJobByKey: (_nowMs, key) => findJobByKey(tables, key),
     terminalFacts: (_nowMs, jobIds) => terminalFacts(tables, jobIds),

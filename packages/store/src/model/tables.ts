@@ -1,5 +1,6 @@
 import type { JobClass, JobError, JobOutput, Metadata, TerminalState } from '@sluice/contracts';
 import type { FenceMember } from '../fence-members.js';
+import type { ModelBacklog } from '../backlog.js';
 import type { DeadLetterRecord } from '../dead-letters.js';
 
 /** A row of `ledger`. Times are Unix milliseconds. */
@@ -90,6 +91,8 @@ export interface Tables {
   readonly tenants: Map<string, TenantTables>;
   /** By `usageKey`. */
   readonly usage: Map<string, UsageEntry>;
+  /** What `v_backlog` sums up, by model and class; see `changeBacklog`. */
+  readonly backlog: Map<string, ModelBacklog>;
   /** `hold_sweep`: jobs with an earlier deadline have ended or are in `overdue`. */
   sweptUntilMs: number;
   readonly overdue: Map<string, JobEntry>;
@@ -115,6 +118,7 @@ export function createTables(): Tables {
     results: new Map(),
     tenants: new Map(),
     usage: new Map(),
+    backlog: new Map(),
     sweptUntilMs: -Infinity,
     overdue: new Map(),
     fenceMembers: new Map(),

@@ -56,8 +56,9 @@ export function createSimStore(options: SimStoreOptions): Store {
       drive('expiredOpenHolds', model.steps.expiredOpenHolds(limit, deadlinesMs)),
     start: () => statement('ping', () => undefined),
     stop: () => Promise.resolve(),
-    // Nothing of what is simulated is about alerts, partitions or retention.
+    // Nothing of what is simulated is about alerts, partitions, retention or upgrades.
     ensurePartitions: () => Promise.resolve(),
+    correctBacklog: () => Promise.resolve(0),
     raiseLimitAlerts: () => Promise.resolve([]),
     unsentAlerts: () => Promise.resolve([]),
     listPartitions: () => Promise.resolve([]),
