@@ -10,6 +10,8 @@ import {
   type Service,
 } from '@sluice/runtime';
 import { createMetrics, createProcessMetrics, type Metrics } from '@sluice/telemetry';
+import { backlogPage, createBacklogMetrics } from './backlog-pages.js';
+import { createBacklog } from './backlog.js';
 import type { Catalogue } from './catalogue.js';
 import type { GatewayConfig } from './config.js';
 import { createHealth, type HealthCheck } from './health.js';
@@ -82,12 +84,15 @@ export function createGateway(options: GatewayOptions): Gateway {
   const health = createHealth({ checks: healthChecks(parts), draining: stopping.signal });
   const listener = listen ? createHttp({ config, servers, jobs, catalogue, health, stopping, logger }) : undefined;
   const metrics = createMetrics();
+  const backlog = createBacklog({ store: servers.store, catalogue, pools: Object.keys(config.models.pools) });
+  const backlogMetrics = createBacklogMetrics({ metrics, backlog, catalogue });
   const ops = createOpsServer({
     ...config.ops,
     live: () => true,
     ready: async () => lifecycle.state === 'running' && (await health.ready()),
     detail: () => health.report(),
-    metrics: () => metrics.render(),
+    metrics: () => backlogMetrics.refresh().then(() => metrics.render()),
+    page: (path) => backlogPage(backlog, path),
     logger,
   });
   const lifecycle = createLifecycle([...opsParts(config, ops, metrics), ...partsInOrder(parts, listener)], logger);

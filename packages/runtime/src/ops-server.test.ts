@@ -50,6 +50,20 @@ describe('createOpsServer', () => {
     expect((await fetch(`${await serving({ live: true, ready: true })}/metrics`)).status).toBe(404);
   });
 
+  it('has further pages where they are given', async () => {
+    server = createOpsServer({
+      ...{ host: '127.0.0.1', port: 0, live: () => true, ready: () => true, detail: () => ({}), logger },
+      page: async (path) =>
+        path === '/depth' ? { status: 418, contentType: 'application/problem+json', body: { depth: 3 } } : undefined,
+    });
+    await server.start();
+    const url = `http://127.0.0.1:${server.port}`;
+    const found = await fetch(`${url}/depth?of=x`);
+    expect([found.status, found.headers.get('content-type')]).toEqual([418, 'application/problem+json']);
+    expect(await found.json()).toEqual({ depth: 3 });
+    expect((await fetch(`${url}/other`)).status).toBe(404);
+  });
+
   it('does nothing when it has no port, and stops twice', async () => {
     server = createOpsServer({
       host: '127.0.0.1',

@@ -17,8 +17,17 @@ export interface OpsServerOptions {
   /** What `/health` shows, or a promise of it: numbers and states, no secrets. */
   readonly detail: () => unknown;
   /** What `/metrics` answers, in the text format of Prometheus; there is no such page when absent. */
-  readonly metrics?: () => string;
+  readonly metrics?: () => string | Promise<string>;
+  /** What else there is, by path without the query; undefined for a path that there is not. */
+  readonly page?: (path: string) => Promise<OpsPage | undefined>;
   readonly logger: Logger;
+}
+
+/** An answer; `body` is sent as JSON. */
+export interface OpsPage {
+  readonly status: number;
+  readonly contentType: string;
+  readonly body: unknown;
 }
 
 export interface OpsServer extends Service {
@@ -36,10 +45,12 @@ export function createOpsServer(options: OpsServerOptions): OpsServer {
   });
 
   async function answer(url: string, response: ServerResponse): Promise<void> {
-    const path = url.split('?')[0];
+    const [path = ''] = url.split('?');
     if (path === '/livez') return send(response, options.live() ? 200 : 503, { ok: options.live() });
-    if (path === '/metrics' && options.metrics) return write(response, 200, METRICS_CONTENT_TYPE, options.metrics());
-    if (path !== '/readyz' && path !== '/health') return send(response, 404, { ok: false });
+    if (path === '/metrics' && options.metrics) {
+      return write(response, 200, METRICS_CONTENT_TYPE, await options.metrics());
+    }
+    if (path !== '/readyz' && path !== '/health') return sendPage(response, await options.page?.(path));
     const ok = await options.ready();
     send(
       response,
@@ -70,6 +81,11 @@ export function createOpsServer(options: OpsServerOptions): OpsServer {
       });
     },
   };
+}
+
+function sendPage(response: ServerResponse, page: OpsPage | undefined): void {
+  if (page === undefined) return send(response, 404, { ok: false });
+  write(response, page.status, page.contentType, JSON.stringify(page.body));
 }
 
 function send(response: ServerResponse, status: number, body: unknown): void {
