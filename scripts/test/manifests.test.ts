@@ -4,40 +4,26 @@ import { beforeAll, describe, expect, it } from '@jest/globals';
 import { workQueue } from '@sluice/contracts';
 import { Ajv } from 'ajv';
 import { parse } from 'yaml';
-import { buildKustomization, type Files } from '../src/manifests/kustomization.js';
 import { chartDigest, fileDigests, objectsDigest, readFolder, type Lock } from '../src/manifests/lock.js';
 import { idOf, type KubeObject } from '../src/manifests/objects.js';
-import { CHART, CONFIG_FILES, LOCK, MANIFESTS, SCHEMAS } from '../src/manifests/places.js';
+import { CHART, CONFIG_FILES, LOCK, SCHEMAS } from '../src/manifests/places.js';
 import { schemaFile } from '../src/manifests/schema-files.js';
 import { CONFIG_DIR, ROOT } from '../src/paths.js';
+import { podOf, readManifests, VARIANTS, type Container, type Manifests, type Pod } from './committed-manifests.js';
 
 // Whether manifests/ is what the chart renders can only be said by Helm, which is neither in npm nor in Debian. So the lock file holds
 // digests of both sides: `npm run manifests` writes it, and here is seen whether either side was changed since.
 
 const AGAIN = 'run `npm run manifests`';
-const VARIANTS = ['base', 'development', 'production'] as const;
-type Variant = (typeof VARIANTS)[number];
 
 let lock: Lock;
-let files: Files;
-let objects: Readonly<Record<Variant, readonly KubeObject[]>>;
+let files: Manifests['files'];
+let objects: Manifests['objects'];
 
 beforeAll(async () => {
   lock = JSON.parse(await readFile(LOCK, 'utf8')) as Lock;
-  const { 'README.md': _readme, 'lock.json': _lock, ...rest } = await readFolder(MANIFESTS);
-  files = rest;
-  const base = buildKustomization(within('base'));
-  objects = {
-    base,
-    development: buildKustomization(within('overlays/development'), base),
-    production: buildKustomization(within('overlays/production'), base),
-  };
+  ({ files, objects } = await readManifests());
 });
-
-function within(folder: string): Files {
-  const paths = Object.keys(files).filter((path) => path.startsWith(`${folder}/`));
-  return Object.fromEntries(paths.map((path) => [path.slice(folder.length + 1), files[path] ?? '']));
-}
 
 describe('manifests/', () => {
   it(`was rendered from this chart: otherwise ${AGAIN}`, async () => {
@@ -166,18 +152,6 @@ describe('the chart', () => {
   });
 });
 
-interface Container {
-  readonly env?: readonly { readonly name: string; readonly value?: string }[];
-  readonly securityContext?: object;
-}
-interface Pod {
-  readonly containers: readonly Container[];
-  readonly initContainers?: readonly Container[];
-  readonly serviceAccountName?: string;
-  readonly securityContext?: object;
-  readonly terminationGracePeriodSeconds?: number;
-  readonly volumes?: readonly { readonly configMap?: { readonly name: string } }[];
-}
 interface ScaledSpec {
   readonly triggers: readonly { readonly name: string; readonly metadata: Readonly<Record<string, string>> }[];
   readonly advanced: { readonly scalingModifiers: { readonly formula: string } };
@@ -185,8 +159,8 @@ interface ScaledSpec {
 
 function pods(all: readonly KubeObject[]): readonly { readonly id: string; readonly pod: Pod }[] {
   return all.flatMap((object) => {
-    const { template } = (object['spec'] ?? {}) as { readonly template?: { readonly spec: Pod } };
-    return template ? [{ id: idOf(object), pod: template.spec }] : [];
+    const pod = podOf(object);
+    return pod ? [{ id: idOf(object), pod }] : [];
   });
 }
 
