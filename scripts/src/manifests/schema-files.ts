@@ -34,6 +34,9 @@ const KINDS: readonly (readonly [group: string, version: string, kind: string])[
   ['scheduling.k8s.io', 'v1', 'PriorityClass'],
 ];
 
+/** The document calls it a text; the API server takes numbers, too. */
+const QUANTITY = 'io.k8s.apimachinery.pkg.api.resource.Quantity';
+
 interface GroupVersionKind {
   readonly group: string;
   readonly version: string;
@@ -69,7 +72,7 @@ export async function kubernetesSchemas(swaggerPath: string): Promise<readonly K
         ),
       ]
         .sort()
-        .map((name) => [name, strict(definitions[name] ?? {})]),
+        .map((name) => [name, name === QUANTITY ? { type: ['string', 'number'] } : strict(definitions[name] ?? {})]),
     ),
   };
   return [
