@@ -3,7 +3,13 @@ import { BENCHMARKS, parseCommandLine } from './command-line.js';
 
 describe('parseCommandLine', () => {
   it('runs everything when nothing is named', () => {
-    expect(parseCommandLine([])).toEqual({ names: BENCHMARKS, quick: false, rounds: undefined, json: undefined });
+    expect(parseCommandLine([])).toEqual({
+      names: BENCHMARKS,
+      quick: false,
+      rounds: undefined,
+      json: undefined,
+      curve: undefined,
+    });
   });
 
   it('takes names and options in any order', () => {
@@ -12,6 +18,7 @@ describe('parseCommandLine', () => {
       quick: true,
       rounds: 3,
       json: 'out.json',
+      curve: undefined,
     });
   });
 
@@ -23,6 +30,13 @@ describe('parseCommandLine', () => {
     ['an option it does not know', ['--fast'], /--fast/],
   ])('refuses %s', (_what, args, message) => {
     expect(() => parseCommandLine(args)).toThrow(message);
+  });
+
+  it('takes the curve to simulate', () => {
+    expect(parseCommandLine(['scaling', '--curve', 'curve.json'])).toMatchObject({
+      names: ['scaling'],
+      curve: 'curve.json',
+    });
   });
 
   it('knows when help is wanted', () => {

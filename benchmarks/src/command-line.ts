@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
 
-export const BENCHMARKS = ['pipeline', 'reserve', 'record', 'recovery', 'inference'] as const;
+export const BENCHMARKS = ['pipeline', 'reserve', 'record', 'recovery', 'inference', 'scaling'] as const;
 export type BenchmarkName = (typeof BENCHMARKS)[number];
 
 export interface CommandLine {
@@ -9,14 +9,17 @@ export interface CommandLine {
   readonly rounds: number | undefined;
   /** Where the JSON goes instead of benchmarks/results. */
   readonly json: string | undefined;
+  /** A calibration file of a worker, for scaling. */
+  readonly curve: string | undefined;
 }
 
-export const USAGE = `Usage: npm run bench -- [name ...] [--quick] [--rounds <n>] [--json <file>]
+export const USAGE = `Usage: npm run bench -- [name ...] [--quick] [--rounds <n>] [--json <file>] [--curve <file>]
 
   name      which benchmark (${BENCHMARKS.join(', ')}); all when none is named
   --quick   few jobs: shows that it works, the figures mean little
   --rounds  counted rounds of each case, 1 to 50
   --json    where the result is written as JSON; default benchmarks/results/<name>-<time>.json
+  --curve   scaling only: calibration file of the worker to simulate, from its SLUICE_CALIBRATION_DIR
 `;
 
 const MOST_ROUNDS = 50;
@@ -33,6 +36,7 @@ export function parseCommandLine(args: readonly string[]): CommandLine | 'help' 
       quick: { type: 'boolean', default: false },
       rounds: { type: 'string' },
       json: { type: 'string' },
+      curve: { type: 'string' },
       help: { type: 'boolean', short: 'h', default: false },
     },
   });
@@ -43,6 +47,7 @@ export function parseCommandLine(args: readonly string[]): CommandLine | 'help' 
     quick: values.quick,
     rounds: values.rounds === undefined ? undefined : roundCount(values.rounds),
     json: values.json,
+    curve: values.curve,
   };
 }
 

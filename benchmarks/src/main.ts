@@ -8,6 +8,7 @@ import { reserveBenchmark } from './micro/reserve.js';
 import { runMicro } from './micro/micro.js';
 import { runPipeline } from './pipeline/pipeline.js';
 import { runRecovery } from './recovery/recovery.js';
+import { runScaling } from './scaling/scaling.js';
 
 const RUN: Readonly<Record<BenchmarkName, (options: BenchmarkOptions) => Promise<BenchmarkResult>>> = {
   pipeline: runPipeline,
@@ -15,14 +16,16 @@ const RUN: Readonly<Record<BenchmarkName, (options: BenchmarkOptions) => Promise
   record: (options) => runMicro(recordBenchmark, options),
   recovery: runRecovery,
   inference: runInference,
+  scaling: runScaling,
 };
 
-async function main({ names, quick, rounds, json }: CommandLine, args: readonly string[]): Promise<void> {
+async function main({ names, quick, rounds, json, curve }: CommandLine, args: readonly string[]): Promise<void> {
   const signal = interruption();
   for (const name of names) {
     const result = await RUN[name]({
       quick,
       rounds,
+      curve,
       signal,
       command: ['npm run bench --', ...args].join(' '),
       report: (line) => console.log(`  ${line}`),

@@ -12,6 +12,9 @@ export type { ModelRoutes, ServedModel, ServedPool, ServedTextModel } from './mo
 export { createBatcher } from './scheduling/batcher.js';
 export { createBatchings } from './scheduling/batching.js';
 export { createCalibration } from './scheduling/calibration.js';
+export { parseCalibration } from './scheduling/calibration-files.js';
+export { fitCostCurve } from './scheduling/cost-fit.js';
+export { createCostModel } from './scheduling/cost-model.js';
 export { createScheduler } from './scheduling/scheduler.js';
 export { createSchedulingMetrics } from './scheduling/scheduling-metrics.js';
 export { createWorker, type Worker, type WorkerOptions } from './worker.js';

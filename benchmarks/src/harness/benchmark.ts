@@ -4,6 +4,8 @@ export interface BenchmarkOptions {
   readonly quick: boolean;
   /** Counted rounds of each case; each benchmark has a default, quick 1. */
   readonly rounds?: number | undefined;
+  /** Scaling only: the calibration file of a worker whose cost curve is simulated, instead of the one that comes with it. */
+  readonly curve?: string | undefined;
   /** For the conditions. */
   readonly command: string;
   /** Told what happens, for people who wait. */

@@ -12,6 +12,18 @@ export interface BenchmarkResult {
   /** What a reader has to know to judge the figures. */
   readonly notes: readonly string[];
   readonly cases: readonly CaseResult[];
+  /** What does not compare two sides. */
+  readonly tables?: readonly ResultTable[];
+}
+
+/** A table as it is printed. */
+export interface ResultTable {
+  readonly title: string;
+  readonly head: readonly string[];
+  /** The first column is text, the others are numbers. */
+  readonly rows: readonly (readonly string[])[];
+  /** The rows' figures as they are, for the JSON. */
+  readonly data: readonly object[];
 }
 
 export interface CaseResult {
@@ -24,12 +36,13 @@ export interface CaseResult {
 }
 
 /** The result for a terminal: one table for each case, every value as median and range over the rounds. */
-export function formatResult({ benchmark, conditions, notes, cases }: BenchmarkResult): string {
+export function formatResult({ benchmark, conditions, notes, cases, tables = [] }: BenchmarkResult): string {
   return [
     `\n${benchmark}, ${conditions.at}`,
     ...formatConditions(conditions),
     ...notes.map((note) => `  n.b. ${note}`),
     ...cases.map(formatCase),
+    ...tables.map(formatTable),
   ].join('\n');
 }
 
@@ -48,6 +61,16 @@ function formatConditions(conditions: Conditions): readonly string[] {
       .map(([name, version]) => `${name} ${version}`)
       .join(', ')}`,
   ];
+}
+
+function formatTable({ title, head, rows }: ResultTable): string {
+  const table = new Table({
+    head: [...head],
+    colAligns: head.map((_, at) => (at === 0 ? 'left' : 'right')),
+    style: { head: [], border: [], compact: true },
+  });
+  table.push(...rows.map((row) => [...row]));
+  return `\n${title}\n${table.toString()}`;
 }
 
 function formatCase({ name, rounds, columns, comparisons }: CaseResult): string {

@@ -58,7 +58,8 @@ export async function startWorkerSide(options: WorkerSideOptions): Promise<Worke
     },
   });
   const ends = await openBrokerEnds(rabbitmqUrl);
-  const page = async (path: string): Promise<string> => (await fetch(`http://127.0.0.1:${worker.opsPort}${path}`)).text();
+  const page = async (path: string): Promise<string> =>
+    (await fetch(`http://127.0.0.1:${worker.opsPort}${path}`)).text();
 
   /** What is waited for; rejects when it cannot come any more. */
   async function inTime<Value>(wanted: Promise<Value>): Promise<Value> {

@@ -51,6 +51,11 @@ export function openCalibrationFiles(directory: string): CalibrationFiles {
   };
 }
 
+/** The measurement in the text of a file, whatever it holds for; undefined when the text is of another form. */
+export function parseCalibration(text: string): Measurement | undefined {
+  return fileSchema.safeParse(parse(text)).data;
+}
+
 /** What a file holds; undefined when there is none, or one of another form. */
 export async function readKept<Schema extends z.ZodType>(
   path: string,
