@@ -16,5 +16,6 @@ export type { OutgoingMessage, Publisher, PublisherOptions, PublishOptions } fro
 export { USER_ID_HEADER } from './relay.js';
 export { ack, dead, retry } from './settlement.js';
 export type { RetryTier, Settlement } from './settlement.js';
+export { publishIn } from './traced-publish.js';
 export { declareTopology } from './topology.js';
 export type { Topology } from './topology.js';

@@ -3,4 +3,5 @@ export { findFreePorts } from './ports.js';
 export type { LocalServer, LocalServices, Report, ReportLine, ServerName, ServerSource } from './server.js';
 export { createTestDatabase, type TestDatabase } from './test-database.js';
 export { testServices, type TestServices, uniqueKeyPrefix } from './test-services.js';
+export { startTraceReceiver, type ReceivedSpan, type TraceReceiver } from './trace-receiver.js';
 export { createVirtualHost, type VirtualHost, type VirtualHostOptions } from './virtual-host.js';

@@ -1,0 +1,76 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, it } from '@jest/globals';
+import { tracingEnvironment, tracingVariables } from './settings.js';
+
+const OTEL_EXPORTER_OTLP_ENDPOINT = 'http://collector:4318';
+
+function settings(environment: Readonly<Record<string, string>>) {
+  return tracingEnvironment.parse(environment).tracing;
+}
+
+describe('settings of tracing', () => {
+  it.each([
+    ['without an endpoint', { OTEL_TRACES_SAMPLER: 'always_on' }],
+    ['disabled', { OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_SDK_DISABLED: 'true' }],
+    ['without an exporter', { OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_TRACES_EXPORTER: 'none' }],
+  ])('are off %s', (_how, environment) => {
+    expect(settings(environment)).toBeUndefined();
+  });
+
+  it('record one trace of a hundred and follow the sampling of parents by default', () => {
+    expect(settings({ OTEL_EXPORTER_OTLP_ENDPOINT })).toEqual({
+      url: 'http://collector:4318/v1/traces',
+      protocol: 'http/protobuf',
+      sampler: 'parentbased_traceidratio',
+      ratio: 0.01,
+      serviceName: undefined,
+      resource: {},
+    });
+  });
+
+  it('put those of traces before those of all signals, and take their URL as it is', () => {
+    const traces = {
+      OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: 'https://traces.example/otlp',
+      OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: 'http/json',
+    };
+    expect(settings({ OTEL_EXPORTER_OTLP_ENDPOINT, ...traces })).toMatchObject({
+      url: 'https://traces.example/otlp',
+      protocol: 'http/json',
+    });
+  });
+
+  it('read attributes of the resource', () => {
+    const OTEL_RESOURCE_ATTRIBUTES = 'deployment.environment.name=test, team=a%2Cb%3D';
+    expect(settings({ OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_RESOURCE_ATTRIBUTES })?.resource).toEqual({
+      'deployment.environment.name': 'test',
+      team: 'a,b=',
+    });
+  });
+
+  it('refuse every wrong value at once, by its name', () => {
+    const wrong = {
+      OTEL_SDK_DISABLED: 'perhaps',
+      OTEL_TRACES_EXPORTER: 'zipkin',
+      OTEL_EXPORTER_OTLP_ENDPOINT: 'collector:4317',
+      OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: 'grpc://collector',
+      OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc',
+      OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: 'grpc',
+      OTEL_TRACES_SAMPLER: 'sometimes',
+      OTEL_TRACES_SAMPLER_ARG: '1.5',
+      OTEL_RESOURCE_ATTRIBUTES: 'team',
+    };
+    const { error } = tracingEnvironment.safeParse(wrong);
+    expect(error?.issues.map(({ path }) => path[0]).sort()).toEqual(Object.keys(wrong).sort());
+    for (const ratio of ['-1', '1e-3', 'NaN', 'half']) {
+      expect(tracingEnvironment.safeParse({ OTEL_TRACES_SAMPLER_ARG: ratio }).success).toBe(false);
+    }
+  });
+
+  it('are exactly those that docs/configuration.md lists', () => {
+    const page = readFileSync(new URL('../../../../docs/configuration.md', import.meta.url), 'utf8');
+    const [, section = ''] = page.split('\n## Tracing\n');
+    const [table = ''] = section.split('\n## ');
+    const documented = [...table.matchAll(/^\| `(OTEL_\w+)`/gm)].map(([, name]) => name);
+    expect(documented.sort()).toEqual(Object.keys(tracingVariables.shape).sort());
+  });
+});
