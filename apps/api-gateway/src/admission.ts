@@ -2,12 +2,13 @@ import { jobIdTimeMs, ServiceError, type AcceptedMessage } from '@sluice/contrac
 import type { JobSnapshot, LimitStatus, Quota, Reservation, ReserveOutcome, ScopedLimits } from '@sluice/quota';
 import { delay } from '@sluice/runtime';
 import type { Principal } from '@sluice/store';
+import { databaseSpan, within, type Span, type Trace } from '@sluice/telemetry';
 import type { AbandonedHolds } from './abandoned-holds.js';
 import type { Catalogue } from './catalogue.js';
 import type { Flights } from './flights.js';
 import type { JobClock } from './job-clock.js';
 import { countSubmission, type CountedSubmission, type JobMessages } from './job-message.js';
-import type { JobPublisher } from './job-publisher.js';
+import type { JobPublisher, Queueing } from './job-publisher.js';
 import { factsOf, openJob, readFacts, type JobView } from './job-view.js';
 import type { LearnedEstimates } from './learned-estimates.js';
 import { refusal } from './refusal.js';
@@ -42,6 +43,8 @@ export interface AdmissionRequest {
   readonly idempotencyKey: string | undefined;
   /** The dead job that this one runs again. */
   readonly replay?: NonNullable<AcceptedMessage['replay']>;
+  /** What the job is a part of. */
+  readonly trace?: Trace | undefined;
 }
 
 export interface Admitted {
@@ -93,7 +96,18 @@ type Flight =
 export function createAdmission(options: AdmissionOptions): Admission {
   const { catalogue, tenantLimits, loader, clock, quota, jobPublisher, repeated, flights, abandoned } = options;
 
-  async function reserve(reservation: Reservation): Promise<ReserveOutcome> {
+  function reserve(reservation: Reservation, trace: Trace | undefined): Promise<ReserveOutcome> {
+    const span = trace?.span;
+    if (span === undefined) return reserveNow(reservation);
+    const recorded = async (part: Span | undefined): Promise<ReserveOutcome> => {
+      const outcome = await reserveNow(reservation);
+      part?.set({ 'sluice.reserve.outcome': outcome.outcome });
+      return outcome;
+    };
+    return within(span, 'reserve', recorded, databaseSpan('redis', 'reserve'));
+  }
+
+  async function reserveNow(reservation: Reservation): Promise<ReserveOutcome> {
     const sentAtMs = performance.now();
     try {
       const outcome = await quota.reserve(reservation);
@@ -109,9 +123,9 @@ export function createAdmission(options: AdmissionOptions): Admission {
     }
   }
 
-  async function publishFirst(message: AcceptedMessage, pool: string, generation: number): Promise<void> {
+  async function publishFirst(message: AcceptedMessage, queueing: Queueing): Promise<void> {
     try {
-      await jobPublisher.publish(message, pool, generation);
+      await jobPublisher.publish(message, queueing);
     } catch (error) {
       const unknown = error instanceof ServiceError && error.code === 'publish_unconfirmed';
       if (!unknown) abandoned.add({ tenantId: message.tenantId, jobId: message.jobId, owner: message.jobId });
@@ -125,13 +139,13 @@ export function createAdmission(options: AdmissionOptions): Admission {
    * publish may have succeeded.
    */
   async function publishAgain(
-    { principal, submission, model }: CountedSubmission,
+    { principal, submission }: CountedSubmission,
     { facts: text }: JobSnapshot,
-    generation: number,
+    queueing: Queueing,
   ): Promise<JobView> {
     const facts = readFacts(text);
     const message = { ...facts, tenantId: principal.tenantId, input: submission.input };
-    await jobPublisher.publish(message, model.pool, generation);
+    await jobPublisher.publish(message, queueing);
     repeated.confirm(message);
     return openJob(facts, 'queued');
   }
@@ -144,22 +158,23 @@ export function createAdmission(options: AdmissionOptions): Admission {
   }
 
   /** @param inDoubt whether a job that exists was waited for and is not known to be queued. */
-  async function fly(counted: CountedSubmission, given: GivenFacts, inDoubt: boolean): Promise<Flight> {
+  async function fly({ counted, given, trace }: Passenger, inDoubt: boolean): Promise<Flight> {
     const generation = jobPublisher.generation();
     const { principal, model } = counted;
+    const queueing: Queueing = { pool: model.pool, generation, trace };
     const message: AcceptedMessage = { ...options.messages(counted), ...given };
     const scopes = tenantLimits.of(principal, model.name);
     const reservation = reservationOf(message, scopes, counted);
-    let outcome = await reserve(reservation);
+    let outcome = await reserve(reservation, trace);
     if (outcome.outcome === 'key_unknown' || (outcome.outcome === 'exists' && !outcome.snapshot)) {
       const job = await lookUp(message, outcome);
       if (job) return { job, scopes, limits: 'limits' in outcome ? outcome.limits : [] };
       // Nobody can have used the key meanwhile without Redis knowing of it: a load in between ends in `not_loaded`.
-      outcome = await reserve(withCheckedKey(reservation));
+      outcome = await reserve(withCheckedKey(reservation), trace);
     }
     switch (outcome.outcome) {
       case 'reserved':
-        await publishFirst(message, model.pool, generation);
+        await publishFirst(message, queueing);
         // Only a request with an Idempotency-Key can be repeated, so only its job needs the mark.
         if (given.idempotency) repeated.confirm(message);
         return { job: openJob(message, 'queued'), scopes, limits: outcome.limits };
@@ -168,7 +183,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
         if (!snapshot) throw unavailable('The job of this Idempotency-Key is not recorded yet.');
         // n.b. what is reserved is held: a load in between would have dropped a hold that is not to be published any more.
         if (!inDoubt || snapshot.state !== 'reserved') return { exists: { ...outcome, snapshot }, scopes };
-        return { job: await publishAgain(counted, snapshot, generation), scopes, limits };
+        return { job: await publishAgain(counted, snapshot, queueing), scopes, limits };
       }
       case 'refused':
         throw refusal(outcome, message, scopes);
@@ -209,20 +224,30 @@ export function createAdmission(options: AdmissionOptions): Admission {
     };
   }
 
-  return async function admit({ principal, submission, idempotencyKey, replay }) {
+  function count(principal: Principal, submission: Submission, trace: Trace | undefined): CountedSubmission {
+    const part = trace?.span?.child('count tokens');
+    try {
+      return countSubmission(principal, submission, catalogue.find(submission.model));
+    } finally {
+      part?.end();
+    }
+  }
+
+  return async function admit({ principal, submission, idempotencyKey, replay, trace }) {
     jobPublisher.generation(); // Before the tokens are counted, which takes longer.
-    const counted = countSubmission(principal, submission, catalogue.find(submission.model));
+    const counted = count(principal, submission, trace);
     const given: GivenFacts = {
       ...(idempotencyKey !== undefined && {
         idempotency: { keyHash: sha256(idempotencyKey), fingerprint: fingerprint(submission) },
       }),
       ...(replay && { replay }),
     };
+    const passenger: Passenger = { counted, given, trace };
     let inDoubt = false;
     for (let count = 0; count < MAX_FLIGHTS; count++) {
-      const flight = await flights.track(() => fly(counted, given, inDoubt));
+      const flight = await flights.track(() => fly(passenger, inDoubt));
       if (flight === 'not_loaded') {
-        await loader.load(principal);
+        await within(trace?.span, 'load tenant', () => loader.load(principal));
         continue;
       }
       if ('staleForMs' in flight) {
@@ -244,6 +269,13 @@ function unavailable(detail: string): ServiceError {
 }
 
 type GivenFacts = Pick<AcceptedMessage, 'idempotency' | 'replay'>;
+
+/** What is to be admitted, in as many flights as that takes. */
+interface Passenger {
+  readonly counted: CountedSubmission;
+  readonly given: GivenFacts;
+  readonly trace: Trace | undefined;
+}
 
 function withCheckedKey(reservation: Reservation): Reservation {
   const { idempotency } = reservation;

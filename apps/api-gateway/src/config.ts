@@ -8,6 +8,7 @@ import {
   wholeNumber,
   type ConfigFolder,
 } from '@sluice/runtime';
+import { tracingEnvironment, type TracingSettings } from '@sluice/telemetry';
 import { z } from 'zod';
 
 /** One server, or the seeds of a Redis Cluster. */
@@ -59,10 +60,15 @@ export const environmentSchema = z.object({
   /** Whether this gateway takes submissions of other services from the queue `ingest`. */
   SLUICE_INGEST: z.enum(['on', 'off']).default('on'),
   SLUICE_INGEST_PREFETCH: wholeNumber(1, 1_000).default(32),
+  /** What a caller's trace context is to the traces of this suite: something to link to, or what they go on from. */
+  SLUICE_TRACE_CALLERS: z.enum(['link', 'follow']).default('link'),
   SLUICE_DRAIN_TIMEOUT: duration(1).default(25_000),
   /** Time between "not ready" and closing the listener: load balancers notice, busy connections get their last answer. */
   SLUICE_SHUTDOWN_DELAY: duration().default(200),
 });
+
+/** With the variables of OpenTelemetry, which all apps share. */
+const allVariables = z.intersection(environmentSchema, tracingEnvironment);
 
 /** Where the files are, whatever else is wrong with the environment. */
 const folderSchema = environmentSchema.pick({ SLUICE_CONFIG_DIR: true });
@@ -94,6 +100,9 @@ export interface GatewayConfig {
   readonly clockIntervalMs: number;
   readonly ingest: boolean;
   readonly ingestPrefetch: number;
+  readonly traceCallers: 'link' | 'follow';
+  /** Undefined: nothing is traced. */
+  readonly tracing: TracingSettings | undefined;
   readonly drainTimeoutMs: number;
   readonly shutdownDelayMs: number;
   readonly poolSize: number;
@@ -112,7 +121,7 @@ export async function loadConfig(environment: NodeJS.ProcessEnv): Promise<Gatewa
   const { SLUICE_CONFIG_DIR: directory } = parseEnvironment(folderSchema, environment);
   const files = openConfigFolder(directory, environment);
   const [settings, models, plans] = await allConfigured([
-    () => parseEnvironment(environmentSchema, environment),
+    () => parseEnvironment(allVariables, environment),
     files.models(),
     files.plans(),
   ]);
@@ -143,6 +152,8 @@ export async function loadConfig(environment: NodeJS.ProcessEnv): Promise<Gatewa
     clockIntervalMs: settings.SLUICE_CLOCK_INTERVAL,
     ingest: settings.SLUICE_INGEST === 'on',
     ingestPrefetch: settings.SLUICE_INGEST_PREFETCH,
+    traceCallers: settings.SLUICE_TRACE_CALLERS,
+    tracing: settings.tracing,
     drainTimeoutMs: settings.SLUICE_DRAIN_TIMEOUT,
     shutdownDelayMs: settings.SLUICE_SHUTDOWN_DELAY,
     poolSize: Math.max(4, availableParallelism()),

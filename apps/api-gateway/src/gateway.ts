@@ -9,9 +9,10 @@ import {
   type OpsServer,
   type Service,
 } from '@sluice/runtime';
-import { createMetrics, createProcessMetrics, type Metrics } from '@sluice/telemetry';
+import { createMetrics, createProcessMetrics, noTracing, type Metrics, type Tracing } from '@sluice/telemetry';
 import { backlogPage, createBacklogMetrics } from './backlog-pages.js';
 import { createBacklog } from './backlog.js';
+import { createCallerTraces, type CallerTraces } from './caller-traces.js';
 import type { Catalogue } from './catalogue.js';
 import type { GatewayConfig } from './config.js';
 import { createHealth, type HealthCheck } from './health.js';
@@ -32,6 +33,8 @@ export interface GatewayOptions {
   readonly catalogue: Catalogue;
   /** Keeps the catalogue up to date; it stays as it is when absent. */
   readonly watch?: Watch;
+  /** Records what becomes of requests; nothing does when absent. */
+  readonly tracing?: Tracing;
   readonly logger: Logger;
   /** What it talks to; the servers that the configuration names when absent. */
   readonly servers?: GatewayServers;
@@ -59,12 +62,16 @@ interface Parts {
   readonly ingestConnection: BrokerConnection;
   readonly ingest: Ingest;
   readonly watch: Watch | undefined;
+  readonly tracing: Tracing;
+  readonly traces: CallerTraces;
   readonly logger: Logger;
 }
 
 /** Puts a gateway together. Nothing is connected before its lifecycle starts. */
 export function createGateway(options: GatewayOptions): Gateway {
   const { config, catalogue, logger, servers = connectServers(config, logger), listen = true } = options;
+  const { watch, tracing = noTracing } = options;
+  const traces = createCallerTraces({ tracer: tracing.tracer, callers: config.traceCallers });
   const connection = servers.connect('publish');
   const jobs = createJobs({ config, catalogue, servers, connection, logger });
   const ingestConnection = servers.connect('ingest');
@@ -76,13 +83,13 @@ export function createGateway(options: GatewayOptions): Gateway {
     bounds: jobs.bounds,
     maxBodyBytes: config.maxBodyBytes,
     prefetch: config.ingestPrefetch,
+    traces,
     logger,
   });
-  const { watch } = options;
-  const parts: Parts = { config, servers, jobs, connection, ingestConnection, ingest, watch, logger };
+  const parts: Parts = { config, servers, jobs, connection, ingestConnection, ingest, watch, tracing, traces, logger };
   const stopping = new AbortController();
   const health = createHealth({ checks: healthChecks(parts), draining: stopping.signal });
-  const listener = listen ? createHttp({ config, servers, jobs, catalogue, health, stopping, logger }) : undefined;
+  const listener = listen ? createHttp({ ...parts, catalogue, health, stopping }) : undefined;
   const metrics = createMetrics();
   const backlog = createBacklog({ store: servers.store, catalogue, pools: Object.keys(config.models.pools) });
   const backlogMetrics = createBacklogMetrics({ metrics, backlog, catalogue });
@@ -131,8 +138,10 @@ function opsParts({ ops: { port } }: GatewayConfig, ops: OpsServer, metrics: Met
 }
 
 function partsInOrder(parts: Parts, listener: Service | undefined): readonly LifecyclePart[] {
-  const { config, servers, jobs, connection, ingestConnection, ingest, watch } = parts;
+  const { config, servers, jobs, connection, ingestConnection, ingest, watch, tracing } = parts;
   return [
+    // Stopped last: what is recorded until then is sent.
+    part('tracing', tracing),
     part('store', servers.store),
     { name: 'redis', start: () => startRedis(parts), stop: () => servers.redis.close() },
     { name: 'abandoned holds', stop: () => jobs.abandoned.stop() },

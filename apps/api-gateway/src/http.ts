@@ -1,11 +1,13 @@
 import { setMaxListeners } from 'node:events';
 import type { Logger } from '@sluice/runtime';
+import type { CallerTraces } from './caller-traces.js';
 import type { Catalogue } from './catalogue.js';
 import type { GatewayConfig } from './config.js';
 import type { Health } from './health.js';
 import type { Jobs } from './jobs.js';
 import { createListener, type Listener } from './listener.js';
 import { createReplay } from './replay.js';
+import { createRequestTraces } from './request-traces.js';
 import { createServer } from './server.js';
 import type { GatewayServers } from './servers.js';
 
@@ -17,11 +19,13 @@ export interface HttpOptions {
   readonly health: Health;
   /** Aborted when the listener is told to end. */
   readonly stopping: AbortController;
+  readonly traces: CallerTraces;
   readonly logger: Logger;
 }
 
 /** Puts together what tenants and operators reach over HTTP. */
-export function createHttp({ config, servers, jobs, catalogue, health, stopping, logger }: HttpOptions): Listener {
+export function createHttp(options: HttpOptions): Listener {
+  const { config, servers, jobs, catalogue, health, stopping, logger } = options;
   const draining = stopping.signal;
   // Each request that waits for a job listens to it.
   setMaxListeners(0, draining);
@@ -29,10 +33,11 @@ export function createHttp({ config, servers, jobs, catalogue, health, stopping,
   const { authentication, admission, publisher, tenantLimits, loader, clock } = jobs;
   const now = (): number => clock.now();
   const { maxBodyBytes, adminKey, apiKeyPepper: pepper } = config;
+  const requestTraces = createRequestTraces(options.traces);
   const server = createServer({
     jobs: {
       ...{ authentication, admission, lookup: jobs.lookup, cancellation: jobs.cancellation, bounds: jobs.bounds },
-      ...{ waiter, maxBodyBytes, draining },
+      ...{ waiter, maxBodyBytes, draining, requestTraces },
       maxWaitMs: config.maxWaitMs,
       maxWaitingPolls: config.maxWaitingPolls,
     },
@@ -45,6 +50,7 @@ export function createHttp({ config, servers, jobs, catalogue, health, stopping,
     },
     draining,
     health,
+    requestTraces,
     logger,
   });
   const { host, port, shutdownDelayMs } = config;

@@ -2,6 +2,7 @@ import {
   ack,
   createConsumer,
   dead,
+  publishIn,
   retry,
   UnroutableError,
   type BrokerConnection,
@@ -20,7 +21,9 @@ import {
   type ErrorCode,
 } from '@sluice/contracts';
 import { delay, type Logger, type Service } from '@sluice/runtime';
+import { messageSpan, type Trace } from '@sluice/telemetry';
 import type { Admission } from './admission.js';
+import { acceptedAttributes, type CallerTraces } from './caller-traces.js';
 import { invalidRequest } from './field-errors.js';
 import { refusalFacts, replyMessage, type Answer } from './ingest-answer.js';
 import type { JobView } from './job-view.js';
@@ -40,6 +43,7 @@ export interface IngestOptions {
   readonly prefetch: number;
   /** How long trouble of our own is waited out before it is told to the producer, in milliseconds; 30 s when absent. */
   readonly patienceMs?: number;
+  readonly traces: CallerTraces;
   readonly logger: Logger;
 }
 
@@ -75,24 +79,25 @@ const REPLY_RETRY_MS = 1_000;
  * id, which is the idempotency key `amqp <message_id>` (with a space, so that no HTTP client can send it).
  */
 export function createIngest(options: IngestOptions): Ingest {
-  const { publisher, producers, admission, bounds, maxBodyBytes, patienceMs = PATIENCE_MS } = options;
+  const { publisher, producers, admission, bounds, maxBodyBytes, traces, patienceMs = PATIENCE_MS } = options;
   const logger = options.logger.child({ part: 'ingest' });
   const stopping = new AbortController();
 
-  async function submit(delivery: Delivery): Promise<JobView> {
+  async function submit(delivery: Delivery, trace: Trace | undefined): Promise<JobView> {
     const principal = await producers.authenticate(delivery.userId);
     checkProperties(delivery);
     const submission = parseSubmission(parseJsonBody(delivery.body, maxBodyBytes), bounds);
-    const { job } = await admission({ principal, submission, idempotencyKey: `amqp ${delivery.messageId}` });
+    const { job } = await admission({ principal, submission, idempotencyKey: `amqp ${delivery.messageId}`, trace });
+    trace?.span?.set(acceptedAttributes(principal, job));
     return job;
   }
 
   /** Undefined when the channel or the gateway ended first: somebody else will answer. */
-  async function answerTo(delivery: Delivery, over: AbortSignal): Promise<Answer | undefined> {
+  async function answerTo({ delivery, trace }: Submitted, over: AbortSignal): Promise<Answer | undefined> {
     const startedAtMs = performance.now();
     for (let pauseMs = FIRST_DELAY_MS; ; pauseMs = Math.min(2 * pauseMs, MAX_DELAY_MS)) {
       try {
-        return { kind: 'accepted', job: await submit(delivery) };
+        return { kind: 'accepted', job: await submit(delivery, trace) };
       } catch (cause) {
         const error = asServiceError(cause);
         const outOfPatience = performance.now() - startedAtMs + pauseMs > patienceMs;
@@ -103,14 +108,18 @@ export function createIngest(options: IngestOptions): Ingest {
     }
   }
 
-  async function settle(delivery: Delivery, answer: Answer): Promise<Settlement> {
-    const facts = { userId: delivery.userId, messageId: delivery.messageId };
-    if (answer.kind === 'refused') logRefusal(answer.error, facts);
+  async function settle({ delivery, trace }: Submitted, answer: Answer): Promise<Settlement> {
+    const { userId, messageId } = delivery;
+    const facts = { userId, messageId, traceId: trace?.span?.traceId };
+    if (answer.kind === 'refused') {
+      logRefusal(answer.error, facts);
+      noteRefusal(answer.error, trace);
+    }
     if (delivery.replyTo === '' || isReservedQueue(delivery.replyTo)) {
       return answer.kind === 'accepted' ? ack : dead(answer.error.code);
     }
     try {
-      await publisher.publish(replyMessage(delivery, answer));
+      await publishIn(trace, publisher, replyMessage(delivery, answer));
     } catch (error) {
       if (!(error instanceof UnroutableError)) return retry(REPLY_RETRY_MS);
       logger.warn({ ...facts, replyTo: delivery.replyTo }, 'nobody takes the answer to a submission');
@@ -131,8 +140,16 @@ export function createIngest(options: IngestOptions): Ingest {
     logger,
     retries: 'in-place',
     async handler(delivery, lost) {
-      const answer = await answerTo(delivery, AbortSignal.any([lost, stopping.signal]));
-      return answer ? settle(delivery, answer) : retry(0);
+      const { queue, messageId, body } = delivery;
+      const facts = { destination: queue, messageId, size: body.length };
+      const trace = traces.begin(`process ${queue}`, delivery.headers, () => messageSpan('process', facts));
+      const submitted = { delivery, trace };
+      try {
+        const answer = await answerTo(submitted, AbortSignal.any([lost, stopping.signal]));
+        return answer ? await settle(submitted, answer) : retry(0);
+      } finally {
+        trace?.span?.end();
+      }
     },
   });
 
@@ -146,6 +163,18 @@ export function createIngest(options: IngestOptions): Ingest {
       return consumer.stop();
     },
   };
+}
+
+/** A submission, and the trace that it is a part of. */
+interface Submitted {
+  readonly delivery: Delivery;
+  readonly trace: Trace | undefined;
+}
+
+/** What is the producer's to mend is no failure of this work. */
+function noteRefusal({ code, status }: ServiceError, trace: Trace | undefined): void {
+  if (status >= 500) trace?.span?.fail(code);
+  else trace?.span?.set({ 'sluice.refusal': code });
 }
 
 /** @throws ServiceError `unsupported_media_type` or `invalid_request`. */

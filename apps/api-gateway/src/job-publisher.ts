@@ -1,11 +1,20 @@
 import { EXCHANGES, MESSAGE_TYPES, routingKey, ServiceError, type AcceptedMessage } from '@sluice/contracts';
-import type { BrokerConnection, FenceMember, Publisher } from '@sluice/broker';
+import { publishIn, type BrokerConnection, type FenceMember, type Publisher } from '@sluice/broker';
+import type { Trace } from '@sluice/telemetry';
 
 export interface JobPublisherOptions {
   readonly connection: Pick<BrokerConnection, 'state' | 'generation'>;
   readonly publisher: Pick<Publisher, 'publish'>;
   /** Nothing is reserved before the fence can ask this process. */
   readonly member: Pick<FenceMember, 'ready'>;
+}
+
+/** How a job is queued. */
+export interface Queueing {
+  readonly pool: string;
+  /** Of the connection that it may go out on. */
+  readonly generation: number;
+  readonly trace: Trace | undefined;
 }
 
 export interface JobPublisher {
@@ -19,7 +28,7 @@ export interface JobPublisher {
    * Queues a job for its pool, and the fact that it was accepted, in one publish. Rejects like `Publisher.publish`, and
    * with `broker_unavailable` when the connection is not that of the generation any more.
    */
-  publish(message: AcceptedMessage, pool: string, generation: number): Promise<void>;
+  publish(message: AcceptedMessage, queueing: Queueing): Promise<void>;
 }
 
 export function createJobPublisher({ connection, publisher, member }: JobPublisherOptions): JobPublisher {
@@ -28,7 +37,7 @@ export function createJobPublisher({ connection, publisher, member }: JobPublish
       if (connection.state === 'connected' && member.ready) return connection.generation;
       throw brokerDown();
     },
-    async publish(message, pool, generation) {
+    async publish(message, { pool, generation, trace }) {
       const outgoing = {
         exchange: EXCHANGES.submissions,
         routingKey: routingKey(pool, message.class),
@@ -36,7 +45,7 @@ export function createJobPublisher({ connection, publisher, member }: JobPublish
         type: MESSAGE_TYPES.accepted,
         messageId: message.jobId,
       };
-      await publisher.publish(outgoing, { generation });
+      await publishIn(trace, publisher, outgoing, { generation });
     },
   };
 }

@@ -1,4 +1,6 @@
+import { randomUUID } from 'node:crypto';
 import { createLogger, exitOnConfigError, runApp } from '@sluice/runtime';
+import { openTracing } from '@sluice/telemetry';
 import { openCatalogue } from './catalogue-files.js';
 import { loadConfig } from './config.js';
 import { createGateway } from './gateway.js';
@@ -7,7 +9,8 @@ import { NAME } from './servers.js';
 const config = await loadConfig(process.env).catch(exitOnConfigError);
 const logger = createLogger({ app: NAME, level: config.logLevel });
 const { catalogue, watch } = await openCatalogue({ ...config, logger }).catch(exitOnConfigError);
-const gateway = createGateway({ config, catalogue, watch, logger });
+const tracing = await openTracing({ settings: config.tracing, serviceName: NAME, instanceId: randomUUID(), logger });
+const gateway = createGateway({ config, catalogue, watch, tracing, logger });
 
 await runApp({
   name: NAME,

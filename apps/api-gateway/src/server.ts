@@ -13,6 +13,7 @@ import { adminRoutes, type AdminRoutesOptions } from './routes/admin.js';
 import { deadLetterRoutes, type DeadLetterRoutesOptions } from './routes/dead-letters.js';
 import { healthRoutes } from './routes/health.js';
 import { jobListRoutes, type JobListRoutesOptions } from './routes/job-list.js';
+import type { RequestTraces } from './request-traces.js';
 import { jobRoutes, submitJob, type JobRoutesOptions } from './routes/jobs.js';
 
 export interface ServerOptions {
@@ -24,6 +25,7 @@ export interface ServerOptions {
   readonly health: Health;
   /** Aborted when the gateway is told to end: each answer is then the last one of its connection. */
   readonly draining: AbortSignal;
+  readonly requestTraces: RequestTraces;
   readonly logger: Logger;
 }
 
@@ -67,6 +69,7 @@ export function createServer(options: ServerOptions): Server {
     },
     (request, response) => {
       exchanges.begin(request, response);
+      options.requestTraces.begin(request, response);
       if (request.headers.host === undefined && request.httpVersion === '1.1') {
         sendProblem(response, invalidRequest([{ field: 'Host', reason: 'is missing' }]));
       } else {
@@ -85,7 +88,8 @@ export function createServer(options: ServerOptions): Server {
   return server;
 }
 
-function createApp({ jobs, jobList, account, admin, deadLetters, health, logger }: ServerOptions): Express {
+function createApp(options: ServerOptions): Express {
+  const { jobs, jobList, account, admin, deadLetters, health, requestTraces, logger } = options;
   const app = express();
   app.disable('x-powered-by');
   app.set('etag', false);
@@ -106,7 +110,7 @@ function createApp({ jobs, jobList, account, admin, deadLetters, health, logger 
   app.use((request) => {
     throw new ServiceError('not_found', `No such path: ${request.path.slice(0, 200)}`);
   });
-  app.use(problems(logger));
+  app.use(problems(logger, requestTraces));
   return app;
 }
 

@@ -12,6 +12,7 @@ import {
   wholeNumber,
   type ConfigFolder,
 } from '@sluice/runtime';
+import { tracingEnvironment, type TracingSettings } from '@sluice/telemetry';
 import { z } from 'zod';
 import type { BatchLimits } from './scheduling/batching.js';
 import { CALIBRATION_MODES, type CalibrationOptions } from './scheduling/calibration.js';
@@ -73,6 +74,9 @@ export const environmentSchema = z.object({
   SLUICE_OPS_PORT: wholeNumber(0, 65_535).optional(),
 });
 
+/** With the variables of OpenTelemetry, which all apps share. */
+const allVariables = z.intersection(environmentSchema, tracingEnvironment);
+
 /** Where the file is, whatever else is wrong with the environment. */
 const folderSchema = environmentSchema.pick({ SLUICE_CONFIG_DIR: true });
 
@@ -100,13 +104,15 @@ export interface WorkerConfig {
     readonly loadTimeoutMs: number;
     readonly memoryLimitBytes: number | undefined;
     readonly maxOutputBytes: number;
-    /** Environment of the inference processes: this one without Sluice's variables, which hold secrets. */
+    /** Environment of the inference processes: this one without the variables that may hold secrets. */
     readonly environment: Readonly<NodeJS.ProcessEnv>;
   };
   readonly cancelGraceMs: number;
   readonly publishTimeoutMs: number;
   readonly stallTimeoutMs: number;
   readonly drainTimeoutMs: number;
+  /** Undefined: nothing is traced. */
+  readonly tracing: TracingSettings | undefined;
   readonly logLevel: string;
   readonly ops: { readonly host: string; readonly port: number | undefined };
 }
@@ -120,7 +126,7 @@ export async function loadConfig(environment: NodeJS.ProcessEnv): Promise<Worker
   const { SLUICE_CONFIG_DIR: directory } = parseEnvironment(folderSchema, environment);
   const files = openConfigFolder(directory, environment);
   const [settings, modelsFile] = await allConfigured([
-    () => parseEnvironment(environmentSchema, environment),
+    () => parseEnvironment(allVariables, environment),
     files.models(),
   ]);
   return {
@@ -151,12 +157,13 @@ export async function loadConfig(environment: NodeJS.ProcessEnv): Promise<Worker
       maxOutputBytes: settings.SLUICE_MAX_OUTPUT_BYTES,
       timeoutMs: settings.SLUICE_INFERENCE_TIMEOUT,
       loadTimeoutMs: settings.SLUICE_INFERENCE_LOAD_TIMEOUT,
-      environment: withoutSluice(environment),
+      environment: withoutSecrets(environment),
     },
     cancelGraceMs: settings.SLUICE_CANCEL_GRACE,
     publishTimeoutMs: settings.SLUICE_PUBLISH_DEADLINE,
     stallTimeoutMs: settings.SLUICE_STALL_TIMEOUT,
     drainTimeoutMs: settings.SLUICE_DRAIN_TIMEOUT,
+    tracing: settings.tracing,
     logLevel: settings.SLUICE_LOG_LEVEL,
     ops: { host: settings.SLUICE_OPS_HOST, port: settings.SLUICE_OPS_PORT },
   };
@@ -190,6 +197,7 @@ function providerOf(settings: z.output<typeof environmentSchema>): ExecutionProv
   return name === 'cuda' ? { name, deviceId: settings.SLUICE_CUDA_DEVICE } : { name };
 }
 
-function withoutSluice(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
-  return Object.fromEntries(Object.entries(environment).filter(([name]) => !name.startsWith('SLUICE_')));
+/** n.b. the headers that go to a collector of traces often hold a key. */
+function withoutSecrets(environment: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(environment).filter(([name]) => !/^(SLUICE|OTEL)_/.test(name)));
 }

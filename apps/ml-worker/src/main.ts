@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { createLogger, exitOnConfigError, runApp } from '@sluice/runtime';
+import { openTracing } from '@sluice/telemetry';
 import { loadConfig, type WorkerConfig } from './config.js';
 import { createWorker } from './worker.js';
 
@@ -7,7 +8,13 @@ const config: WorkerConfig = await loadConfig(process.env).catch(exitOnConfigErr
 const logger = createLogger({ app: 'ml-worker', level: config.logLevel }).child({ worker: config.workerId });
 const inferenceModulePath = fileURLToPath(new URL('./inference/inference-process.js', import.meta.url));
 
-const worker = await createWorker({ config, logger, inferenceModulePath }).catch((error: unknown) => {
+const tracing = await openTracing({
+  settings: config.tracing,
+  serviceName: 'ml-worker',
+  instanceId: config.workerId,
+  logger,
+});
+const worker = await createWorker({ config, logger, tracing, inferenceModulePath }).catch((error: unknown) => {
   logger.fatal({ err: error }, 'ml-worker cannot serve its models');
   return new Promise<never>(() => logger.flush(() => process.exit(1)));
 });

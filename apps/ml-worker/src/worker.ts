@@ -8,7 +8,7 @@ import {
 } from '@sluice/broker';
 import { workQueue, type AcceptedMessage, type JobClass } from '@sluice/contracts';
 import { createLifecycle, createOpsServer, type Lifecycle, type Logger } from '@sluice/runtime';
-import { createMetrics, createProcessMetrics } from '@sluice/telemetry';
+import { createMetrics, createProcessMetrics, noTracing, type Tracing } from '@sluice/telemetry';
 import { createBatcher } from './scheduling/batcher.js';
 import { createBatchings } from './scheduling/batching.js';
 import { createCalibration } from './scheduling/calibration.js';
@@ -56,6 +56,8 @@ const SPARE_PUBLISHES = 16;
 export interface WorkerOptions {
   readonly config: WorkerConfig;
   readonly logger: Logger;
+  /** Records what becomes of jobs; nothing does when absent. */
+  readonly tracing?: Tracing;
   /** Path of the built inference-process module. */
   readonly inferenceModulePath: string;
   /** What it serves; what the model repository has of its pool when absent. */
@@ -85,6 +87,7 @@ export interface Worker extends Lifecycle {
 export async function createWorker(options: WorkerOptions): Promise<Worker> {
   const { config, logger, inferenceModulePath: modulePath, connect = connectTo(config, logger) } = options;
   const { modelsFile, pool } = config;
+  const { tracing = noTracing } = options;
   const source = options.served ? fixedModels(options.served) : await openModelFiles(config, logger);
   const { served } = source;
   const router = createModelRouter(served.models);
@@ -166,6 +169,7 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
   const stopping = new AbortController();
   const handler = createJobHandler({
     ...{ scheduler, publisher, cancellations, held, notices, shadows, clock, logger },
+    tracer: tracing.tracer,
     models: {
       shadowOf: (message: AcceptedMessage, answeredBy) => router.shadowOf(message, answeredBy),
       route(message: AcceptedMessage) {
@@ -263,6 +267,8 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
 
   const lifecycle = createLifecycle(
     [
+      // Stopped last: what is recorded until then is sent.
+      part('tracing', tracing),
       // n.b. nobody can ask where there is no ops server.
       ...(config.ops.port === undefined ? [] : [part('process metrics', createProcessMetrics(metrics, 'ml-worker'))]),
       part('ops server', ops),

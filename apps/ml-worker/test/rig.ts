@@ -83,6 +83,8 @@ export interface Rig {
   readonly environment: Readonly<Record<string, string>>;
   /** Publishes jobs as the gateway does; resolves when the broker has all of them. */
   submit(jobs: readonly AcceptedMessage[], attempt?: number): Promise<void>;
+  /** The same, each job as a part of a trace. */
+  submitTraced(jobs: readonly AcceptedMessage[], traceparentOf: (job: AcceptedMessage) => string): Promise<void>;
   /** Asks every worker to cancel a job, as the gateway does; resolves when the broker has passed it on. */
   cancel(job: AcceptedMessage): Promise<void>;
   /** Tells every worker what time it is, as the gateway does. */
@@ -113,6 +115,15 @@ export async function openRig(models: ModelFixture): Promise<Rig> {
   const started = new Map<string, number>();
   const dead: Delivery[] = [];
   const arrivals = new EventEmitter();
+  const publishJob = (job: AcceptedMessage, headers: Readonly<Record<string, string | number>>) =>
+    publisher.publish({
+      exchange: EXCHANGES.jobs,
+      routingKey: routingKey(POOL, job.class),
+      type: MESSAGE_TYPES.accepted,
+      messageId: job.jobId,
+      body: Buffer.from(JSON.stringify(job)),
+      headers,
+    });
   const collect = (queue: string, take: (delivery: Delivery) => void) =>
     createConsumer({
       ...{ connection, publisher, queue, logger, prefetch: 100 },
@@ -175,16 +186,11 @@ export async function openRig(models: ModelFixture): Promise<Rig> {
     cancelRaw,
     tellTime: (redisNowMs) => tellWorkers(MESSAGE_TYPES.clock, JSON.stringify({ redisNowMs })),
     async submit(jobs, attempt) {
-      const publishJob = (job: AcceptedMessage) =>
-        publisher.publish({
-          exchange: EXCHANGES.jobs,
-          routingKey: routingKey(POOL, job.class),
-          type: MESSAGE_TYPES.accepted,
-          messageId: job.jobId,
-          body: Buffer.from(JSON.stringify(job)),
-          ...(attempt !== undefined && { headers: { [HEADERS.attempt]: attempt } }),
-        });
-      await Promise.all(jobs.map(publishJob));
+      const headers = attempt === undefined ? {} : { [HEADERS.attempt]: attempt };
+      await Promise.all(jobs.map((job) => publishJob(job, headers)));
+    },
+    async submitTraced(jobs, traceparentOf) {
+      await Promise.all(jobs.map((job) => publishJob(job, { traceparent: traceparentOf(job) })));
     },
     submitRaw: (body, messageId) =>
       publisher.publish({

@@ -1,5 +1,8 @@
 import type { Fact } from '@sluice/store';
+import { databaseSpan, withinShared } from '@sluice/telemetry';
 import type { Announcer } from './announcer.js';
+import { spansOf, type FactTraces } from './fact-traces.js';
+import { factKey } from './facts.js';
 import type { Recorder } from './recorder.js';
 import { settlementOf, type Settler } from './settlement.js';
 
@@ -9,9 +12,10 @@ export interface Accounting {
    * of times; when it has resolved they may be forgotten. Returns the facts that can never be recorded, by `factKey`,
    * with the reason.
    *
+   * @param traces of those facts that belong to any.
    * @throws StoppedError when the signal aborts first; the facts must then be delivered again.
    */
-  book(facts: readonly Fact[], signal: AbortSignal): Promise<ReadonlyMap<string, string>>;
+  book(facts: readonly Fact[], signal: AbortSignal, traces?: FactTraces): Promise<ReadonlyMap<string, string>>;
 }
 
 export interface AccountingOptions {
@@ -33,11 +37,21 @@ export interface AccountingOptions {
  */
 export function createAccounting({ recorder, settler, announcer }: AccountingOptions): Accounting {
   return {
-    async book(facts, signal) {
-      const { refused, ...booked } = await recorder.record(facts, signal);
+    async book(facts, signal, traces) {
+      const { refused, ...booked } = await withinShared(
+        spansOf(traces),
+        'record facts',
+        () => recorder.record(facts, signal),
+        databaseSpan('postgresql', 'record-facts', facts.length),
+      );
       const settlements = booked.ended.map(({ fact, record }) => settlementOf(fact, record));
-      await settler.settle(settlements, signal);
-      await announcer.announce(booked, signal);
+      await withinShared(
+        spansOf(traces, () => booked.ended.map(({ fact }) => factKey('completed', fact.jobId))),
+        'settle holds',
+        () => settler.settle(settlements, signal),
+        databaseSpan('redis', 'settle', settlements.length),
+      );
+      await announcer.announce(booked, signal, traces);
       return refused;
     },
   };

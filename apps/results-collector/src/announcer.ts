@@ -1,7 +1,9 @@
 import { EXCHANGES } from '@sluice/contracts';
-import type { OutgoingMessage, Publisher } from '@sluice/broker';
+import { publishIn, type OutgoingMessage, type Publisher } from '@sluice/broker';
 import type { Logger } from '@sluice/runtime';
-import { acceptedEvent, terminalEvent, type Announcement } from './events.js';
+import { acceptedEvent, inTrace, terminalEvent, type Announcement } from './events.js';
+import type { FactTraces } from './fact-traces.js';
+import { factKey } from './facts.js';
 import { persist } from './persistence.js';
 import type { Booked } from './recorder.js';
 
@@ -24,9 +26,10 @@ export interface Announcer {
    * Tells other services what was booked, waiting for the broker as long as it takes. What was booked before is told
    * again, with the same ids: a collector may have died between booking it and telling it.
    *
+   * @param traces of those facts that belong to any: their events carry them on.
    * @throws StoppedError when the signal aborts first.
    */
-  announce(booked: Booked, signal: AbortSignal): Promise<void>;
+  announce(booked: Booked, signal: AbortSignal, traces?: FactTraces): Promise<void>;
   /**
    * Publishes one event, whatever the choice. Nobody needs to listen.
    *
@@ -38,7 +41,7 @@ export interface Announcer {
 /** Publishes CloudEvents to the exchange `events`. */
 export function createAnnouncer({ publisher, choice, onPublished, logger }: AnnouncerOptions): Announcer {
   async function publish(announcement: Announcement): Promise<void> {
-    await publisher.publish(toMessage(announcement));
+    await publishIn(announcement.trace, publisher, toMessage(announcement));
     onPublished(announcement.event.type);
   }
 
@@ -60,8 +63,8 @@ export function createAnnouncer({ publisher, choice, onPublished, logger }: Anno
 
   return {
     publish,
-    async announce(booked, signal) {
-      const announcements = announcementsOf(booked, choice);
+    async announce(booked, signal, traces) {
+      const announcements = announcementsOf(booked, choice, traces);
       for (let first = 0; first < announcements.length; first += IN_FLIGHT) {
         await publishAll(announcements.slice(first, first + IN_FLIGHT), signal);
       }
@@ -69,10 +72,19 @@ export function createAnnouncer({ publisher, choice, onPublished, logger }: Anno
   };
 }
 
-function announcementsOf({ accepted, ended }: Booked, choice: EventChoice): readonly Announcement[] {
+function announcementsOf(
+  { accepted, ended }: Booked,
+  choice: EventChoice,
+  traces: FactTraces | undefined,
+): readonly Announcement[] {
   if (choice === 'none') return [];
-  const ends = ended.flatMap(({ fact, record }) => terminalEvent(fact, record) ?? []);
-  return choice === 'all' ? [...accepted.map(acceptedEvent), ...ends] : ends;
+  const ends = ended.flatMap(({ fact, record }) => {
+    const event = terminalEvent(fact, record);
+    return event ? inTrace(event, traces?.get(factKey('completed', fact.jobId))) : [];
+  });
+  if (choice === 'terminal') return ends;
+  const begins = accepted.map((fact) => inTrace(acceptedEvent(fact), traces?.get(factKey('accepted', fact.jobId))));
+  return [...begins, ...ends];
 }
 
 function toMessage({ event, routingKey }: Announcement): OutgoingMessage {

@@ -1,4 +1,4 @@
-import { declareTopology, type Consumer } from '@sluice/broker';
+import { declareTopology, publishIn, type Consumer } from '@sluice/broker';
 import {
   createLifecycle,
   createOpsServer,
@@ -10,6 +10,7 @@ import {
   type Service,
 } from '@sluice/runtime';
 import type { CompletedFact } from '@sluice/store';
+import { noTracing, type Trace, type Tracing } from '@sluice/telemetry';
 import { createAnnouncer } from './announcer.js';
 import { createAvailability } from './availability.js';
 import type { Config } from './config.js';
@@ -35,14 +36,22 @@ export interface Collector {
   readonly opsPort: number | undefined;
 }
 
+/** What may be given to a collector. */
+export interface CollectorOptions {
+  /** Those that the configuration names when absent. */
+  readonly servers?: CollectorServers;
+  /** Records what becomes of facts; nothing does when absent. */
+  readonly tracing?: Tracing;
+}
+
 /**
- * Puts the collector together, on the servers that the configuration names unless others are given. They may be away when
+ * Puts the collector together. They may be away when
  * it starts, except RabbitMQ; it waits for them.
  */
 export function createCollector(
   config: Config,
   logger: Logger,
-  servers: CollectorServers = connectServers(config, logger),
+  { servers = connectServers(config, logger), tracing = noTracing }: CollectorOptions = {},
 ): Collector {
   // n.b. spans of time go by this one. What is dated or due goes by the clock of Redis, for the machine's may be wrong.
   const monotonicMs = (): number => performance.now();
@@ -71,10 +80,12 @@ export function createCollector(
     ...{ config, servers, serversUp, announcer, metrics, monotonicMs, logger },
     redisNowMs: async (): Promise<number> => Math.floor(await redis.nowMs()),
     passFence: (): Promise<void> => fence.pass(),
-    report: (fact: CompletedFact): Promise<void> => publisher.publish(completedMessageOf(fact)),
+    report: (fact: CompletedFact, trace?: Trace): Promise<void> =>
+      publishIn(trace, publisher, completedMessageOf(fact)),
   };
   const queues = {
     ...{ ...shared, messaging, impatientSettler, onStoreFailure, signal },
+    tracer: tracing.tracer,
     recorder: createRecorder({ store, onFailure: onStoreFailure, onRecorded: metrics.recorded, logger }),
     settler: createSettler(settling),
   };
@@ -95,7 +106,7 @@ export function createCollector(
     metrics: () => metrics.render(),
     logger,
   });
-  const parts: Parts = { servers, messaging, consumers, tasks, monitoring, ops, patience, logger };
+  const parts: Parts = { servers, messaging, consumers, tasks, monitoring, ops, tracing, patience, logger };
   const lifecycle = createLifecycle(partsInOrder(parts), logger);
 
   return {
@@ -114,12 +125,13 @@ interface Parts {
   readonly tasks: Tasks;
   readonly monitoring: Monitoring;
   readonly ops: OpsServer;
+  readonly tracing: Tracing;
   readonly patience: AbortController;
   readonly logger: Logger;
 }
 
 function partsInOrder(parts: Parts): readonly LifecyclePart[] {
-  const { servers, messaging, consumers, tasks, monitoring, ops, patience, logger } = parts;
+  const { servers, messaging, consumers, tasks, monitoring, ops, tracing, patience, logger } = parts;
   const { store, redis } = servers;
   const { consuming, publishing, publisher, eventPublisher, member, fence } = messaging;
   const wait = (error: unknown): void => logger.warn({ err: error }, 'a server is away, facts will wait for it');
@@ -131,6 +143,8 @@ function partsInOrder(parts: Parts): readonly LifecyclePart[] {
   }
 
   return [
+    // Stopped last: what is recorded until then is sent.
+    part('tracing', tracing),
     part('ops server', ops),
     { name: 'Redis', start: () => redis.ready(REDIS_START_TIMEOUT_MS).catch(wait), stop: () => redis.close() },
     { name: 'PostgreSQL', start: () => store.start().catch(wait), stop: () => store.stop() },

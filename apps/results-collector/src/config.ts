@@ -1,4 +1,5 @@
 import { days, duration, durationMs, parseEnvironment, wholeNumber } from '@sluice/runtime';
+import { tracingEnvironment } from '@sluice/telemetry';
 import { z } from 'zod';
 
 const HOUR_MS = 3_600_000;
@@ -64,6 +65,9 @@ export const environmentSchema = variables.superRefine((env, context) => {
   else if (jobs > ledger) refuse('SLUICE_RETENTION_JOBS', 'must not be longer than SLUICE_RETENTION_LEDGER');
 });
 
+/** With the variables of OpenTelemetry, which all apps share. */
+const allVariables = z.intersection(environmentSchema, tracingEnvironment);
+
 export type Config = ReturnType<typeof readConfig>;
 
 /**
@@ -72,7 +76,7 @@ export type Config = ReturnType<typeof readConfig>;
  * @throws ConfigError listing every problem.
  */
 export function readConfig(environment: NodeJS.ProcessEnv) {
-  const env = parseEnvironment(environmentSchema, environment);
+  const env = parseEnvironment(allVariables, environment);
   return Object.freeze({
     postgresUrl: env.SLUICE_POSTGRES_URL,
     redisUrl: env.SLUICE_REDIS_URL,
@@ -82,6 +86,8 @@ export function readConfig(environment: NodeJS.ProcessEnv) {
     opsHost: env.SLUICE_OPS_HOST,
     opsPort: env.SLUICE_OPS_PORT,
     drainTimeoutMs: env.SLUICE_DRAIN_TIMEOUT,
+    /** Undefined: nothing is traced. */
+    tracing: env.tracing,
     maxBatch: env.SLUICE_BATCH_MAX,
     lingerMs: env.SLUICE_BATCH_LINGER,
     batchesInProgress: env.SLUICE_BATCHES_IN_PROGRESS,

@@ -4,6 +4,7 @@ import { MESSAGE_TYPES, newJobId, type MarkerMessage } from '@sluice/contracts';
 import { createLogger } from '@sluice/runtime';
 import type { Fact } from '@sluice/store';
 import { acceptedMessage, completedMessage, delivered, onTheWire } from '../test/messages.js';
+import { noTracer } from '@sluice/telemetry';
 import { createResultsHandler, giveBack } from './consumer.js';
 import { StoppedError } from './persistence.js';
 
@@ -21,6 +22,7 @@ async function handle(deliveries: readonly Delivery[], { refused = new Map(), ..
   const markers: MarkerMessage[] = [];
   let answers = 0;
   const handler = createResultsHandler({
+    tracer: noTracer,
     accounting: {
       async book(facts) {
         if (errors.bookError) throw errors.bookError;

@@ -1,7 +1,9 @@
 import { ack, dead, retry, type Delivery, type Settlement } from '@sluice/broker';
 import type { MarkerMessage, StartedMessage } from '@sluice/contracts';
 import type { Logger } from '@sluice/runtime';
+import type { Tracer } from '@sluice/telemetry';
 import type { Accounting } from './accounting.js';
+import { endFactTraces, followFacts, type FactTraces } from './fact-traces.js';
 import { factKey } from './facts.js';
 import { persist, StoppedError } from './persistence.js';
 import { decodeResult, type ResultMessage } from './result-message.js';
@@ -20,6 +22,7 @@ export interface ResultsHandlerOptions {
   readonly answerMarker: (marker: MarkerMessage) => Promise<void>;
   /** Aborts when the collector stops. */
   readonly signal: AbortSignal;
+  readonly tracer: Tracer;
   readonly logger: Logger;
 }
 
@@ -29,7 +32,7 @@ export interface ResultsHandlerOptions {
  * collector stops goes back to the queue. Markers are answered at once: they say what was delivered, not what is booked.
  */
 export function createResultsHandler(options: ResultsHandlerOptions) {
-  const { accounting, noteRunning, answerMarker, signal, logger } = options;
+  const { accounting, noteRunning, answerMarker, signal, tracer, logger } = options;
 
   /** n.b. a marker that was taken and not answered would hold up its fence until that gives up. */
   async function answer(messages: readonly ResultMessage[]): Promise<void> {
@@ -48,9 +51,13 @@ export function createResultsHandler(options: ResultsHandlerOptions) {
     });
   }
 
-  async function book(messages: readonly ResultMessage[]): Promise<readonly Settlement[]> {
+  async function book(
+    messages: readonly ResultMessage[],
+    traces: FactTraces | undefined,
+  ): Promise<readonly Settlement[]> {
     const facts = messages.flatMap((message) => (message.kind === 'fact' ? [message.fact] : []));
-    const refused = await accounting.book(facts, signal);
+    const refused = await accounting.book(facts, signal, traces);
+    endFactTraces(traces, refused);
     return messages.map((message) => {
       if (message.kind === 'unreadable') return dead(message.problem);
       if (message.kind !== 'fact') return ack;
@@ -61,12 +68,15 @@ export function createResultsHandler(options: ResultsHandlerOptions) {
 
   return async (deliveries: readonly Delivery[]): Promise<readonly Settlement[]> => {
     const messages = deliveries.map(decodeResult);
+    const traces = followFacts(tracer, deliveries, messages);
     try {
-      const [settlements] = await Promise.all([book(messages), answer(messages), note(messages)]);
+      const [settlements] = await Promise.all([book(messages, traces), answer(messages), note(messages)]);
       return settlements;
     } catch (error) {
       if (error instanceof StoppedError) return deliveries.map(() => giveBack);
       throw error;
+    } finally {
+      endFactTraces(traces);
     }
   };
 }

@@ -1,18 +1,19 @@
 import type { CompletedFact, Store } from '@sluice/store';
+import type { Trace } from '@sluice/telemetry';
 
 export interface DeadJobsOptions {
   readonly store: Pick<Store, 'terminalFacts'>;
   /** Resolves when everything that was published before is recorded; see the decision about the fence. */
   readonly passFence: () => Promise<void>;
   /** Publishes the end of a job to the `results` queue, where it is taken into the books like any other. */
-  readonly report: (fact: CompletedFact) => Promise<void>;
+  readonly report: (fact: CompletedFact, trace?: Trace) => Promise<void>;
 }
 
 /**
  * Ends a job whose message died, unless it has ended in another way. Rejects with the first failure of a server; calling
  * it again is safe.
  */
-export type EndDeadJob = (end: CompletedFact) => Promise<void>;
+export type EndDeadJob = (end: CompletedFact, trace?: Trace) => Promise<void>;
 
 /**
  * A worker may have published the success of a job and gone before the broker knew that it was done. The message then
@@ -25,9 +26,9 @@ export function createDeadJobs({ store, passFence, report }: DeadJobsOptions): E
     return fact !== undefined && fact !== 'open';
   }
 
-  return async function endDeadJob(end) {
+  return async function endDeadJob(end, trace) {
     if (await hasEnded(end.jobId)) return;
     await passFence();
-    if (!(await hasEnded(end.jobId))) await report(end);
+    if (!(await hasEnded(end.jobId))) await report(end, trace);
   };
 }

@@ -2,11 +2,13 @@ import { ack, USER_ID_HEADER, type Delivery, type Settlement } from '@sluice/bro
 import { isJobId, isServiceError, QUEUES, type ErrorCode } from '@sluice/contracts';
 import type { Logger } from '@sluice/runtime';
 import type { CompletedFact, Fact, Store } from '@sluice/store';
+import type { Trace, Tracer } from '@sluice/telemetry';
 import type { Accounting } from './accounting.js';
 import { giveBack } from './consumer.js';
 import type { EndDeadJob } from './dead-jobs.js';
-import { deathOf, endOf, type Death } from './death.js';
-import { decodeFact, unusedCompletion } from './facts.js';
+import { codeOf, deathOf, endOf, type Death } from './death.js';
+import { followDelivery } from './fact-traces.js';
+import { decodeFact, factKey, unusedCompletion } from './facts.js';
 import { persist, StoppedError } from './persistence.js';
 
 /** As large as the broker lets a message be; more of one is not kept, its real size is. */
@@ -26,6 +28,7 @@ export interface DeadLetterHandlerOptions {
   readonly onKept: (queue: string) => void;
   /** When a job is said to have ended, for people (Unix milliseconds). Must not depend on Redis. */
   readonly now: () => Promise<number>;
+  readonly tracer: Tracer;
   readonly logger: Logger;
 }
 
@@ -42,7 +45,7 @@ export interface DeadLetterHandlerOptions {
  * nothing goes round. What cannot be stored or booked at all is logged and let go.
  */
 export function createDeadLetterHandler(options: DeadLetterHandlerOptions) {
-  const { accounting, endDeadJob, store, signal, onFailure, onKept, now, logger } = options;
+  const { accounting, endDeadJob, store, signal, onFailure, onKept, now, tracer, logger } = options;
 
   function patiently<T>(operation: () => Promise<T>, until: AbortSignal): Promise<T> {
     return persist(operation, {
@@ -91,16 +94,17 @@ export function createDeadLetterHandler(options: DeadLetterHandlerOptions) {
     return producer?.tenantId;
   }
 
-  async function book(fact: Fact): Promise<void> {
-    const refused = await accounting.book([fact], signal);
+  async function book(fact: Fact, trace: Trace | undefined): Promise<void> {
+    const traces = trace && new Map([[factKey(fact.type, fact.message.jobId), trace]]);
+    const refused = await accounting.book([fact], signal, traces);
     for (const [key, reason] of refused) logger.error({ fact: key, reason }, 'a dead fact cannot be recorded');
   }
 
   /** n.b. a delivery that was lost meanwhile comes again, and is waited for there. */
-  async function endJob(end: CompletedFact, lost: AbortSignal): Promise<void> {
+  async function endJob(end: CompletedFact, trace: Trace | undefined, lost: AbortSignal): Promise<void> {
     const { jobId } = end;
     await unlessHopeless(
-      () => endDeadJob(end),
+      () => endDeadJob(end, trace),
       (error) => logger.error({ err: error, jobId }, 'a dead job is left to the sweep'),
       AbortSignal.any([signal, lost]),
     );
@@ -110,18 +114,24 @@ export function createDeadLetterHandler(options: DeadLetterHandlerOptions) {
     const death = deathOf(delivery);
     const fact = death.source === QUEUES.ingest ? undefined : decodeFact(delivery).fact;
     const jobId = jobIdOf(delivery, death, fact);
+    const trace = followDelivery(tracer, delivery);
+    const span = trace?.span;
+    span?.fail(codeOf(death.reason));
+    if (jobId !== undefined) span?.set({ 'sluice.job.id': jobId });
     try {
       const tenantId = fact?.message.tenantId ?? (await senderOf(delivery));
       await keep({ ...letterOf(delivery, death), jobId, tenantId });
-      if (fact) await book(fact);
+      if (fact) await book(fact, trace);
       const end = endOfJob(fact, death, { attempt: delivery.attempt, nowMs: await now() });
-      if (end) await endJob(end, lost);
+      if (end) await endJob(end, trace, lost);
       const { source, reason } = death;
-      logger.warn({ jobId, queue: delivery.queue, source, reason }, 'a message died');
+      logger.warn({ jobId, traceId: span?.traceId, queue: delivery.queue, source, reason }, 'a message died');
       return ack;
     } catch (error) {
       if (error instanceof StoppedError) return giveBack;
       throw error;
+    } finally {
+      span?.end();
     }
   };
 }

@@ -55,7 +55,8 @@ const DETAILS: ReadonlyMap<string, string> = new Map([
   ['expired', 'The job waited in its queue for too long.'],
 ]);
 
-function codeOf(reason: string): ErrorCode {
+/** The error code that a reason begins with; `attempts_exhausted` when it begins with none. */
+export function codeOf(reason: string): ErrorCode {
   const word = /^\w+/.exec(reason)?.[0] ?? '';
   return Object.hasOwn(ERRORS, word) ? (word as ErrorCode) : 'attempts_exhausted';
 }

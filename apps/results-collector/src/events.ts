@@ -8,12 +8,15 @@ import {
   type Usage,
 } from '@sluice/contracts';
 import type { AcceptedFact, CompletedFact } from '@sluice/store';
+import type { Trace } from '@sluice/telemetry';
 import type { TerminalRecord } from './settlement.js';
 
 /** An event as it is published. */
 export interface Announcement {
   readonly event: CloudEvent;
   readonly routingKey: string;
+  /** What it is published as a part of. */
+  readonly trace?: Trace;
 }
 
 const CONSTANT = {
@@ -48,6 +51,13 @@ export function terminalEvent(fact: CompletedFact, record: TerminalRecord): Anno
     ...(error && { error }),
   };
   return ofJob(data, fact.finishedAtMs);
+}
+
+/** An event that carries the trace of its job on, by the distributed tracing extension of CloudEvents. */
+export function inTrace(announcement: Announcement, trace: Trace | undefined): Announcement {
+  if (trace === undefined) return announcement;
+  const { event, routingKey } = announcement;
+  return { event: { ...event, ...trace.headers }, routingKey, trace };
 }
 
 /** Tells that a quota was used to a percentage; `raisedAtMs` is when that was noticed. */

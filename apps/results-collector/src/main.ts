@@ -1,4 +1,6 @@
+import { randomUUID } from 'node:crypto';
 import { createLogger, exitOnConfigError, runApp } from '@sluice/runtime';
+import { openTracing } from '@sluice/telemetry';
 import { createCollector } from './collector.js';
 import { readConfig, type Config } from './config.js';
 
@@ -11,10 +13,12 @@ function configuration(): Config {
 }
 
 const config = configuration();
-const logger = createLogger({ app: 'results-collector', level: config.logLevel });
-const collector = createCollector(config, logger);
+const name = 'results-collector';
+const logger = createLogger({ app: name, level: config.logLevel });
+const tracing = await openTracing({ settings: config.tracing, serviceName: name, instanceId: randomUUID(), logger });
+const collector = createCollector(config, logger, { tracing });
 await runApp({
-  name: 'results-collector',
+  name,
   logger,
   drainTimeoutMs: config.drainTimeoutMs,
   lifecycle: collector.lifecycle,

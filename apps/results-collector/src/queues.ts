@@ -2,6 +2,7 @@ import { createBatchConsumer, createConsumer, type Consumer } from '@sluice/brok
 import { QUEUES } from '@sluice/contracts';
 import type { Logger } from '@sluice/runtime';
 import type { CompletedFact } from '@sluice/store';
+import type { Trace, Tracer } from '@sluice/telemetry';
 import { createAccounting, type Accounting } from './accounting.js';
 import type { Announcer } from './announcer.js';
 import { createAttendance } from './attendance.js';
@@ -39,7 +40,7 @@ export interface QueuesOptions {
   readonly onStoreFailure: () => void;
   readonly passFence: () => Promise<void>;
   /** Publishes the end of a job. */
-  readonly report: (fact: CompletedFact) => Promise<void>;
+  readonly report: (fact: CompletedFact, trace?: Trace) => Promise<void>;
   readonly metrics: CollectorMetrics;
   /** Aborts when the collector stops. */
   readonly signal: AbortSignal;
@@ -47,12 +48,14 @@ export interface QueuesOptions {
   readonly redisNowMs: () => Promise<number>;
   /** Milliseconds of a clock that is never set. */
   readonly monotonicMs: () => number;
+  readonly tracer: Tracer;
   readonly logger: Logger;
 }
 
 /** Consumes the queue `results` while PostgreSQL and Redis answer. */
 export function createResults(options: QueuesOptions): Consumer {
-  const { config, servers, messaging, recorder, settler, announcer, serversUp, signal, monotonicMs, logger } = options;
+  const { config, servers, messaging, recorder, settler, announcer, serversUp, signal, monotonicMs, tracer, logger } =
+    options;
   const { consuming: connection, publisher, member } = messaging;
   const accounting = createAccounting({ recorder, settler, announcer });
   const handlerUntil = (leaving: AbortSignal): ReturnType<typeof createResultsHandler> =>
@@ -61,7 +64,7 @@ export function createResults(options: QueuesOptions): Consumer {
       noteRunning: (jobs) => servers.quota.running(jobs),
       answerMarker: (marker) => member.received(marker),
       signal: AbortSignal.any([signal, leaving]),
-      logger,
+      ...{ tracer, logger },
     });
   return createAttendance({
     open: (leaving) =>
@@ -95,12 +98,12 @@ export function createDeadLetterQueues(options: QueuesOptions): Readonly<Record<
 }
 
 function deadLetterHandler(options: QueuesOptions): ReturnType<typeof createDeadLetterHandler> {
-  const { servers, recorder, announcer, passFence, report, metrics, signal, redisNowMs, logger } = options;
+  const { servers, recorder, announcer, passFence, report, metrics, signal, redisNowMs, tracer, logger } = options;
   const { store } = servers;
   const settler = leaveToSweep(options.impatientSettler, logger);
   const accounting: Accounting = createAccounting({ recorder, settler, announcer });
   return createDeadLetterHandler({
-    ...{ accounting, store, signal, logger },
+    ...{ accounting, store, signal, tracer, logger },
     now: () => redisNowMs().catch(() => Date.now()),
     endDeadJob: createDeadJobs({ store, passFence, report }),
     onFailure: options.onStoreFailure,

@@ -62,6 +62,9 @@ export const cloudEventSchema = z.strictObject({
   time: z.iso.datetime(),
   datacontenttype: z.literal('application/json'),
   data: z.union([jobEventDataSchema, limitEventDataSchema]),
+  /** The trace that the job is a part of, by the distributed tracing extension of CloudEvents; where it is followed. */
+  traceparent: z.string().optional(),
+  tracestate: z.string().optional(),
 });
 export type CloudEvent = z.infer<typeof cloudEventSchema>;
 

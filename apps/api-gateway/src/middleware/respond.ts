@@ -3,6 +3,7 @@ import type { ServerResponse } from 'node:http';
 import { isServiceError, ServiceError, toProblem } from '@sluice/contracts';
 import type { Logger } from '@sluice/runtime';
 import type { ErrorRequestHandler } from 'express';
+import type { RequestTraces } from '../request-traces.js';
 
 /** Writes a JSON answer. n.b. `res.json` of Express costs several times as much (ETag, content negotiation, settings). */
 export function sendJson(
@@ -29,14 +30,18 @@ export function sendProblem(response: ServerResponse, error: ServiceError, insta
 }
 
 /** The last handler: any error becomes a problem document; what is not expected is logged with an id. */
-export function problems(logger: Logger): ErrorRequestHandler {
+export function problems(logger: Logger, traces: Pick<RequestTraces, 'of'>): ErrorRequestHandler {
   // n.b. Express recognises an error handler by its four parameters.
   return function answerWithProblem(error: unknown, request, response, _next) {
     const known = asServiceError(error);
+    const span = traces.of(request)?.span;
     const instance = known.code === 'internal' ? `urn:uuid:${randomUUID()}` : undefined;
     if (known.status >= 500) {
-      const facts = { err: known, cause: known.cause, instance, path: request.path };
+      const facts = { err: known, cause: known.cause, instance, path: request.path, traceId: span?.traceId };
+      span?.fail(known.code);
       logger[instance ? 'error' : 'warn'](facts, 'a request could not be answered');
+    } else {
+      span?.set({ 'sluice.refusal': known.code });
     }
     if (response.headersSent) response.destroy();
     else sendProblem(response, known, instance);

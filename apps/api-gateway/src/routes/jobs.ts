@@ -1,5 +1,6 @@
 import { isJobId, isTerminal } from '@sluice/contracts';
 import type { JobWaiter } from '@sluice/quota';
+import { within } from '@sluice/telemetry';
 import { Router, type Request, type RequestHandler } from 'express';
 import { z } from 'zod';
 import type { Admission } from '../admission.js';
@@ -9,6 +10,8 @@ import { validate } from '../field-errors.js';
 import type { JobLookup, LookupOptions } from '../job-lookup.js';
 import type { JobView } from '../job-view.js';
 import { readJsonBody } from '../middleware/json-body.js';
+import { acceptedAttributes } from '../caller-traces.js';
+import type { RequestTraces } from '../request-traces.js';
 import { sendJson } from '../middleware/respond.js';
 import { requireNoQuery } from '../query-fields.js';
 import { rateLimitHeaders } from '../rate-limit-headers.js';
@@ -27,18 +30,23 @@ export interface JobRoutesOptions {
   readonly maxWaitingPolls: number;
   /** Aborted when the gateway drains: a long poll then answers with the state it knows. */
   readonly draining: AbortSignal;
+  readonly requestTraces: Pick<RequestTraces, 'of'>;
 }
 
 /** `POST /v1/jobs`: checks, reserves, queues; answers 202 with the job. */
 export function submitJob(options: JobRoutesOptions): RequestHandler {
-  const { authentication, admission } = options;
+  const { authentication, admission, requestTraces } = options;
   return async function handleSubmit(request, response) {
-    const principal = await authentication.authenticate(request.headers.authorization);
+    const trace = requestTraces.of(request);
+    const principal = await within(trace?.span, 'authenticate', () =>
+      authentication.authenticate(request.headers.authorization),
+    );
     const idempotencyKey = parseIdempotencyKey(request.headers['idempotency-key'] as string | undefined);
     const body = await readJsonBody(request, options.maxBodyBytes);
     requireNoQuery(request);
     const submission = parseSubmission(body, options.bounds);
-    const { job, scopes, limits } = await admission({ principal, submission, idempotencyKey });
+    const { job, scopes, limits } = await admission({ principal, submission, idempotencyKey, trace });
+    trace?.span?.set(acceptedAttributes(principal, job));
     sendJson(response, 202, job, { location: `/v1/jobs/${job.id}`, ...rateLimitHeaders(scopes, limits) });
   };
 }

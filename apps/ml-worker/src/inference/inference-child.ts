@@ -68,6 +68,8 @@ export interface RunBounds {
   readonly stop?: AbortSignal;
   /** The run is ended together with its process when it takes longer, in milliseconds; `timeoutMs` of the options when absent. */
   readonly limitMs?: number;
+  /** Hears which process runs it. */
+  readonly onProcess?: (pid: number) => void;
 }
 
 /**
@@ -328,7 +330,7 @@ function follow(child: ChildProcess, pipe: Duplex, options: InferenceChildOption
   function begin<Report extends { readonly memoryBytes: number }>(
     model: string,
     { frameOf, read: readReport }: RunForm<Report>,
-    { stop, limitMs = options.timeoutMs }: RunBounds = {},
+    { stop, limitMs = options.timeoutMs, onProcess }: RunBounds = {},
   ): Promise<Report> {
     if (state !== 'idle') throw new Error(`the inference process is ${state}`);
     const position = positions.get(model);
@@ -336,6 +338,7 @@ function follow(child: ChildProcess, pipe: Duplex, options: InferenceChildOption
     const id = ++runs;
     const frame = frameOf(id, position);
     state = 'busy';
+    if (child.pid !== undefined) onProcess?.(child.pid);
     return new Promise((resolve, reject) => {
       const takeReport = (body: Buffer): number => {
         const report = readReport(body);

@@ -7,10 +7,12 @@ import {
 } from '@sluice/contracts';
 import { ack, type Settlement } from '@sluice/broker';
 import type { Logger } from '@sluice/runtime';
+import type { Span } from '@sluice/telemetry';
 import type { Cancellations } from './cancellations.js';
 import { canceled, expired, failed, succeeded, type Attempt } from './completion.js';
 import type { Hold } from './held-jobs.js';
 import type { JobClock } from './job-clock.js';
+import { jobSpans } from './job-spans.js';
 import { jobWorkOf, type JobWork } from './job-work.js';
 import { isSuspected, retryRuleOf, settlementAfter, type Redelivery } from './retry-policy.js';
 import { isTensorWork, type Work, type WorkOutcome } from '../scheduling/running-job.js';
@@ -39,6 +41,8 @@ export interface DeliveredJob extends Redelivery {
   /** Aborts when the delivery cannot be acknowledged any more. */
   readonly lost: AbortSignal;
   readonly hold: Pick<Hold, 'begin'>;
+  /** Undefined for a job that is not recorded. */
+  readonly span: Span | undefined;
 }
 
 /** What an attempt came to: a fact to publish, or a settlement without one. */
@@ -72,15 +76,19 @@ export async function attemptJob(job: DeliveredJob, options: JobAttemptOptions):
     return failure(context, 'model_unavailable', 'no worker of the pool serves the model');
   }
   const found = jobWorkOf(message, served, logger);
-  return 'code' in found ? failure(context, found.code, found.detail) : run(context, found);
+  return 'code' in found ? failure(context, found.code, found.detail) : run(context, served, found);
 }
 
-async function run(context: Context, { work: workOf, result }: JobWork): Promise<AttemptOutcome> {
+async function run(context: Context, served: ServedModel, { work: workOf, result }: JobWork): Promise<AttemptOutcome> {
   const { cancellations, scheduler, notices } = context;
-  const { message } = context.job;
-  const onStart = (): void => begin(context);
+  const { message, span } = context.job;
+  const spans = span && jobSpans(span, message, served);
+  const onStart = (): void => {
+    begin(context);
+    spans?.begin();
+  };
   const remainingMs = message.expiresAtMs - context.clock.now();
-  const work = workOf({ class: message.class, alone: isSuspected(context.job), remainingMs, onStart });
+  const work = workOf({ class: message.class, alone: isSuspected(context.job), remainingMs, onStart, spans });
   const unwatch = cancellations.watch(message, () => scheduler.cancel(work));
   try {
     const outcome = await scheduler.run(work);
@@ -88,8 +96,10 @@ async function run(context: Context, { work: workOf, result }: JobWork): Promise
     const { usage, output } = result(outcome);
     return { completed: succeeded(factsOf(context), usage, output), shadowed: shadowedJob(context, work, outcome) };
   } catch (error) {
+    spans?.fail(error);
     return afterError(context, error);
   } finally {
+    spans?.end();
     unwatch();
     notices.end(message);
   }

@@ -5,6 +5,7 @@ import { createLogger } from '@sluice/runtime';
 import { acceptedMessage, characterModel, deliveryOf } from '../../test/fixtures.js';
 import { createCancellations } from './cancellations.js';
 import { createHeldJobs } from './held-jobs.js';
+import { noTracer } from '@sluice/telemetry';
 import { createJobHandler } from './job-handler.js';
 import { createModelRouter } from '../models/model-router.js';
 import type { Shadow } from '../models/served-models.js';
@@ -42,6 +43,7 @@ function createFixture({
   const told = { begun: [] as string[], ended: [] as string[], canceled: [] as Work[], shadowed: [] as ShadowedJob[] };
   let refusals = refusedPublishes;
   const handler = createJobHandler({
+    tracer: noTracer,
     models: createModelRouter(
       new Map([['characters', { main: characterModel({ maxInputTokens: 10 }), ...(shadow && { shadow }) }]]),
     ),

@@ -5,12 +5,14 @@ import {
   type AcceptedMessage,
   type CompletedMessage,
 } from '@sluice/contracts';
-import { ack, dead, type Delivery, type Publisher, type Settlement } from '@sluice/broker';
+import { ack, dead, publishIn, type Delivery, type Publisher, type Settlement } from '@sluice/broker';
 import { delay } from '@sluice/runtime';
+import { errorType, type Span, type Trace, type Tracer } from '@sluice/telemetry';
 import { toOutgoing } from './completion.js';
 import type { HeldJobs } from './held-jobs.js';
 import { attemptJob, type JobAttemptOptions } from './job-attempt.js';
 import type { JobClock } from './job-clock.js';
+import { followDelivery, noteCompleted, noteJob, noteSettlement } from './job-spans.js';
 import type { ShadowedJob, Shadows } from '../shadows/shadows.js';
 
 /** Pause between attempts to publish a result. */
@@ -24,6 +26,7 @@ export interface JobHandlerOptions extends JobAttemptOptions {
   readonly shadows: Pick<Shadows, 'offer'>;
   /** Aborts when the worker is told to end: a result that cannot be published then goes back to the queue as a job. */
   readonly stopping: AbortSignal;
+  readonly tracer: Tracer;
 }
 
 /** `lost` aborts when the delivery cannot be acknowledged any more. */
@@ -46,15 +49,16 @@ export type JobHandler = (delivery: Delivery, lost: AbortSignal) => Promise<Sett
  * leads to a second run and never to a lost job; a second fact of the same job changes nothing.
  */
 export function createJobHandler(options: JobHandlerOptions): JobHandler {
-  const { publisher, held, shadows, clock, logger, stopping } = options;
+  const { publisher, held, shadows, clock, logger, stopping, tracer } = options;
 
-  async function publish(completed: CompletedMessage, lost: AbortSignal): Promise<void> {
+  async function publish(completed: CompletedMessage, trace: Trace | undefined, lost: AbortSignal): Promise<void> {
     for (;;) {
       try {
-        return await publisher.publish(toOutgoing(completed));
+        return await publishIn(trace, publisher, toOutgoing(completed));
       } catch (error) {
         if (lost.aborted || stopping.aborted) throw error;
-        logger.warn({ err: error, jobId: completed.jobId }, 'a result could not be published, trying again');
+        const facts = { err: error, jobId: completed.jobId, traceId: trace?.span?.traceId };
+        logger.warn(facts, 'a result could not be published, trying again');
         await delay(PUBLISH_AGAIN_AFTER_MS, lost);
       }
     }
@@ -69,7 +73,7 @@ export function createJobHandler(options: JobHandlerOptions): JobHandler {
     }
   }
 
-  return async (delivery, lost) => {
+  async function handle(delivery: Delivery, trace: Trace | undefined, lost: AbortSignal): Promise<Settlement> {
     const parsed = parse(delivery.body);
     if ('problem' in parsed) {
       logger.error({ messageId: delivery.messageId, problem: parsed.problem }, 'a work message is malformed');
@@ -79,16 +83,40 @@ export function createJobHandler(options: JobHandlerOptions): JobHandler {
     const { attempt, redelivered } = delivery;
     const retryReason = reasonOf(delivery);
     clock.accepted(acceptedAtMs(message));
+    const span = trace?.span;
+    if (span) noteJob(span, message, clock.now());
     const hold = held.take(message);
     try {
-      const outcome = await attemptJob({ message, attempt, redelivered, retryReason, lost, hold }, options);
+      // n.b. only for jobs that are recorded: a logger of its own costs as much as the rest of this function.
+      const own = span ? { ...options, logger: logger.child({ traceId: span.traceId }) } : options;
+      const outcome = await attemptJob({ message, attempt, redelivered, retryReason, lost, hold, span }, own);
       if ('settlement' in outcome) return outcome.settlement;
-      await publish(outcome.completed, lost);
+      if (span) noteCompleted(span, outcome.completed);
+      await publish(outcome.completed, trace, lost);
       if (outcome.shadowed) compare(outcome.shadowed);
       return ack;
     } finally {
       hold.end();
     }
+  }
+
+  async function record(span: Span, work: Promise<Settlement>): Promise<Settlement> {
+    try {
+      const settlement = await work;
+      noteSettlement(span, settlement);
+      return settlement;
+    } catch (error) {
+      span.fail(errorType(error));
+      throw error;
+    } finally {
+      span.end();
+    }
+  }
+
+  return (delivery, lost) => {
+    const trace = followDelivery(tracer, delivery);
+    const handled = handle(delivery, trace, lost);
+    return trace?.span ? record(trace.span, handled) : handled;
   };
 }
 

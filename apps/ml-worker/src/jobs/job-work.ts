@@ -86,13 +86,14 @@ function textWork(message: AcceptedMessage, input: TextInput, served: ServedText
   }
   return {
     inputTokens,
-    work: ({ class: jobClass, alone, remainingMs, onStart }) => ({
+    work: ({ class: jobClass, alone, remainingMs, onStart, spans }) => ({
       served,
       sequences,
       class: jobClass,
       alone,
       remainingMs,
       onStart,
+      spans,
     }),
     result(ran) {
       const rows = 'rows' in ran ? ran.rows : new Float32Array(0);
@@ -114,7 +115,7 @@ function tensorWork(message: AcceptedMessage, input: TensorInput, served: Served
   }
   return {
     inputTokens,
-    work: ({ class: jobClass, alone, remainingMs, onStart }) => ({
+    work: ({ class: jobClass, alone, remainingMs, onStart, spans }) => ({
       served,
       tensors,
       tokens: inputTokens,
@@ -122,6 +123,7 @@ function tensorWork(message: AcceptedMessage, input: TensorInput, served: Served
       alone,
       remainingMs,
       onStart,
+      spans,
     }),
     result(ran) {
       const outputs = 'tensors' in ran ? ran.tensors : [];

@@ -1,5 +1,6 @@
 import type { JobClass } from '@sluice/contracts';
 import type { TensorBytes } from '@sluice/models';
+import type { Span } from '@sluice/telemetry';
 import type { BatchItem } from './batcher.js';
 import type { ServedTensorModel, ServedTextModel } from '../models/served-models.js';
 
@@ -12,6 +13,8 @@ export interface AnyWork {
   readonly remainingMs: number;
   /** Called once, when the first text of the job is about to run; what it throws ends the job instead. */
   readonly onStart?: () => void;
+  /** Of a job that is recorded: what its batches belong to, from when `onStart` was called. */
+  readonly spans?: { readonly inference: Span | undefined } | undefined;
 }
 
 /** The texts of one job, to be run by one model. */

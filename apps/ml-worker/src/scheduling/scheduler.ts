@@ -1,7 +1,10 @@
 import { isBatchable, isServiceError, ServiceError, type JobClass } from '@sluice/contracts';
 import type { Logger } from '@sluice/runtime';
+import type { Span } from '@sluice/telemetry';
+import type { RunBounds } from '../inference/inference-child.js';
 import type { InferenceHost } from '../inference/inference-host.js';
 import type { ServedModel } from '../models/served-models.js';
+import { beginBatchSpan } from './batch-span.js';
 import type { Batch, Batcher, Waiting } from './batcher.js';
 import { companyPays, type ModelBatching } from './batching.js';
 import {
@@ -80,6 +83,8 @@ interface Run {
   readonly beganMs: number;
   /** Ends the run together with its process. */
   readonly stop: AbortController;
+  /** Undefined when no job of it is recorded. */
+  readonly span: Span | undefined;
   stopTimer?: NodeJS.Timeout;
 }
 
@@ -200,7 +205,9 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
     const predictedMs = predictedMsOf(texts);
     const limitMs = limits.limitMs(first, predictedMs);
     const beganMs = performance.now();
-    void runBatch({ model: first.model, texts, limitMs, predictedMs, beganMs, stop: new AbortController() }, first);
+    const span = beginBatchSpan(texts, reason);
+    const stop = new AbortController();
+    void runBatch({ model: first.model, texts, limitMs, predictedMs, beganMs, stop, span }, first);
   }
 
   async function runBatch(run: Run, first: QueuedText): Promise<void> {
@@ -210,12 +217,14 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
     try {
       const computeMs = await compute(run);
       observer.ran(model, computeMs);
+      run.span?.set({ 'sluice.batch.compute_seconds': computeMs / 1000 });
       first.batching.cost.observe(predictedMs, computeMs, first.overran);
       for (const { job } of texts) job.running -= 1;
     } catch (error) {
       for (const { job } of texts) job.running -= 1;
       if (!stop.signal.aborted) wentWrong(run, toServiceError(error));
     } finally {
+      run.span?.end();
       runs.delete(run);
       clearTimeout(run.stopTimer);
       end();
@@ -226,24 +235,27 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
   }
 
   /** Runs texts, or the tensors of one job, and puts what comes out into their jobs. Returns what the session took. */
-  async function compute({ model, texts, limitMs, stop: { signal: stop } }: Run): Promise<number> {
+  async function compute(run: Run): Promise<number> {
+    const { model, texts } = run;
     const [first] = texts;
+    const bounds = boundsOf(run);
     const work = first?.job.work;
     if (first && work && isTensorWork(work)) {
-      const { tensors, computeMs } = await host.runTensors(model, work.tensors, { limitMs, stop });
+      const { tensors, computeMs } = await host.runTensors(model, work.tensors, bounds);
       storeTensors(first, tensors);
       return computeMs;
     }
-    const { rows, computeMs } = await host.run(model, texts.map(sequenceOf), { limitMs, stop });
+    const { rows, computeMs } = await host.run(model, texts.map(sequenceOf), bounds);
     const dimensions = rows.length / texts.length;
     texts.forEach((text, position) => storeRow(text, rows, position, dimensions));
     return computeMs;
   }
 
   function wentWrong(run: Run, problem: ServiceError): void {
-    const { model, texts } = run;
+    const { model, texts, span } = run;
+    span?.fail(problem.code);
     if (problem.code === 'inference_timeout') texts[0]?.batching.cost.overran();
-    logger.warn({ err: problem, model, texts: texts.length }, 'a batch went wrong');
+    logger.warn({ err: problem, model, texts: texts.length, traceId: span?.traceId }, 'a batch went wrong');
     for (const text of texts) if (!isUnwanted(text.job)) blame(text, run, problem);
   }
 
@@ -315,6 +327,11 @@ export function createScheduler(options: SchedulerOptions): Scheduler {
       if (job.running > 0) for (const run of runs) if (run.texts.some((text) => text.job === job)) stopIfUnwanted(run);
     },
   };
+}
+
+function boundsOf({ limitMs, stop: { signal: stop }, span }: Run): RunBounds {
+  if (span === undefined) return { limitMs, stop };
+  return { limitMs, stop, onProcess: (pid) => span.set({ 'sluice.inference.pid': pid }) };
 }
 
 function sequenceOf({ job: { work }, index }: QueuedText): Int32Array {

@@ -34,6 +34,7 @@ export function gatewayConfig(plans: PlansFile): GatewayConfig {
     priceRefreshMs: 10 * MINUTE_MS,
     clockIntervalMs: 4 * SECOND_MS,
     ingest: false,
+    ...{ traceCallers: 'link', tracing: undefined },
     drainTimeoutMs: DRAIN_TIMEOUT_MS,
     shutdownDelayMs: 0,
     ...{ models: modelsFile, files, modelPollMs: 0 },
@@ -55,12 +56,13 @@ export const collectorConfig: CollectorConfig = {
   retention: { resultsMs: undefined, jobsMs: undefined, ledgerMs: undefined, deadLettersMs: undefined },
   maintenanceIntervalMs: 60 * MINUTE_MS,
   healthIntervalMs: 8 * SECOND_MS,
+  tracing: undefined,
 };
 
 export function workerConfig(workerId: string): WorkerConfig {
   return {
     ...{ rabbitmqUrl: URLS.rabbitmqUrl, pool: servedPool.pool, workerId, modelDirectory: '', modelsFile },
-    ...{ files, modelPollMs: 0 },
+    ...{ files, modelPollMs: 0, tracing: undefined },
     prefetch: { interactive: 4, standard: 4, batch: 4 },
     maxHeldBytes: 2 ** 26,
     batch: { maxTokens: 128, maxPadding: 0.5, maxDelayMs: 2, targetLatencyMs: 50 },

@@ -54,7 +54,7 @@ export async function startApp(options: StartOptions, process: SimProcess): Prom
       return { lifecycle: gateway.lifecycle, gateway };
     }
     case 'collector':
-      return { lifecycle: createCollector(collectorConfig, logger, servers).lifecycle };
+      return { lifecycle: createCollector(collectorConfig, logger, { servers }).lifecycle };
     case 'worker': {
       const random = world.random.fork(`inference of ${process.name} ${process.epoch}`);
       const inference = createSimInference({
