@@ -69,11 +69,11 @@ describe('manifests/', () => {
 describe('the programs in manifests/', () => {
   it('get only variables that docs/configuration.md has', async () => {
     const page = await readFile(join(ROOT, 'docs', 'configuration.md'), 'utf8');
-    const known = new Set([...page.matchAll(/^\| `(SLUICE_\w+)`/gm)].map(([, name]) => name));
+    const known = new Set([...page.matchAll(/^\| `((?:SLUICE|OTEL)_\w+)`/gm)].map(([, name]) => name));
     const given = VARIANTS.flatMap((variant) => pods(objects[variant])).flatMap(({ pod }) =>
       pod.containers.flatMap(namesOf),
     );
-    const ours = given.filter((name) => name.startsWith('SLUICE_'));
+    const ours = given.filter((name) => /^(SLUICE|OTEL)_/.test(name));
     expect(ours.length).toBeGreaterThan(30);
     expect(ours.filter((name) => !known.has(name))).toEqual([]);
   });
