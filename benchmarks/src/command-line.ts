@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
 
-export const BENCHMARKS = ['pipeline', 'reserve', 'record', 'recovery', 'inference', 'scaling'] as const;
+export const BENCHMARKS = ['pipeline', 'reserve', 'record', 'recovery', 'inference', 'scaling', 'telemetry'] as const;
 export type BenchmarkName = (typeof BENCHMARKS)[number];
 
 export interface CommandLine {

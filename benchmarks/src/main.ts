@@ -9,6 +9,7 @@ import { runMicro } from './micro/micro.js';
 import { runPipeline } from './pipeline/pipeline.js';
 import { runRecovery } from './recovery/recovery.js';
 import { runScaling } from './scaling/scaling.js';
+import { runTelemetry } from './telemetry/telemetry.js';
 
 const RUN: Readonly<Record<BenchmarkName, (options: BenchmarkOptions) => Promise<BenchmarkResult>>> = {
   pipeline: runPipeline,
@@ -17,6 +18,7 @@ const RUN: Readonly<Record<BenchmarkName, (options: BenchmarkOptions) => Promise
   recovery: runRecovery,
   inference: runInference,
   scaling: runScaling,
+  telemetry: runTelemetry,
 };
 
 async function main({ names, quick, rounds, json, curve }: CommandLine, args: readonly string[]): Promise<void> {

@@ -1,6 +1,6 @@
 import type { LocalServices } from '@sluice/local-services';
 import { buildModels } from '@sluice/models';
-import { MODEL_DIR } from '@sluice/scripts';
+import { closeClient, MODEL_DIR } from '@sluice/scripts';
 import type { BenchmarkOptions } from '../harness/benchmark.js';
 import { compare } from '../harness/comparison.js';
 import { pipelineMetrics } from '../harness/figures.js';
@@ -45,6 +45,7 @@ async function runOn(services: LocalServices, directory: string, options: Benchm
   try {
     sides.push(await startFloorSide(services.environment));
     sides.push(await startSluiceSide({ environment: services.environment, directory }));
+    await closeClient();
     const servers = serverRoles(services);
     const cases: CaseResult[] = [];
     for (const item of options.quick ? QUICK_CASES : CASES) cases.push(await runCase(item, sides, servers, options));

@@ -1,6 +1,6 @@
 import { cp, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { closeClient, CONFIG_DIR, createTenant, startSuite, type Suite } from '@sluice/scripts';
+import { CONFIG_DIR, createTenant, startSuite, type Suite } from '@sluice/scripts';
 import { openBooks } from './books.js';
 import { JOB_BODY, TENANT_IDS, type Side } from './side.js';
 
@@ -17,23 +17,32 @@ export interface SluiceSideOptions {
   readonly environment: Readonly<Record<string, string>>;
   /** For configuration and logs. */
   readonly directory: string;
+  /** `sluice` when absent. */
+  readonly name?: string;
+  /** Further environment for every app. */
+  readonly extra?: Readonly<Record<string, string>>;
 }
 
-/** Starts the suite with everything on, one process for each app, and the benchmark's tenants. */
-export async function startSluiceSide({ environment, directory }: SluiceSideOptions): Promise<Side> {
+/** Starts the suite with everything on, one process for each app, and the benchmark's tenants. `closeClient` is the caller's to call. */
+export async function startSluiceSide(options: SluiceSideOptions): Promise<Side> {
+  const { environment, directory, name = 'sluice', extra } = options;
   const suite = await startSuite({
     environment,
     directory: join(directory, 'logs'),
     gateways: 1,
     workers: 1,
     collectors: 1,
-    extra: { NODE_ENV: 'production', SLUICE_CONFIG_DIR: await writeConfiguration(join(directory, 'config')) },
+    extra: {
+      NODE_ENV: 'production',
+      SLUICE_CONFIG_DIR: await writeConfiguration(join(directory, 'config')),
+      ...extra,
+    },
   });
   try {
     const keys = await createTenants(suite);
     const books = await openBooks(environment['SLUICE_POSTGRES_URL'] ?? '', 'sql/sluice-billed.sql');
     return {
-      name: 'sluice',
+      name,
       url: `${suite.url}/v1/jobs`,
       roles: Object.fromEntries(suite.apps.map(({ app, pid }) => [ROLE_OF_APP[app], [pid]])),
       templates: keys.map((key) => ({
@@ -62,7 +71,5 @@ async function writeConfiguration(directory: string): Promise<string> {
 
 async function createTenants(suite: Suite): Promise<readonly string[]> {
   const tenants = TENANT_IDS.map((tenantId) => createTenant(suite, { tenantId, plan: BENCHMARK_PLAN }));
-  const keys = (await Promise.all(tenants)).map(({ key }) => key);
-  await closeClient();
-  return keys;
+  return (await Promise.all(tenants)).map(({ key }) => key);
 }

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { buildModels } from '@sluice/models';
-import { MODEL_DIR } from '@sluice/scripts';
+import { closeClient, MODEL_DIR } from '@sluice/scripts';
 import { Redis } from 'ioredis';
 import { Pool } from 'undici';
 import type { BenchmarkOptions } from '../harness/benchmark.js';
@@ -47,6 +47,7 @@ export async function runRecovery(options: BenchmarkOptions): Promise<BenchmarkR
   return onPrivateServers(options, async ({ environment }, directory) => {
     const conditions = describeConditions(options.command, await serverVersions(environment));
     const side = await startSluiceSide({ environment, directory });
+    await closeClient();
     const redis = new Redis(environment['SLUICE_REDIS_URL'] ?? '');
     const { origin, pathname } = new URL(side.url);
     const pool = new Pool(origin, { connections: 64 });
