@@ -48,11 +48,6 @@ export function formatTraceparent({ traceId, spanId, sampled }: TraceParent): st
   return `00-${traceId}-${spanId}-${sampled ? '01' : '00'}`;
 }
 
-/** Whether a span is recorded where these come from. */
-export function isSampled({ traceparent }: TraceHeaders): boolean {
-  return parseTraceparent(traceparent)?.sampled === true;
-}
-
 function isTracestate(value: unknown): value is string {
   return typeof value === 'string' && value.length <= MOST_CHARACTERS && TRACESTATE.test(value);
 }
