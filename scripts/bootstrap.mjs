@@ -1,5 +1,5 @@
 // Runs on Node alone, before anything is installed: installs what the lock file names, builds, and hands over to the
-// compiled program. Usage: node scripts/bootstrap.mjs <start|test|bench|chaos|reconcile|simulate|manifests> [arguments]
+// compiled program. Usage: node scripts/bootstrap.mjs <start|test|bench|chaos|cluster|reconcile|simulate|manifests> [arguments]
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
@@ -12,6 +12,7 @@ const PROGRAMS = {
   test: 'scripts/dist/test.js',
   bench: 'benchmarks/dist/main.js',
   chaos: 'scripts/dist/chaos/main.js',
+  cluster: 'scripts/dist/cluster/main.js',
   reconcile: 'scripts/dist/reconcile.js',
   simulate: 'packages/simulation/dist/main.js',
   manifests: 'scripts/dist/manifests/main.js',
