@@ -1,5 +1,6 @@
 import type { Quota } from '@sluice/quota';
 import type { Logger } from '@sluice/runtime';
+import type { GatewayMetrics } from './gateway-metrics.js';
 
 export interface AbandonedHold {
   readonly tenantId: string;
@@ -9,6 +10,7 @@ export interface AbandonedHold {
 
 export interface AbandonedHoldsOptions {
   readonly quota: Pick<Quota, 'release'>;
+  readonly metrics: Pick<GatewayMetrics, 'released'>;
   readonly logger: Logger;
 }
 
@@ -30,7 +32,7 @@ const MAX_HOLDS = 10_000;
  * Gives back holds of requests that failed for certain, or whose reserve has no known outcome. Only the owner's hold is
  * released: one that a repeated request has taken over meanwhile stays.
  */
-export function createAbandonedHolds({ quota, logger }: AbandonedHoldsOptions): AbandonedHolds {
+export function createAbandonedHolds({ quota, metrics, logger }: AbandonedHoldsOptions): AbandonedHolds {
   const waiting = new Map<string, { readonly hold: AbandonedHold; tries: number }>();
   let timer: NodeJS.Timeout | undefined;
   let stopped = false;
@@ -42,6 +44,7 @@ export function createAbandonedHolds({ quota, logger }: AbandonedHoldsOptions): 
         entry.tries += 1;
         try {
           await quota.release(entry.hold);
+          metrics.released();
           waiting.delete(entry.hold.jobId);
         } catch (error) {
           if (entry.tries < MAX_TRIES) return;

@@ -2,9 +2,11 @@ import { describe, expect, it } from '@jest/globals';
 import { jobIdTimeMs, ServiceError, type ModelFile } from '@sluice/contracts';
 import type { Reservation, ReserveOutcome } from '@sluice/quota';
 import { createLogger } from '@sluice/runtime';
+import { createMetrics } from '@sluice/telemetry';
 import { createAdmission } from './admission.js';
 import { createCatalogue } from './catalogue.js';
 import { createFlights } from './flights.js';
+import { createGatewayMetrics } from './gateway-metrics.js';
 import { createJobClock } from './job-clock.js';
 import { createJobMessages } from './job-message.js';
 import { createJobPublisher } from './job-publisher.js';
@@ -78,6 +80,7 @@ function failing(
     flights,
     abandoned: { add: ({ jobId }) => void released.push(jobId) },
     idempotencyTtlMs,
+    metrics: createGatewayMetrics(createMetrics()),
   });
   const request = {
     principal,

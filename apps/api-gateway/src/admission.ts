@@ -6,6 +6,7 @@ import { databaseSpan, within, type Span, type Trace } from '@sluice/telemetry';
 import type { AbandonedHolds } from './abandoned-holds.js';
 import type { Catalogue } from './catalogue.js';
 import type { Flights } from './flights.js';
+import type { GatewayMetrics } from './gateway-metrics.js';
 import type { JobClock } from './job-clock.js';
 import { countSubmission, type CountedSubmission, type JobMessages } from './job-message.js';
 import type { JobPublisher, Queueing } from './job-publisher.js';
@@ -31,6 +32,7 @@ export interface AdmissionOptions {
   /** Takes holds that must be given back although Redis may be away. */
   readonly abandoned: Pick<AbandonedHolds, 'add'>;
   readonly idempotencyTtlMs: number;
+  readonly metrics: Pick<GatewayMetrics, 'accepted' | 'repeated' | 'overLimit' | 'reserved' | 'reserveFailed'>;
 }
 
 export interface AdmissionRequest {
@@ -94,7 +96,8 @@ type Flight =
  * @throws ServiceError with the code of what went wrong.
  */
 export function createAdmission(options: AdmissionOptions): Admission {
-  const { catalogue, tenantLimits, loader, clock, quota, jobPublisher, repeated, flights, abandoned } = options;
+  const { catalogue, tenantLimits, loader, clock, quota, jobPublisher, repeated, flights, abandoned, metrics } =
+    options;
 
   function reserve(reservation: Reservation, trace: Trace | undefined): Promise<ReserveOutcome> {
     const span = trace?.span;
@@ -111,6 +114,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
     const sentAtMs = performance.now();
     try {
       const outcome = await quota.reserve(reservation);
+      metrics.reserved(performance.now() - sentAtMs, outcome.outcome === 'reserved');
       if ('nowMs' in outcome) clock.observe(outcome.nowMs, sentAtMs);
       if ('learned' in outcome && outcome.learned) {
         options.estimates.observe(reservation.tenantId, reservation.model, outcome.learned);
@@ -119,6 +123,7 @@ export function createAdmission(options: AdmissionOptions): Admission {
     } catch (error) {
       // The script may have run although its answer was lost.
       abandoned.add(reservation);
+      metrics.reserveFailed();
       throw error;
     }
   }
@@ -168,13 +173,17 @@ export function createAdmission(options: AdmissionOptions): Admission {
     let outcome = await reserve(reservation, trace);
     if (outcome.outcome === 'key_unknown' || (outcome.outcome === 'exists' && !outcome.snapshot)) {
       const job = await lookUp(message, outcome);
-      if (job) return { job, scopes, limits: 'limits' in outcome ? outcome.limits : [] };
+      if (job) {
+        metrics.repeated();
+        return { job, scopes, limits: 'limits' in outcome ? outcome.limits : [] };
+      }
       // Nobody can have used the key meanwhile without Redis knowing of it: a load in between ends in `not_loaded`.
       outcome = await reserve(withCheckedKey(reservation), trace);
     }
     switch (outcome.outcome) {
       case 'reserved':
         await publishFirst(message, queueing);
+        metrics.accepted(message);
         // Only a request with an Idempotency-Key can be repeated, so only its job needs the mark.
         if (given.idempotency) repeated.confirm(message);
         return { job: openJob(message, 'queued'), scopes, limits: outcome.limits };
@@ -183,9 +192,12 @@ export function createAdmission(options: AdmissionOptions): Admission {
         if (!snapshot) throw unavailable('The job of this Idempotency-Key is not recorded yet.');
         // n.b. what is reserved is held: a load in between would have dropped a hold that is not to be published any more.
         if (!inDoubt || snapshot.state !== 'reserved') return { exists: { ...outcome, snapshot }, scopes };
-        return { job: await publishAgain(counted, snapshot, queueing), scopes, limits };
+        const job = await publishAgain(counted, snapshot, queueing);
+        metrics.repeated();
+        return { job, scopes, limits };
       }
       case 'refused':
+        metrics.overLimit(outcome.limit);
         throw refusal(outcome, message, scopes);
       case 'conflict':
         throw keyReused();
@@ -257,7 +269,10 @@ export function createAdmission(options: AdmissionOptions): Admission {
       if (!('exists' in flight)) return flight;
       const { exists, scopes } = flight;
       const job = await repeated.queued(principal.tenantId, exists);
-      if (job) return { job, scopes, limits: exists.limits };
+      if (job) {
+        metrics.repeated();
+        return { job, scopes, limits: exists.limits };
+      }
       inDoubt = true;
     }
     throw unavailable('Usage so far is being read.');

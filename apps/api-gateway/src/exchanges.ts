@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
+import type { HttpObserver } from './http-metrics.js';
 
 /** The requests a server is answering now. */
 export interface Exchanges {
@@ -11,15 +12,20 @@ export interface Exchanges {
 }
 
 /** Keeps track of answers under way, so that a server can end while clients go on sending over open connections. */
-export function createExchanges(): Exchanges {
+export function createExchanges(observe: HttpObserver): Exchanges {
   const open = new Map<ServerResponse, Duplex>();
   let last = false;
 
   return {
-    begin({ socket }, response) {
+    begin(request, response) {
+      const { socket } = request;
+      const beganMs = performance.now();
       if (last) response.shouldKeepAlive = false;
       open.set(response, socket);
-      response.once('close', () => open.delete(response));
+      response.once('close', () => {
+        open.delete(response);
+        observe(request, response, performance.now() - beganMs);
+      });
     },
     isBusy(socket) {
       for (const busy of open.values()) if (busy === socket) return true;

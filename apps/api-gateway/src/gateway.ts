@@ -1,4 +1,4 @@
-import { declareTopology, type BrokerConnection } from '@sluice/broker';
+import { createBrokerMetrics, declareTopology, type BrokerConnection } from '@sluice/broker';
 import {
   createLifecycle,
   createOpsServer,
@@ -73,7 +73,9 @@ export function createGateway(options: GatewayOptions): Gateway {
   const { watch, tracing = noTracing } = options;
   const traces = createCallerTraces({ tracer: tracing.tracer, callers: config.traceCallers });
   const connection = servers.connect('publish');
-  const jobs = createJobs({ config, catalogue, servers, connection, logger });
+  const metrics = createMetrics();
+  const broker = createBrokerMetrics(metrics);
+  const jobs = createJobs({ config, catalogue, servers, connection, metrics, broker, logger });
   const ingestConnection = servers.connect('ingest');
   const ingest = createIngest({
     connection: ingestConnection,
@@ -83,14 +85,18 @@ export function createGateway(options: GatewayOptions): Gateway {
     bounds: jobs.bounds,
     maxBodyBytes: config.maxBodyBytes,
     prefetch: config.ingestPrefetch,
+    metrics: jobs.metrics,
     traces,
     logger,
   });
   const parts: Parts = { config, servers, jobs, connection, ingestConnection, ingest, watch, tracing, traces, logger };
+  broker.watch({
+    connections: { publish: connection, ...(config.ingest && { ingest: ingestConnection }) },
+    publishers: { jobs: jobs.publisher },
+  });
   const stopping = new AbortController();
   const health = createHealth({ checks: healthChecks(parts), draining: stopping.signal });
-  const listener = listen ? createHttp({ ...parts, catalogue, health, stopping }) : undefined;
-  const metrics = createMetrics();
+  const listener = listen ? createHttp({ ...parts, catalogue, health, metrics, stopping }) : undefined;
   const backlog = createBacklog({ store: servers.store, catalogue, pools: Object.keys(config.models.pools) });
   const backlogMetrics = createBacklogMetrics({ metrics, backlog, catalogue });
   const ops = createOpsServer({

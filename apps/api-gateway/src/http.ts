@@ -1,9 +1,11 @@
 import { setMaxListeners } from 'node:events';
 import type { Logger } from '@sluice/runtime';
 import type { CallerTraces } from './caller-traces.js';
+import type { Metrics } from '@sluice/telemetry';
 import type { Catalogue } from './catalogue.js';
 import type { GatewayConfig } from './config.js';
 import type { Health } from './health.js';
+import { createHttpMetrics } from './http-metrics.js';
 import type { Jobs } from './jobs.js';
 import { createListener, type Listener } from './listener.js';
 import { createReplay } from './replay.js';
@@ -17,6 +19,7 @@ export interface HttpOptions {
   readonly jobs: Jobs;
   readonly catalogue: Catalogue;
   readonly health: Health;
+  readonly metrics: Metrics;
   /** Aborted when the listener is told to end. */
   readonly stopping: AbortController;
   readonly traces: CallerTraces;
@@ -37,7 +40,7 @@ export function createHttp(options: HttpOptions): Listener {
   const server = createServer({
     jobs: {
       ...{ authentication, admission, lookup: jobs.lookup, cancellation: jobs.cancellation, bounds: jobs.bounds },
-      ...{ waiter, maxBodyBytes, draining, requestTraces },
+      ...{ waiter, maxBodyBytes, draining, requestTraces, metrics: jobs.metrics },
       maxWaitMs: config.maxWaitMs,
       maxWaitingPolls: config.maxWaitingPolls,
     },
@@ -51,6 +54,7 @@ export function createHttp(options: HttpOptions): Listener {
     draining,
     health,
     requestTraces,
+    observe: createHttpMetrics(options.metrics),
     logger,
   });
   const { host, port, shutdownDelayMs } = config;

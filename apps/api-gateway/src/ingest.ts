@@ -25,6 +25,7 @@ import { messageSpan, type Trace } from '@sluice/telemetry';
 import type { Admission } from './admission.js';
 import { acceptedAttributes, type CallerTraces } from './caller-traces.js';
 import { invalidRequest } from './field-errors.js';
+import type { GatewayMetrics } from './gateway-metrics.js';
 import { refusalFacts, replyMessage, type Answer } from './ingest-answer.js';
 import type { JobView } from './job-view.js';
 import { parseJsonBody } from './middleware/json-body.js';
@@ -41,6 +42,7 @@ export interface IngestOptions {
   readonly maxBodyBytes: number;
   /** Most submissions at work here at once. */
   readonly prefetch: number;
+  readonly metrics: Pick<GatewayMetrics, 'ingested' | 'refused'>;
   /** How long trouble of our own is waited out before it is told to the producer, in milliseconds; 30 s when absent. */
   readonly patienceMs?: number;
   readonly traces: CallerTraces;
@@ -79,7 +81,7 @@ const REPLY_RETRY_MS = 1_000;
  * id, which is the idempotency key `amqp <message_id>` (with a space, so that no HTTP client can send it).
  */
 export function createIngest(options: IngestOptions): Ingest {
-  const { publisher, producers, admission, bounds, maxBodyBytes, traces, patienceMs = PATIENCE_MS } = options;
+  const { publisher, producers, admission, bounds, maxBodyBytes, metrics, traces, patienceMs = PATIENCE_MS } = options;
   const logger = options.logger.child({ part: 'ingest' });
   const stopping = new AbortController();
 
@@ -111,7 +113,9 @@ export function createIngest(options: IngestOptions): Ingest {
   async function settle({ delivery, trace }: Submitted, answer: Answer): Promise<Settlement> {
     const { userId, messageId } = delivery;
     const facts = { userId, messageId, traceId: trace?.span?.traceId };
+    metrics.ingested(answer.kind);
     if (answer.kind === 'refused') {
+      metrics.refused(answer.error);
       logRefusal(answer.error, facts);
       noteRefusal(answer.error, trace);
     }

@@ -4,9 +4,11 @@ import {
   createFenceMember,
   createPublisher,
   type BrokerConnection,
+  type BrokerMetrics,
   type FenceRegistry,
 } from '@sluice/broker';
 import type { Logger } from '@sluice/runtime';
+import type { Metrics } from '@sluice/telemetry';
 import { createAbandonedHolds } from './abandoned-holds.js';
 import { createAdmission } from './admission.js';
 import { createAuthentication } from './authentication.js';
@@ -15,6 +17,7 @@ import type { Catalogue } from './catalogue.js';
 import { createClockNotices } from './clock-notices.js';
 import type { GatewayConfig } from './config.js';
 import { createFlights } from './flights.js';
+import { createGatewayMetrics } from './gateway-metrics.js';
 import { createHoldingAnswers } from './holding-answers.js';
 import { createJobClock } from './job-clock.js';
 import { createJobLookup } from './job-lookup.js';
@@ -36,6 +39,8 @@ export interface JobsOptions {
   readonly servers: GatewayServers;
   /** Publishes. */
   readonly connection: BrokerConnection;
+  readonly metrics: Metrics;
+  readonly broker: BrokerMetrics;
   readonly logger: Logger;
 }
 
@@ -43,7 +48,8 @@ export interface JobsOptions {
 export type Jobs = ReturnType<typeof createJobs>;
 
 /** Puts together how jobs are admitted, found and cancelled. */
-export function createJobs({ config, catalogue, servers, connection, logger }: JobsOptions) {
+export function createJobs(options: JobsOptions) {
+  const { config, catalogue, servers, connection, broker, logger } = options;
   const { store, quota, waiter, redis } = servers;
   const { idempotencyTtlMs } = config;
   const clock = createJobClock();
@@ -53,7 +59,9 @@ export function createJobs({ config, catalogue, servers, connection, logger }: J
     logger,
     deadlineMs: config.publishDeadlineMs,
     maxInFlight: config.publishWindow,
+    observer: broker.observer('jobs'),
   });
+  const metrics = createGatewayMetrics(options.metrics);
   const flights = createFlights();
   const registry: FenceRegistry = {
     register: (facts) => store.registerFenceMember(facts),
@@ -78,14 +86,15 @@ export function createJobs({ config, catalogue, servers, connection, logger }: J
   const tenantLimits = createTenantLimits({ plans: config.plans, now });
   const estimates = createLearnedEstimates();
   const prices = createPriceBook({ store, refreshMs: config.priceRefreshMs, logger });
-  const abandoned = createAbandonedHolds({ quota, logger });
+  const abandoned = createAbandonedHolds({ quota, metrics, logger });
+  metrics.watch({ flights, abandoned });
   const models = (): readonly string[] => catalogue.models.map(({ name }) => name);
   const loader = createTenantLoader({
-    ...{ tenantLimits, models, quota, store, fence, now, idempotencyTtlMs, logger },
+    ...{ tenantLimits, models, quota, store, fence, now, idempotencyTtlMs, metrics, logger },
     waitMs: config.loadWaitMs,
   });
   const admission = createAdmission({
-    ...{ catalogue, tenantLimits, loader, estimates, clock, quota, flights, abandoned, idempotencyTtlMs },
+    ...{ catalogue, tenantLimits, loader, estimates, clock, quota, flights, abandoned, idempotencyTtlMs, metrics },
     messages: createJobMessages({ clock, prices, estimates, tenantLimits, jobTtlMs: config.jobTtlMs }),
     jobPublisher: createJobPublisher({ connection, publisher, member }),
     repeated: createRepeatedRequests({ quota, store, clock, idempotencyTtlMs, logger }),
@@ -95,7 +104,7 @@ export function createJobs({ config, catalogue, servers, connection, logger }: J
 
   return {
     clockNotices: createClockNotices({ redis, clock, publisher, intervalMs: config.clockIntervalMs, logger }),
-    ...{ clock, publisher, member, fence, tenantLimits, prices, abandoned, loader, answers },
+    ...{ clock, publisher, member, fence, tenantLimits, prices, abandoned, loader, answers, metrics },
     authentication: createAuthentication({ ...principals, pepper: config.apiKeyPepper }),
     producers: createProducers(principals),
     admission,

@@ -6,6 +6,7 @@ import express, { type Express, type RequestHandler } from 'express';
 import { createExchanges, type Exchanges } from './exchanges.js';
 import { invalidRequest } from './field-errors.js';
 import type { Health } from './health.js';
+import type { HttpObserver } from './http-metrics.js';
 import { problems, sendProblem } from './middleware/respond.js';
 import { accountRoutes, type AccountRoutesOptions } from './routes/account.js';
 import { adminKeyRoutes, type AdminKeyRoutesOptions } from './routes/admin-keys.js';
@@ -26,6 +27,8 @@ export interface ServerOptions {
   /** Aborted when the gateway is told to end: each answer is then the last one of its connection. */
   readonly draining: AbortSignal;
   readonly requestTraces: RequestTraces;
+  /** Hears of every request that was answered. */
+  readonly observe: HttpObserver;
   readonly logger: Logger;
 }
 
@@ -58,7 +61,7 @@ export const METHODS: readonly (readonly [path: string, allow: string])[] = [
 /** The HTTP side of the gateway. It listens nowhere; the caller decides where. */
 export function createServer(options: ServerOptions): Server {
   const app = createApp(options);
-  const exchanges = createExchanges();
+  const exchanges = createExchanges(options.observe);
   const server = createHttpServer(
     {
       maxHeaderSize: MAX_HEADER_BYTES,

@@ -4,6 +4,7 @@ import type { Fence } from '@sluice/broker';
 import type { LoadedKeys, LoadTicket, Quota } from '@sluice/quota';
 import { delay, withDeadline, type Logger } from '@sluice/runtime';
 import type { Principal, Store } from '@sluice/store';
+import type { GatewayMetrics } from './gateway-metrics.js';
 import { planLoad, type LoadPlan } from './load-plan.js';
 import { createLoadTurn } from './load-turn.js';
 import type { TenantLimits } from './tenant-limits.js';
@@ -32,6 +33,7 @@ export interface TenantLoaderOptions {
   readonly waitMs: number;
   /** How long an Idempotency-Key lives, in milliseconds. */
   readonly idempotencyTtlMs: number;
+  readonly metrics: Pick<GatewayMetrics, 'loading'>;
   readonly logger: Logger;
 }
 
@@ -113,8 +115,11 @@ export function createTenantLoader(options: TenantLoaderOptions): TenantLoader {
   }
 
   function begin(principal: Principal): Promise<void> {
+    const ended = options.metrics.loading();
     const load = loadUntilDone(principal)
+      .then(() => ended('loaded'))
       .catch((cause: unknown) => {
+        ended('failed');
         logger.warn({ err: cause, tenantId: principal.tenantId }, 'a tenant could not be loaded');
         throw unavailable('Usage so far cannot be read now.', cause);
       })

@@ -12,8 +12,10 @@ import {
 import { plansFileSchema } from '@sluice/contracts';
 import { closeRedis, connectRedis, createQuota, redisReady, type RedisConnection } from '@sluice/quota';
 import { createLogger } from '@sluice/runtime';
+import { createMetrics } from '@sluice/telemetry';
 import type { Principal } from '@sluice/store';
 import { createTenantLimits } from '../src/tenant-limits.js';
+import { createGatewayMetrics } from '../src/gateway-metrics.js';
 import { createTenantLoader, type TenantLoader } from '../src/tenant-loader.js';
 import { createFixture, type Fixture } from './gateway-fixture.js';
 
@@ -72,6 +74,7 @@ async function startLoader(fenceTimeoutMs: number): Promise<LoaderProcess> {
   const fence = createFence({ connection, publisher, registry, timeoutMs: fenceTimeoutMs, logger });
   const loader = createTenantLoader({
     ...{ tenantLimits, models: () => MODELS, quota, now, waitMs: 60_000, idempotencyTtlMs: HOUR_MS, logger },
+    metrics: createGatewayMetrics(createMetrics()),
     fence: {
       async pass() {
         gate.onPass();

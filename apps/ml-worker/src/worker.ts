@@ -1,5 +1,6 @@
 import {
   createBrokerConnection,
+  createBrokerMetrics,
   createConsumer,
   createPublisher,
   declareTopology,
@@ -25,6 +26,7 @@ import {
 } from './inference/inference-host.js';
 import { createJobClock } from './jobs/job-clock.js';
 import { createJobHandler } from './jobs/job-handler.js';
+import { createJobMetrics } from './jobs/job-metrics.js';
 import { createPrefetchControl } from './jobs/prefetch-control.js';
 import { createProgressWatch } from './progress-watch.js';
 import type { QueuedText } from './scheduling/running-job.js';
@@ -41,6 +43,7 @@ import { shadowDetails } from './shadows/shadow-details.js';
 import { createShadowTally } from './shadows/shadow-tally.js';
 import { createShadows } from './shadows/shadows.js';
 import { createStartedNotices } from './jobs/started-notices.js';
+import { createWorkerMetrics } from './worker-metrics.js';
 
 /** Requests to cancel that are remembered: some 20 MB. */
 const MOST_CANCELLATIONS = 100_000;
@@ -92,7 +95,9 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
   const { served } = source;
   const router = createModelRouter(served.models);
   let split: Split = { processes: config.inference.processes, threads: config.inference.threads };
-  const hostOptions = { ...config.inference, modulePath, models: served.versions, logger };
+  const metrics = createMetrics();
+  let processLost = (): void => undefined;
+  const hostOptions = { ...config.inference, modulePath, models: served.versions, onLost: () => processLost(), logger };
   const host =
     options.host ??
     createInferenceHost({
@@ -105,7 +110,7 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
         return split.threads;
       },
     });
-  const metrics = createMetrics();
+  const broker = createBrokerMetrics(metrics);
   const observer = createSchedulingMetrics(metrics);
   const modelMetrics = createModelMetrics(metrics);
   const batchings = createBatchings(config.batch);
@@ -158,6 +163,7 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
     logger,
     deadlineMs: config.publishTimeoutMs,
     maxInFlight: sum(Object.values(config.prefetch)) * 2 + SPARE_PUBLISHES,
+    observer: broker.observer('results'),
   });
   const clock = createJobClock();
   const now = (): number => clock.now();
@@ -170,6 +176,7 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
   const handler = createJobHandler({
     ...{ scheduler, publisher, cancellations, held, notices, shadows, clock, logger },
     tracer: tracing.tracer,
+    observer: createJobMetrics(metrics),
     models: {
       shadowOf: (message: AcceptedMessage, answeredBy) => router.shadowOf(message, answeredBy),
       route(message: AcceptedMessage) {
@@ -203,6 +210,23 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
     holdMs: (jobClass) => holdTimes.take(jobClass),
     now: () => performance.now(),
     logger,
+  });
+  broker.watch({ connections: { consuming, publishing }, publishers: { results: publisher } });
+  ({ processLost } = createWorkerMetrics({
+    ...{ metrics, pool, consumers: consumerByClass, host, batchings },
+    prefetches: () => prefetch.prefetches,
+    processes: () => split.processes,
+    models: () => router.models,
+    meanTokens: (key) => observer.meanTokens(key),
+  }));
+  metrics.beforeRender(() => {
+    observer.update(scheduler.waitingByModel());
+    modelMetrics.update({
+      models: router.models,
+      memory: memory(),
+      unloadable: unloadable(),
+      problems: problems(),
+    });
   });
   const memory = (): InferenceMemory =>
     memoryOfAll([...[...shadows.versions.values()].map((version) => version.host), host]);
@@ -241,16 +265,7 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
       },
       shadows: shadowDetails(router.models, { shadows, tally }),
     }),
-    metrics: () => {
-      observer.update(scheduler.waitingByModel());
-      modelMetrics.update({
-        models: router.models,
-        memory: memory(),
-        unloadable: unloadable(),
-        problems: problems(),
-      });
-      return metrics.render();
-    },
+    metrics: () => metrics.render(),
     logger,
   });
 

@@ -1,4 +1,4 @@
-import { declareTopology, publishIn, type Consumer } from '@sluice/broker';
+import { createBrokerMetrics, declareTopology, publishIn, type Consumer } from '@sluice/broker';
 import {
   createLifecycle,
   createOpsServer,
@@ -10,23 +10,26 @@ import {
   type Service,
 } from '@sluice/runtime';
 import type { CompletedFact } from '@sluice/store';
-import { noTracing, type Trace, type Tracing } from '@sluice/telemetry';
+import { createMetrics, createProcessMetrics, noTracing, type Trace, type Tracing } from '@sluice/telemetry';
 import { createAnnouncer } from './announcer.js';
 import { createAvailability } from './availability.js';
 import type { Config } from './config.js';
 import { completedMessageOf } from './facts.js';
 import { createMessaging, type Messaging } from './messaging.js';
 import { createCollectorMetrics } from './metrics.js';
+import { createQueueDepths } from './queue-depths.js';
 import { createMonitoring, type Monitoring } from './monitoring.js';
 import { createDeadLetterQueues, createResults } from './queues.js';
 import { createRecorder } from './recorder.js';
-import { connectServers, type CollectorServers } from './servers.js';
+import { connectServers, NAME, type CollectorServers } from './servers.js';
 import { createSettler } from './settlement.js';
 import { createTasks, type Tasks } from './tasks.js';
 
 const REDIS_START_TIMEOUT_MS = 5_000;
 /** A good answer of a server counts for so many intervals between two questions. */
 const ANSWERS_COUNT_FOR = 4;
+/** The depths of queues are looked at once in so many looks at the servers. */
+const DEPTHS_EVERY = 5;
 /** How long the start waits to be in the registry of the fence; then consuming begins when that has happened. */
 const REGISTER_TIMEOUT_MS = 1_000;
 
@@ -63,10 +66,26 @@ export function createCollector(
   const postgresServer = createAvailability({ ping: () => store.ping(), ...availability });
   const redisServer = createAvailability({ ping: () => redis.ping(), ...availability });
   const serversUp = (): boolean => postgresServer.up && redisServer.up;
-  const onStoreFailure = (): void => postgresServer.failed();
-
-  const metrics = createCollectorMetrics();
-  const messaging = createMessaging({ config, servers, results: () => results, logger });
+  /** What the clock of Redis showed last, beyond the monotonic one. */
+  let redisAheadMs: number | undefined;
+  const page = createMetrics();
+  const broker = createBrokerMetrics(page);
+  const metrics = createCollectorMetrics(page, () => redisAheadMs && monotonicMs() + redisAheadMs);
+  metrics.watch(() => ({ postgres: postgresServer.up, redis: redisServer.up }));
+  const onStoreFailure = (): void => {
+    metrics.serverFailed('postgres');
+    postgresServer.failed();
+  };
+  const onRedisFailure = (): void => {
+    metrics.serverFailed('redis');
+    redisServer.failed();
+  };
+  const redisNowMs = async (): Promise<number> => {
+    const nowMs = Math.floor(await redis.nowMs());
+    redisAheadMs = nowMs - monotonicMs();
+    return nowMs;
+  };
+  const messaging = createMessaging({ config, servers, broker, results: () => results, logger });
   const { publisher, eventPublisher, member, fence } = messaging;
   const announcer = createAnnouncer({
     publisher: eventPublisher,
@@ -74,11 +93,13 @@ export function createCollector(
     onPublished: metrics.published,
     logger,
   });
-  const settling = { quota, onFailure: () => redisServer.failed(), onOutcome: metrics.settled, logger };
+  const settling = {
+    ...{ quota, onFailure: onRedisFailure, onOutcome: metrics.settled, onSettled: metrics.settling },
+    logger,
+  };
   const impatientSettler = createSettler({ ...settling, maxAttempts: 1 });
   const shared = {
-    ...{ config, servers, serversUp, announcer, metrics, monotonicMs, logger },
-    redisNowMs: async (): Promise<number> => Math.floor(await redis.nowMs()),
+    ...{ config, servers, serversUp, announcer, metrics, monotonicMs, redisNowMs, logger },
     passFence: (): Promise<void> => fence.pass(),
     report: (fact: CompletedFact, trace?: Trace): Promise<void> =>
       publishIn(trace, publisher, completedMessageOf(fact)),
@@ -86,7 +107,11 @@ export function createCollector(
   const queues = {
     ...{ ...shared, messaging, impatientSettler, onStoreFailure, signal },
     tracer: tracing.tracer,
-    recorder: createRecorder({ store, onFailure: onStoreFailure, onRecorded: metrics.recorded, logger }),
+    recorder: createRecorder({
+      ...{ store, onFailure: onStoreFailure, onRecorded: metrics.recorded, logger },
+      onBatch: metrics.batch,
+      onCompleted: metrics.completed,
+    }),
     settler: createSettler(settling),
   };
   const results: Consumer = createResults(queues);
@@ -103,11 +128,29 @@ export function createCollector(
     live: () => monitoring.live(),
     ready: () => lifecycle.state === 'running' && monitoring.ready(),
     detail: () => monitoring.detail(),
-    metrics: () => metrics.render(),
+    metrics: () => page.render(),
     logger,
   });
-  const parts: Parts = { servers, messaging, consumers, tasks, monitoring, ops, tracing, patience, logger };
-  const lifecycle = createLifecycle(partsInOrder(parts), logger);
+  // n.b. nobody can ask where there is no ops server.
+  const [processMetrics, depths] =
+    config.opsPort === undefined
+      ? [[], []]
+      : [
+          [part('process metrics', createProcessMetrics(page, NAME))],
+          [
+            part(
+              'queue depths',
+              createQueueDepths({
+                connection: messaging.consuming,
+                intervalMs: DEPTHS_EVERY * config.healthIntervalMs,
+                onDepths: metrics.depths,
+                logger,
+              }),
+            ),
+          ],
+        ];
+  const parts: Parts = { servers, messaging, consumers, tasks, monitoring, ops, depths, tracing, patience, logger };
+  const lifecycle = createLifecycle([...processMetrics, ...partsInOrder(parts)], logger);
 
   return {
     lifecycle,
@@ -125,6 +168,7 @@ interface Parts {
   readonly tasks: Tasks;
   readonly monitoring: Monitoring;
   readonly ops: OpsServer;
+  readonly depths: readonly LifecyclePart[];
   readonly tracing: Tracing;
   readonly patience: AbortController;
   readonly logger: Logger;
@@ -165,6 +209,7 @@ function partsInOrder(parts: Parts): readonly LifecyclePart[] {
     part('limit alerts', tasks.alerts),
     part('retention', tasks.retention),
     part('backlog check', tasks.backlog),
+    ...parts.depths,
     // Stopped first: from here on nobody waits for a server that is away.
     { name: 'patience', stop: async () => patience.abort() },
   ];

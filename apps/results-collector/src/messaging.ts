@@ -4,6 +4,7 @@ import {
   createFenceMember,
   createPublisher,
   type BrokerConnection,
+  type BrokerMetrics,
   type Consumer,
   type Fence,
   type FenceMember,
@@ -21,6 +22,7 @@ const EVENTS_IN_FLIGHT = 16_384;
 export interface MessagingOptions {
   readonly config: Config;
   readonly servers: CollectorServers;
+  readonly broker: BrokerMetrics;
   /** Consumes `results`; asked once the member has started. */
   readonly results: () => Consumer;
   readonly logger: Logger;
@@ -38,19 +40,22 @@ export interface Messaging {
   readonly fence: Fence;
 }
 
-export function createMessaging({ config, servers, results, logger }: MessagingOptions): Messaging {
+export function createMessaging({ config, servers, broker, results, logger }: MessagingOptions): Messaging {
   const consuming = servers.connect('consume');
   const publishing = servers.connect('publish');
-  const publisher = createPublisher({ connection: publishing, deadlineMs: PUBLISH_DEADLINE_MS, logger });
+  const publisher = createPublisher({
+    ...{ connection: publishing, deadlineMs: PUBLISH_DEADLINE_MS, logger },
+    observer: broker.observer('results'),
+  });
+  const eventPublisher = createPublisher({
+    ...{ connection: publishing, deadlineMs: PUBLISH_DEADLINE_MS, maxInFlight: EVENTS_IN_FLIGHT },
+    observer: broker.observer('events'),
+    logger: logger.child({ part: 'events' }),
+  });
+  broker.watch({ connections: { consuming, publishing }, publishers: { results: publisher, events: eventPublisher } });
   const registry = registryOf(servers.store);
   return {
-    ...{ consuming, publishing, publisher },
-    eventPublisher: createPublisher({
-      connection: publishing,
-      deadlineMs: PUBLISH_DEADLINE_MS,
-      maxInFlight: EVENTS_IN_FLIGHT,
-      logger: logger.child({ part: 'events' }),
-    }),
+    ...{ consuming, publishing, publisher, eventPublisher },
     member: createFenceMember({
       ...{ connection: consuming, publisher, registry, logger },
       memberId: randomUUID(),

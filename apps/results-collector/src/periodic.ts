@@ -8,6 +8,8 @@ export interface PeriodicOptions {
   /** From the end of a run that failed to the next, in milliseconds; `intervalMs` when absent. */
   readonly retryMs?: number;
   readonly run: (signal: AbortSignal) => Promise<void>;
+  /** Hears of every run that ended by itself. */
+  readonly onRun?: (outcome: 'done' | 'failed') => void;
   readonly logger: Logger;
 }
 
@@ -15,16 +17,21 @@ export interface PeriodicOptions {
  * Runs something again and again, never twice at once, the first time when started. A run that fails is logged.
  * `stop` aborts the signal and waits for the run in progress.
  */
-export function createPeriodic({ name, intervalMs, retryMs = intervalMs, run, logger }: PeriodicOptions): Service {
+export function createPeriodic(options: PeriodicOptions): Service {
+  const { name, intervalMs, retryMs = intervalMs, run, onRun, logger } = options;
   const halt = new AbortController();
   let loop: Promise<void> | undefined;
 
   async function runOnce(): Promise<number> {
     try {
       await run(halt.signal);
+      onRun?.('done');
       return intervalMs;
     } catch (error) {
-      if (!halt.signal.aborted) logger.warn({ err: error, task: name }, 'a periodic task failed');
+      if (!halt.signal.aborted) {
+        onRun?.('failed');
+        logger.warn({ err: error, task: name }, 'a periodic task failed');
+      }
       return retryMs;
     }
   }

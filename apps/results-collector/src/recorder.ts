@@ -11,6 +11,10 @@ export interface RecorderOptions {
   readonly onFailure: (error: unknown) => void;
   /** Hears how many facts of a type a batch has added to the books. */
   readonly onRecorded: (type: Fact['type'], count: number) => void;
+  /** Hears of every batch: its facts, and how long it took to be in the books, waiting included, in milliseconds. */
+  readonly onBatch: (facts: number, ms: number) => void;
+  /** Hears of every end of a job that is new in the books. */
+  readonly onCompleted: (fact: CompletedFact) => void;
   readonly logger: Logger;
 }
 
@@ -40,7 +44,9 @@ type Outcome = Awaited<ReturnType<Store['recordFacts']>>;
 type TerminalFacts = Awaited<ReturnType<Store['terminalFacts']>>;
 
 /** Writes facts into PostgreSQL and finds out which terminal fact of each job won. */
-export function createRecorder({ store, onFailure, onRecorded, logger }: RecorderOptions): Recorder {
+export function createRecorder(options: RecorderOptions): Recorder {
+  const { store, onFailure, onRecorded, onBatch, onCompleted, logger } = options;
+
   function patiently<T>(operation: () => Promise<T>, signal: AbortSignal): Promise<T> {
     return persist(operation, {
       signal,
@@ -91,13 +97,16 @@ export function createRecorder({ store, onFailure, onRecorded, logger }: Recorde
     async record(facts, signal) {
       const unique = firstOfEach(facts);
       if (unique.length === 0) return { accepted: [], ended: [], refused: new Map() };
+      const beganMs = performance.now();
       const { newlyAccepted, newlyCompleted, error } = await insert([...unique, ...broughtAlong(unique)], signal);
+      onBatch(unique.length, performance.now() - beganMs);
       onRecorded('accepted', newlyAccepted.size);
       onRecorded('completed', newlyCompleted.size);
       const refused = refusals(error);
       const standing = unique.filter(({ type, message }) => !refused.has(factKey(type, message.jobId)));
       const accepted = standing.flatMap((fact) => (fact.type === 'accepted' ? [fact.message] : []));
       const completed = standing.flatMap((fact) => (fact.type === 'completed' ? [fact.message] : []));
+      for (const fact of completed) if (newlyCompleted.has(fact.jobId)) onCompleted(fact);
       return { accepted, ended: await winners(completed, newlyCompleted, signal), refused };
     },
   };

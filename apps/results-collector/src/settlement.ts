@@ -36,6 +36,8 @@ export interface SettlerOptions {
   readonly onFailure: (error: unknown) => void;
   /** Hears what became of each settlement; `damaged` are the keys of its tenant. */
   readonly onOutcome: (outcome: SettleOutcome | 'damaged') => void;
+  /** Hears how long Redis took to settle some holds together, in milliseconds. */
+  readonly onSettled?: (ms: number) => void;
   /** Attempts before it is given up with the error of the last one; it is never when absent. */
   readonly maxAttempts?: number;
   readonly logger: Logger;
@@ -56,11 +58,15 @@ export function createSettler({
   quota,
   onFailure,
   onOutcome,
+  onSettled,
   maxAttempts = Infinity,
   logger,
 }: SettlerOptions): Settler {
   async function settleTogether(settlements: readonly Settlement[]): Promise<void> {
-    for (const outcome of await quota.settle(settlements)) onOutcome(outcome);
+    const beganMs = performance.now();
+    const outcomes = await quota.settle(settlements);
+    onSettled?.(performance.now() - beganMs);
+    for (const outcome of outcomes) onOutcome(outcome);
   }
 
   /**

@@ -42,10 +42,16 @@ export interface Tasks {
 export function createTasks(options: TasksOptions): Tasks {
   const { config, logger } = options;
   const { store } = options.servers;
+  const ran = (task: string) => (outcome: 'done' | 'failed') => options.metrics.ran(task, outcome);
   const periodic = (name: string, intervalMs: number, run: Run): Service =>
-    createPeriodic({ name, intervalMs, run, logger });
+    createPeriodic({ name, intervalMs, run, onRun: ran(name), logger });
   return {
-    partitions: createMaintenance({ store, intervalMs: config.maintenanceIntervalMs, logger }),
+    partitions: createMaintenance({
+      ...{ store, intervalMs: config.maintenanceIntervalMs, logger },
+      nowMs: () => store.nowMs(),
+      onAhead: options.metrics.partitionsAhead,
+      onRun: ran('partitions'),
+    }),
     sweep: periodic('sweep', config.sweepIntervalMs, sweepOf(options)),
     drift: periodic('drift check', config.driftIntervalMs, driftOf(options)),
     alerts: periodic('limit alerts', config.alertIntervalMs, alertsOf(options)),

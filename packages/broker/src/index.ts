@@ -1,4 +1,6 @@
 export { UnroutableError } from './broker-errors.js';
+export { createBrokerMetrics } from './broker-metrics.js';
+export type { BrokerMetrics } from './broker-metrics.js';
 export { createBrokerConnection } from './connection.js';
 export type { BrokerConnection, BrokerConnectionOptions, ConnectionState, Declaration } from './connection.js';
 export { createBatchConsumer, createConsumer } from './consumer.js';
@@ -12,9 +14,9 @@ export type { FenceMemberFacts, FenceRegistry, FenceRole, RegisteredMember } fro
 export { createInbox } from './inbox.js';
 export type { Inbox, InboxOptions } from './inbox.js';
 export { createPublisher } from './publisher.js';
-export type { OutgoingMessage, Publisher, PublisherOptions, PublishOptions } from './publisher.js';
+export type { OutgoingMessage, Publisher, PublisherOptions, PublishObserver, PublishOptions } from './publisher.js';
 export { USER_ID_HEADER } from './relay.js';
-export { ack, dead, retry } from './settlement.js';
+export { ack, dead, retry, tierFor } from './settlement.js';
 export type { RetryTier, Settlement } from './settlement.js';
 export { publishIn } from './traced-publish.js';
 export { declareTopology } from './topology.js';

@@ -53,6 +53,13 @@ export interface Publisher extends Service {
   readonly inFlight: number;
 }
 
+/** Hears what becomes of every publish. */
+export interface PublishObserver {
+  /** The broker has confirmed it, so long after it was published. */
+  confirmed(ms: number): void;
+  failed(error: unknown): void;
+}
+
 export interface PublisherOptions {
   readonly connection: BrokerConnection;
   readonly logger: Logger;
@@ -60,6 +67,7 @@ export interface PublisherOptions {
   readonly deadlineMs: number;
   /** Most unanswered publishes at once; bounds memory while the broker is slow. 1024 when absent. */
   readonly maxInFlight?: number;
+  readonly observer?: PublishObserver;
 }
 
 interface OpenChannel {
@@ -74,7 +82,7 @@ interface OpenChannel {
  * deadline) and refuses anything new.
  */
 export function createPublisher(options: PublisherOptions): Publisher {
-  const { connection, deadlineMs, maxInFlight = 1024 } = options;
+  const { connection, deadlineMs, maxInFlight = 1024, observer } = options;
   let open: OpenChannel | undefined;
   let generation = 0;
   let stopping: Promise<void> | undefined;
@@ -113,8 +121,20 @@ export function createPublisher(options: PublisherOptions): Publisher {
     });
   }
 
+  function toldTo(told: PublishObserver): Publisher['publish'] {
+    return (message, publishOptions) => {
+      const sentAtMs = performance.now();
+      const published = publish(message, publishOptions);
+      published.then(
+        () => told.confirmed(performance.now() - sentAtMs),
+        (error: unknown) => told.failed(error),
+      );
+      return published;
+    };
+  }
+
   return {
-    publish,
+    publish: observer ? toldTo(observer) : publish,
     barrier: () => open?.window.settled() ?? Promise.resolve(),
     get inFlight() {
       return open?.window.size ?? 0;

@@ -1,12 +1,13 @@
 import { isJobId, isTerminal } from '@sluice/contracts';
 import type { JobWaiter } from '@sluice/quota';
 import { within } from '@sluice/telemetry';
-import { Router, type Request, type RequestHandler } from 'express';
+import { Router, type Request, type RequestHandler, type Response } from 'express';
 import { z } from 'zod';
 import type { Admission } from '../admission.js';
 import type { Authentication } from '../authentication.js';
 import { noSuchJob, type Cancellation } from '../cancellation.js';
 import { validate } from '../field-errors.js';
+import type { GatewayMetrics } from '../gateway-metrics.js';
 import type { JobLookup, LookupOptions } from '../job-lookup.js';
 import type { JobView } from '../job-view.js';
 import { readJsonBody } from '../middleware/json-body.js';
@@ -31,12 +32,14 @@ export interface JobRoutesOptions {
   /** Aborted when the gateway drains: a long poll then answers with the state it knows. */
   readonly draining: AbortSignal;
   readonly requestTraces: Pick<RequestTraces, 'of'>;
+  readonly metrics: Pick<GatewayMetrics, 'refused' | 'polling'>;
 }
 
 /** `POST /v1/jobs`: checks, reserves, queues; answers 202 with the job. */
 export function submitJob(options: JobRoutesOptions): RequestHandler {
-  const { authentication, admission, requestTraces } = options;
-  return async function handleSubmit(request, response) {
+  const { authentication, admission, metrics, requestTraces } = options;
+
+  async function submit(request: Request, response: Response): Promise<void> {
     const trace = requestTraces.of(request);
     const principal = await within(trace?.span, 'authenticate', () =>
       authentication.authenticate(request.headers.authorization),
@@ -48,6 +51,15 @@ export function submitJob(options: JobRoutesOptions): RequestHandler {
     const { job, scopes, limits } = await admission({ principal, submission, idempotencyKey, trace });
     trace?.span?.set(acceptedAttributes(principal, job));
     sendJson(response, 202, job, { location: `/v1/jobs/${job.id}`, ...rateLimitHeaders(scopes, limits) });
+  }
+
+  return async function handleSubmit(request, response) {
+    try {
+      await submit(request, response);
+    } catch (error) {
+      metrics.refused(error);
+      throw error;
+    }
   };
 }
 
@@ -74,7 +86,8 @@ export function jobRoutes(options: JobRoutesOptions): Router {
     const mayWait = waitMs > 0 && waiter.channels < options.maxWaitingPolls;
     let job = await find(tenantId, jobId, { quick: mayWait });
     if (!mayWait || !job || isTerminal(job.state)) return job;
-    await waiter.wait(tenantId, jobId, {
+    const ended = options.metrics.polling();
+    const waited = waiter.wait(tenantId, jobId, {
       timeoutMs: waitMs,
       signal: AbortSignal.any([options.draining, closed(request)]),
       check: async () => {
@@ -82,6 +95,7 @@ export function jobRoutes(options: JobRoutesOptions): Router {
         return job !== undefined && isTerminal(job.state);
       },
     });
+    await waited.finally(ended);
     return job && isTerminal(job.state) ? job : await find(tenantId, jobId);
   }
 

@@ -28,6 +28,8 @@ export interface InferenceHostOptions extends InferenceChildOptions {
   readonly processes: number;
   /** How often the memory of running processes is looked at, in milliseconds; 100 when absent. */
   readonly memoryCheckMs?: number;
+  /** Called whenever a process ended unasked. */
+  readonly onLost?: () => void;
 }
 
 /** What somebody who has other models served wants to know and has to tell. */
@@ -228,6 +230,7 @@ export function createInferenceHost(options: InferenceHostOptions): InferenceHos
   async function pauseAfterLoss(child: InferenceChild, slot: Pick<Slot, 'lossesInARow'>): Promise<void> {
     const delayMs = restartDelayMs(slot.lossesInARow);
     slot.lossesInARow += 1;
+    options.onLost?.();
     logger.warn({ child: child.pid, delayMs }, 'an inference process was lost and will be replaced');
     await delay(delayMs, stopping.signal);
   }

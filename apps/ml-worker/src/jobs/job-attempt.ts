@@ -12,6 +12,7 @@ import type { Cancellations } from './cancellations.js';
 import { canceled, expired, failed, succeeded, type Attempt } from './completion.js';
 import type { Hold } from './held-jobs.js';
 import type { JobClock } from './job-clock.js';
+import type { JobObserver } from './job-metrics.js';
 import { jobSpans } from './job-spans.js';
 import { jobWorkOf, type JobWork } from './job-work.js';
 import { isSuspected, retryRuleOf, settlementAfter, type Redelivery } from './retry-policy.js';
@@ -30,6 +31,7 @@ export interface JobAttemptOptions {
   readonly scheduler: Pick<Scheduler, 'run' | 'cancel'>;
   readonly cancellations: Cancellations;
   readonly notices: StartedNotices;
+  readonly observer: JobObserver;
   readonly logger: Logger;
   /** What deadlines are compared with. */
   readonly clock: Pick<JobClock, 'now'>;
@@ -122,6 +124,7 @@ function begin(context: Context): void {
   context.startedAtMs = context.clock.now();
   context.job.hold.begin();
   context.notices.begin(context.job.message);
+  if (context.job.attempt === 1) context.observer.began(context.job.message, context.startedAtMs);
 }
 
 function afterError(context: Context, error: unknown): AttemptOutcome {
@@ -154,7 +157,9 @@ function failure(context: Context, code: ErrorCode, detail: string): AttemptOutc
   const { message, attempt } = job;
   if (retryRuleOf(code).attempts === 1) return { completed: failed(factsOf(context), code, detail) };
   const remainingMs = message.expiresAtMs - context.clock.now();
-  return { settlement: settlementAfter({ code, detail, attempt, suspected: isSuspected(job), remainingMs }) };
+  const settlement = settlementAfter({ code, detail, attempt, suspected: isSuspected(job), remainingMs });
+  context.observer.failed(code, settlement);
+  return { settlement };
 }
 
 function factsOf({ job, served, startedAtMs, clock }: Context): Attempt {

@@ -1,12 +1,14 @@
 import { describe, expect, it } from '@jest/globals';
 import { ack, dead, retry, type Delivery, type OutgoingMessage } from '@sluice/broker';
-import { completedMessageSchema, HEADERS, ServiceError, type AcceptedMessage } from '@sluice/contracts';
+import { acceptedAtMs, completedMessageSchema, HEADERS, ServiceError, type AcceptedMessage } from '@sluice/contracts';
 import { createLogger } from '@sluice/runtime';
+import { createMetrics } from '@sluice/telemetry';
 import { acceptedMessage, characterModel, deliveryOf } from '../../test/fixtures.js';
 import { createCancellations } from './cancellations.js';
 import { createHeldJobs } from './held-jobs.js';
 import { noTracer } from '@sluice/telemetry';
 import { createJobHandler } from './job-handler.js';
+import { createJobMetrics } from './job-metrics.js';
 import { createModelRouter } from '../models/model-router.js';
 import type { Shadow } from '../models/served-models.js';
 import type { ShadowedJob } from '../shadows/shadows.js';
@@ -42,6 +44,7 @@ function createFixture({
   /** What was reported to have begun and ended, and which work was cancelled. */
   const told = { begun: [] as string[], ended: [] as string[], canceled: [] as Work[], shadowed: [] as ShadowedJob[] };
   let refusals = refusedPublishes;
+  const metrics = createMetrics();
   const handler = createJobHandler({
     tracer: noTracer,
     models: createModelRouter(
@@ -57,6 +60,7 @@ function createFixture({
       end: ({ jobId }) => void told.ended.push(jobId),
       stop: () => undefined,
     },
+    observer: createJobMetrics(metrics),
     shadows: {
       offer(job) {
         told.shadowed.push(job);
@@ -86,7 +90,12 @@ function createFixture({
   const cancel = ({ jobId, tenantId }: AcceptedMessage, expiresAtMs = 2_000_000) =>
     cancellations.add({ jobId, tenantId, expiresAtMs });
   const completed = () => published.map(({ body }) => completedMessageSchema.parse(JSON.parse(body.toString())));
-  return { handle, handleAgain, cancel, told, held, works, published, completed, stopping };
+  const counted = () =>
+    metrics
+      .render()
+      .split('\n')
+      .filter((line) => /^\w/.test(line));
+  return { handle, handleAgain, cancel, told, held, works, published, completed, stopping, counted };
 }
 
 function sumsOf(work: Work): Float32Array {
@@ -97,6 +106,40 @@ function sumsOf(work: Work): Float32Array {
 const job = (overrides: Partial<AcceptedMessage> = {}) => acceptedMessage({ expiresAtMs: 2_000_000, ...overrides });
 
 describe('the job handler', () => {
+  it('counts what becomes of jobs, what they waited and what they used', async () => {
+    const codes = ['inference_crashed', 'inference_failed'] as const;
+    const clock = { nowMs: 1_000_000 };
+    let runs = 0;
+    const run = async (work: Work) => {
+      const code = codes[runs++];
+      const sums = sumsOf(work);
+      if (code) throw new ServiceError(code, 'No.');
+      return sums;
+    };
+    const { handle, counted } = createFixture({ run, clock });
+    const message = job({ input: ['ab', 'c'], inputTokens: 3 });
+    clock.nowMs = acceptedAtMs(message) + 70;
+    const later = { ...message, expiresAtMs: clock.nowMs + 10_000 };
+    await handle(later); // tried again
+    await handle(later, 2); // fails for good; the wait of a second attempt says nothing of the queue
+    await handle(later);
+    await handle(later, 5);
+    await handle({ not: 'a job' });
+    expect(counted()).toEqual(
+      expect.arrayContaining([
+        'sluice_retries_total{code="inference_crashed",tier="retry.5s"} 1',
+        'sluice_worker_jobs_total{model="characters",state="failed"} 1',
+        'sluice_worker_jobs_total{model="characters",state="succeeded"} 2',
+        'sluice_worker_input_tokens_total{model="characters"} 6',
+        'sluice_worker_output_tokens_total{model="characters"} 0',
+        'sluice_worker_dead_letters_total{code="malformed_message"} 1',
+        'sluice_job_queue_wait_seconds_bucket{class="interactive",model="characters",le="0.05"} 0',
+        'sluice_job_queue_wait_seconds_bucket{class="interactive",model="characters",le="0.1"} 2',
+        'sluice_job_queue_wait_seconds_count{class="interactive",model="characters"} 2',
+      ]),
+    );
+  });
+
   it('gives a job to be compared once its fact is confirmed, and only when it succeeded', async () => {
     const shadow = {
       served: { ...characterModel(), key: 'characters/2' },

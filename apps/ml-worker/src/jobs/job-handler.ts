@@ -49,7 +49,7 @@ export type JobHandler = (delivery: Delivery, lost: AbortSignal) => Promise<Sett
  * leads to a second run and never to a lost job; a second fact of the same job changes nothing.
  */
 export function createJobHandler(options: JobHandlerOptions): JobHandler {
-  const { publisher, held, shadows, clock, logger, stopping, tracer } = options;
+  const { publisher, held, shadows, clock, observer, logger, stopping, tracer } = options;
 
   async function publish(completed: CompletedMessage, trace: Trace | undefined, lost: AbortSignal): Promise<void> {
     for (;;) {
@@ -77,7 +77,9 @@ export function createJobHandler(options: JobHandlerOptions): JobHandler {
     const parsed = parse(delivery.body);
     if ('problem' in parsed) {
       logger.error({ messageId: delivery.messageId, problem: parsed.problem }, 'a work message is malformed');
-      return dead(`malformed_message: ${parsed.problem}`);
+      const settlement = dead(`malformed_message: ${parsed.problem}`);
+      observer.failed('malformed_message', settlement);
+      return settlement;
     }
     const { message } = parsed;
     const { attempt, redelivered } = delivery;
@@ -93,6 +95,7 @@ export function createJobHandler(options: JobHandlerOptions): JobHandler {
       if ('settlement' in outcome) return outcome.settlement;
       if (span) noteCompleted(span, outcome.completed);
       await publish(outcome.completed, trace, lost);
+      observer.ended(outcome.completed);
       if (outcome.shadowed) compare(outcome.shadowed);
       return ack;
     } finally {

@@ -36,6 +36,8 @@ export interface PrefetchControl {
   /** Looks now. Resolves when the broker knows what came of it. */
   look(): Promise<void>;
   stop(): void;
+  /** Prefetches now, by class. */
+  readonly prefetches: ReadonlyMap<JobClass, number>;
 }
 
 /**
@@ -73,6 +75,9 @@ export function createPrefetchControl(options: PrefetchControlOptions): Prefetch
 
   return {
     look,
+    get prefetches() {
+      return new Map(watched.map(({ controlled, prefetch }) => [controlled.class, prefetch]));
+    },
     start() {
       lookedAtMs = now();
       timer = setInterval(() => void look(), INTERVAL_MS);

@@ -16,6 +16,7 @@ it('counts batches by model and reason, and what went into them, once', () => {
   scheduling.update(new Map([['encoder/1', { texts: 4, tokens: 44 }]]));
   scheduling.begun('encoder/1', 'full', [textOf(1)]);
   scheduling.update(new Map());
+  expect([scheduling.meanTokens('encoder/1'), scheduling.meanTokens('other/1')]).toEqual([21 / 4, undefined]);
   const lines = metrics.render().split('\n');
   expect(lines).toEqual(
     expect.arrayContaining([

@@ -21,6 +21,8 @@ export interface SchedulingObserver {
 export interface SchedulingMetrics extends SchedulingObserver {
   /** Brings the gauges up to date, before they are rendered. */
   update(waiting: ReadonlyMap<string, Waiting>): void;
+  /** Mean tokens of the texts of a model that began to run so far; undefined before the first. */
+  meanTokens(model: string): number | undefined;
   /** Forgets what was counted of other models, by their keys. */
   keepOnly(models: ReadonlySet<string>): void;
 }
@@ -40,7 +42,7 @@ export function createSchedulingMetrics(metrics: Metrics): SchedulingMetrics {
 
   return {
     begun(model, reason, begun) {
-      const { byReason, texts, tokens, padding, waits, batchTexts, batchTokens } = of(model);
+      const { byReason, sums, texts, tokens, padding, waits, batchTexts, batchTokens } = of(model);
       const nowMs = performance.now();
       let counter = byReason.get(reason);
       if (!counter) byReason.set(reason, (counter = batches.of({ model, reason })));
@@ -54,12 +56,18 @@ export function createSchedulingMetrics(metrics: Metrics): SchedulingMetrics {
       }
       texts.add(begun.length);
       tokens.add(sum);
+      sums.texts += begun.length;
+      sums.tokens += sum;
       batchTexts.observe(begun.length);
       batchTokens.observe(sum);
       if (begun[0]?.batchable) padding.add(longest * begun.length - sum);
     },
     ran(model, computeMs) {
       of(model).runs.observe(computeMs / 1000);
+    },
+    meanTokens(model) {
+      const sums = instruments.get(model)?.sums;
+      return sums && sums.texts > 0 ? sums.tokens / sums.texts : undefined;
     },
     keepOnly(models) {
       for (const model of instruments.keys()) if (!models.has(model)) instruments.delete(model);
@@ -117,6 +125,7 @@ function instrumentsOf(families: Families, model: string) {
   const labels = { model };
   return {
     byReason: new Map<BatchReason, Counter>(),
+    sums: { texts: 0, tokens: 0 },
     texts: texts.of(labels),
     tokens: tokens.of(labels),
     padding: padding.of(labels),

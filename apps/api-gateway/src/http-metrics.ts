@@ -1,0 +1,57 @@
+import { METHODS as HTTP_METHODS, type IncomingMessage, type ServerResponse } from 'node:http';
+import { DURATION_BOUNDS, type Counter, type Histogram, type Metrics } from '@sluice/telemetry';
+
+/** Hears of every request when its answer is over; `ms` is the time since its head was read. */
+export type HttpObserver = (request: IncomingMessage, response: ServerResponse, ms: number) => void;
+
+/** What no route takes. */
+const NO_ROUTE = 'none';
+
+/** What is counted of one route and method. */
+interface Route {
+  readonly duration: Histogram;
+  readonly byStatus: Map<string, Counter>;
+}
+
+/**
+ * Counts requests by method, pattern of the route (never the path) and status, `aborted` when the client left before the answer. Long polls
+ * have a route of their own: they take as long as they are told to.
+ */
+export function createHttpMetrics(metrics: Metrics): HttpObserver {
+  const requests = metrics.counter('sluice_http_requests_total', 'Requests that were answered.', [
+    'method',
+    'route',
+    'status',
+  ]);
+  const durations = metrics.histogram(
+    'sluice_http_request_duration_seconds',
+    'Time from the head of a request to the end of its answer.',
+    DURATION_BOUNDS,
+    ['method', 'route'],
+  );
+  /** n.b. kept: to look both metrics up by all labels takes half a microsecond. */
+  const routes = new Map<string, Route>();
+
+  return (request, response, ms) => {
+    const method = HTTP_METHODS.includes(request.method ?? '') ? (request.method ?? '') : 'other';
+    const pattern = patternOf(request);
+    const key = `${method} ${pattern}`;
+    let route = routes.get(key);
+    if (!route) {
+      route = { duration: durations.of({ method, route: pattern }), byStatus: new Map() };
+      routes.set(key, route);
+    }
+    const status = response.headersSent ? String(response.statusCode) : 'aborted';
+    let counter = route.byStatus.get(status);
+    if (!counter) route.byStatus.set(status, (counter = requests.of({ method, route: pattern, status })));
+    counter.add();
+    route.duration.observe(ms / 1000);
+  };
+}
+
+/** n.b. Express leaves the route that it found with the request. */
+function patternOf(request: IncomingMessage & { readonly route?: { readonly path?: unknown } }): string {
+  const path = request.route?.path;
+  if (typeof path !== 'string') return NO_ROUTE;
+  return path === '/v1/jobs/:id' && /[?&]wait=/.test(request.url ?? '') ? `${path}?wait` : path;
+}
