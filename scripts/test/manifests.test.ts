@@ -173,9 +173,16 @@ function drainOf({ containers }: Pod): number | undefined {
   return found?.value === undefined ? undefined : Number(found.value.replace(/s$/, ''));
 }
 
+/** n.b. patterns of custom resources are Go's, which has `(?i)` where JavaScript has a flag. */
+const goRegExp = Object.assign(
+  (pattern: string, flags: string) =>
+    new RegExp(pattern.replace('(?i)', ''), pattern.includes('(?i)') ? `${flags}i` : flags),
+  { code: 'new RegExp' },
+);
+
 async function validator(): Promise<(object: KubeObject) => readonly unknown[]> {
   // n.b. the schemas refer to each other by file.
-  const ajv = new Ajv({ strict: false, allErrors: true });
+  const ajv = new Ajv({ strict: false, allErrors: true, code: { regExp: goRegExp } });
   const { 'README.md': _readme, ...schemas } = await readFolder(SCHEMAS);
   for (const [file, text] of Object.entries(schemas)) ajv.addSchema(JSON.parse(text) as object, file);
   return (object) => {

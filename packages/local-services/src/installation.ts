@@ -25,26 +25,36 @@ export function canInstallHere(): boolean {
   return canInstall({ uid, osRelease: readIfPresent('/etc/os-release'), aptGet: isExecutable(APT_GET) });
 }
 
-/** The arguments of apt-get, run by run, that install what the named servers need. */
-export function aptRuns(names: readonly ServerName[], havePackageLists: boolean): readonly (readonly string[])[] {
+/** The arguments of apt-get, run by run, that install packages. */
+export function aptRuns(packages: readonly string[], havePackageLists: boolean): readonly (readonly string[])[] {
   const common = ['-q', '-o', `DPkg::Lock::Timeout=${LOCK_TIMEOUT_S}`];
   const update = ['update', ...common];
-  const install = ['install', '-y', '--no-install-recommends', ...common, ...names.map((name) => PACKAGES[name])];
+  const install = ['install', '-y', '--no-install-recommends', ...common, ...packages];
   return havePackageLists ? [install] : [update, install];
 }
 
+/** Installs the servers' packages; see `installPackages`. */
+export function installServers(names: readonly ServerName[], report: Report): Promise<void> {
+  return installPackages(
+    names.map((name) => PACKAGES[name]),
+    (message) => names.slice(0, 1).forEach((server) => report({ server, message })),
+  );
+}
+
 /**
- * Installs the servers' packages in one run, without starting them as system services; refreshes the package lists when
- * there are none or when they prove too old. Throws with the end of apt-get's output.
+ * Installs packages in one run, without starting what is in them as system services; refreshes the package lists when there are
+ * none or when they prove too old. Throws with the end of apt-get's output.
  */
-export async function installServers(names: readonly ServerName[], report: Report): Promise<void> {
-  const reportLine = (message: string): void => names.slice(0, 1).forEach((server) => report({ server, message }));
+export async function installPackages(
+  packages: readonly string[],
+  reportLine: (message: string) => void,
+): Promise<void> {
   const restorePolicy = forbidServiceStarts();
   try {
     const listed = readdirSync('/var/lib/apt/lists').some((name) => name.endsWith('_Packages'));
-    await runAll(aptRuns(names, listed), reportLine).catch(async (error: unknown) => {
+    await runAll(aptRuns(packages, listed), reportLine).catch(async (error: unknown) => {
       if (!listed) throw error;
-      await runAll(aptRuns(names, false), reportLine);
+      await runAll(aptRuns(packages, false), reportLine);
     });
   } finally {
     restorePolicy();

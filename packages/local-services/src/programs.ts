@@ -7,6 +7,8 @@ export interface Programs {
   readonly postgres: { readonly server: string; readonly initdb: string } | undefined;
   readonly rabbitmq: { readonly server: string; readonly epmd: string; readonly erlangDirectory: string } | undefined;
   readonly docker: string | undefined;
+  /** Of Prometheus: checks and tests rules. */
+  readonly promtool: string | undefined;
 }
 
 const HOMEBREW = ['/opt/homebrew', '/usr/local', '/home/linuxbrew/.linuxbrew'];
@@ -20,6 +22,7 @@ export function findPrograms(searchPath: string): Programs {
     postgres: findPostgres(path),
     rabbitmq: findRabbitMq(path),
     docker: findIn(path, 'docker'),
+    promtool: findIn(path, 'promtool'),
   };
 }
 

@@ -126,6 +126,20 @@ describe('exportPartition', () => {
 });
 
 describe('dropPartition', () => {
+  it('leaves the backlog as it is', async () => {
+    await recordMonth(2);
+    const early = jobIdAt(MONTH_MS);
+    await books.store.recordFacts([completed({ jobId: early }), accepted({ jobId: jobIdAt(Date.now()) })]);
+    const open = [{ model: 'embedder', class: 'standard', jobs: 1, inputTokens: 100 }];
+    for (const name of [NAMES.job_results, NAMES.jobs, NAMES.ledger]) {
+      await drop(name);
+      expect(await books.store.backlog()).toEqual(open);
+      expect(await books.query('SELECT * FROM v_recon_backlog')).toEqual([]);
+    }
+    await books.store.expiredOpenHolds(10);
+    expect(await books.store.backlog()).toEqual(open);
+  });
+
   it('drops what was exported, notes it, and keeps the roll-up and its reconciliation', async () => {
     const [jobId = ''] = await recordMonth(4);
     const { rows, sha256 } = await books.store.exportPartition(NAMES.job_results, collect().writable);
