@@ -17,19 +17,42 @@ async function pages(directory: string): Promise<readonly string[]> {
   return (await Promise.all(found)).flat();
 }
 
-/** Targets of links and images that are paths, without `#fragment` and title. What stands in code is no link. */
+const FENCED = /^( *)(`{3,}|~{3,})[\s\S]*?^ *\2/gm;
+
+/** Targets of links and images that are paths, or headings of the page itself, without title. What stands in code is no link. */
 function relativeLinks(page: string): readonly string[] {
-  const prose = page.replace(/^( *)(`{3,}|~{3,})[\s\S]*?^ *\2/gm, '').replace(/(`+)[^`]+\1/g, '');
+  const prose = page.replace(FENCED, '').replace(/(`+)[^`]+\1/g, '');
   const inline = [...prose.matchAll(/\]\(\s*<?([^)\s>]+)/g)];
   const reference = [...prose.matchAll(/^ {0,3}\[[^\]]+\]:\s*<?([^\s>]+)/gm)];
   return [...inline, ...reference]
-    .map(([, target = '']) => decodeURI(target.replace(/#.*$/, '')))
-    .filter((target) => target !== '' && !/^([a-z][a-z0-9+.-]*:|\/\/)/i.test(target));
+    .map(([, target = '']) => decodeURI(target))
+    .filter((target) => !/^([a-z][a-z0-9+.-]*:|\/\/)/i.test(target));
+}
+
+/** What the headings of a page are reached by: in small letters, without punctuation, spaces as hyphens. */
+function anchors(page: string): ReadonlySet<string> {
+  const headings = [...page.replace(FENCED, '').matchAll(/^#{1,6} +(.+?) *$/gm)].map(([, heading = '']) => heading);
+  const slugs = headings.map((heading) =>
+    heading
+      .replace(/\[([^\]]*)\]\([^)]*\)/g, '$1')
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N}\s_-]/gu, '')
+      .replace(/\s/g, '-'),
+  );
+  return new Set(slugs);
+}
+
+async function leadsSomewhere(page: string, link: string): Promise<boolean> {
+  const [path = '', fragment] = link.split('#');
+  const target = path === '' ? page : join(dirname(page), path);
+  if (path.startsWith('/') || !existsSync(target)) return false;
+  return fragment === undefined || !target.endsWith('.md') || anchors(await readFile(target, 'utf8')).has(fragment);
 }
 
 async function brokenLinks(path: string): Promise<readonly string[]> {
   const links = relativeLinks(await readFile(path, 'utf8'));
-  const broken = links.filter((link) => link.startsWith('/') || !existsSync(join(dirname(path), link)));
+  const leads = await Promise.all(links.map((link) => leadsSomewhere(path, link)));
+  const broken = links.filter((_, index) => !leads[index]);
   return broken.map((link) => `${relative(ROOT, path)} → ${link}`);
 }
 
@@ -42,7 +65,12 @@ it('finds links of each form, and none in code', () => {
     '```',
     '[four]: ../four%20words.md',
   ].join('\n');
-  expect(relativeLinks(page)).toEqual(['one.md', 'two.png', 'three/', '../four words.md']);
+  expect(relativeLinks(page)).toEqual(['one.md', 'two.png', 'three/#part', '#here', '../four words.md']);
+});
+
+it('reaches headings as they are shown', () => {
+  const page = ['# A page', '## What it *costs*, and `why`', '```sh', '# no heading', '```'].join('\n');
+  expect([...anchors(page)]).toEqual(['a-page', 'what-it-costs-and-why']);
 });
 
 it('leads from every page only to what exists', async () => {
