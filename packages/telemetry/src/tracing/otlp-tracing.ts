@@ -1,13 +1,15 @@
+import { trace } from '@opentelemetry/api';
+import { OTLPTraceExporter as GrpcExporter } from '@opentelemetry/exporter-trace-otlp-grpc';
 import { OTLPTraceExporter as JsonExporter } from '@opentelemetry/exporter-trace-otlp-http';
 import { OTLPTraceExporter as ProtobufExporter } from '@opentelemetry/exporter-trace-otlp-proto';
 import { resourceFromAttributes } from '@opentelemetry/resources';
+import { NodeSDK, type NodeSDKConfiguration } from '@opentelemetry/sdk-node';
 import {
   AlwaysOffSampler,
   AlwaysOnSampler,
   BatchSpanProcessor,
   ParentBasedSampler,
   TraceIdRatioBasedSampler,
-  TracerProvider,
   type Sampler,
   type SpanExporter,
 } from '@opentelemetry/sdk-trace';
@@ -25,7 +27,29 @@ const STOP_WITHIN_MS = 3_000;
 const MOST_LINKS = 128;
 const MOST_CHARACTERS = 1_024;
 
-/** Records spans and posts them over OTLP. Loads the SDK; see `openTracing`. */
+const LIMITS = {
+  linkCountLimit: MOST_LINKS,
+  attributeValueLengthLimit: MOST_CHARACTERS,
+  // n.b. what is absent here the SDK takes from variables that nobody checks.
+  ...{ attributeCountLimit: 128, eventCountLimit: 128 },
+  ...{ attributePerEventCountLimit: 128, attributePerLinkCountLimit: 128 },
+};
+
+/** Left to itself the SDK would send metrics and logs as well, look at the machine it is on, and carry an active context about. */
+const ONLY_TRACES: Partial<NodeSDKConfiguration> = {
+  autoDetectResources: false,
+  instrumentations: [],
+  metricReaders: [],
+  logRecordProcessors: [],
+  textMapPropagator: null,
+  // n.b. its types do not know that null means none.
+  contextManager: null as never,
+};
+
+/**
+ * Records spans and sends them over OTLP. Loads the SDK; see `openTracing`. The SDK registers itself for the whole process, so there is
+ * one of these at a time: the next one after `stop`.
+ */
 export function createOtlpTracing(options: TracingOptions & { readonly settings: TracingSettings }): Tracing {
   const { settings, serviceName, instanceId, logger } = options;
   const processor = new BatchSpanProcessor({
@@ -34,32 +58,43 @@ export function createOtlpTracing(options: TracingOptions & { readonly settings:
     maxExportBatchSize: MOST_AT_ONCE,
     scheduledDelayMillis: SEND_EVERY_MS,
   });
-  const provider = new TracerProvider({
+  const sdk = new NodeSDK({
+    ...ONLY_TRACES,
     sampler: samplerOf(settings.sampler, settings.ratio),
     resource: resourceFromAttributes({
       'service.instance.id': instanceId,
       ...settings.resource,
       'service.name': settings.serviceName ?? settings.resource['service.name'] ?? serviceName,
     }),
-    spanLimits: { linkCountLimit: MOST_LINKS, attributeValueLengthLimit: MOST_CHARACTERS },
+    spanLimits: LIMITS,
     spanProcessors: [processor],
   });
+  sdk.start();
   let stopping: Promise<void> | undefined;
   return {
-    tracer: createOtelTracer(provider.getTracer('sluice')),
+    tracer: createOtelTracer(trace.getTracer('sluice')),
     async start() {
       const { sampler, ratio, protocol } = settings;
       logger.info({ sampler, ratio, protocol }, 'jobs are traced');
     },
     stop() {
-      stopping ??= atMost(provider.shutdown(), STOP_WITHIN_MS);
+      stopping ??= atMost(sdk.shutdown(), STOP_WITHIN_MS).then(() => trace.disable());
       return stopping;
     },
   };
 }
 
 function exporterOf({ url, protocol }: TracingSettings): SpanExporter {
-  return protocol === 'http/json' ? new JsonExporter({ url }) : new ProtobufExporter({ url });
+  switch (protocol) {
+    case 'http/json':
+      return new JsonExporter({ url });
+    case 'http/protobuf':
+      return new ProtobufExporter({ url });
+    case 'grpc':
+      return new GrpcExporter({ url });
+    default:
+      return protocol satisfies never;
+  }
 }
 
 function samplerOf(name: SamplerName, ratio: number): Sampler {

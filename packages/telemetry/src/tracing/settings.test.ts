@@ -39,6 +39,11 @@ describe('settings of tracing', () => {
     });
   });
 
+  it('name the server alone over gRPC', () => {
+    const grpc = { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://collector:4317', OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc' };
+    expect(settings(grpc)).toMatchObject({ url: 'http://collector:4317', protocol: 'grpc' });
+  });
+
   it('read attributes of the resource', () => {
     const OTEL_RESOURCE_ATTRIBUTES = 'deployment.environment.name=test, team=a%2Cb%3D';
     expect(settings({ OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_RESOURCE_ATTRIBUTES })?.resource).toEqual({
@@ -53,8 +58,8 @@ describe('settings of tracing', () => {
       OTEL_TRACES_EXPORTER: 'zipkin',
       OTEL_EXPORTER_OTLP_ENDPOINT: 'collector:4317',
       OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: 'grpc://collector',
-      OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc',
-      OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: 'grpc',
+      OTEL_EXPORTER_OTLP_PROTOCOL: 'thrift',
+      OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: 'http',
       OTEL_TRACES_SAMPLER: 'sometimes',
       OTEL_TRACES_SAMPLER_ARG: '1.5',
       OTEL_RESOURCE_ATTRIBUTES: 'team',

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 
-export const PROTOCOLS = ['http/protobuf', 'http/json'] as const;
+export const PROTOCOLS = ['http/protobuf', 'http/json', 'grpc'] as const;
 export type Protocol = (typeof PROTOCOLS)[number];
 
 export const SAMPLERS = [
@@ -18,7 +18,7 @@ const DEFAULT_RATIO = 0.01;
 
 /** Where traces go, and which. */
 export interface TracingSettings {
-  /** Full URL that spans are posted to. */
+  /** Full URL that spans are posted to; over gRPC the server alone. */
   readonly url: string;
   readonly protocol: Protocol;
   readonly sampler: SamplerName;
@@ -53,12 +53,13 @@ export const tracingVariables = z.object({
 
 /** The variables as settings; `tracing` is undefined when nothing is to be traced. For `parseEnvironment`. */
 export const tracingEnvironment = tracingVariables.transform((env): { tracing: TracingSettings | undefined } => {
-  const url = env.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT ?? tracesUrl(env.OTEL_EXPORTER_OTLP_ENDPOINT);
+  const protocol = env.OTEL_EXPORTER_OTLP_TRACES_PROTOCOL ?? env.OTEL_EXPORTER_OTLP_PROTOCOL;
+  const url = env.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT ?? tracesUrl(env.OTEL_EXPORTER_OTLP_ENDPOINT, protocol);
   if (env.OTEL_SDK_DISABLED || env.OTEL_TRACES_EXPORTER === 'none' || url === undefined) return { tracing: undefined };
   return {
     tracing: {
       url,
-      protocol: env.OTEL_EXPORTER_OTLP_TRACES_PROTOCOL ?? env.OTEL_EXPORTER_OTLP_PROTOCOL,
+      protocol,
       sampler: env.OTEL_TRACES_SAMPLER,
       ratio: env.OTEL_TRACES_SAMPLER_ARG,
       serviceName: env.OTEL_SERVICE_NAME,
@@ -67,9 +68,10 @@ export const tracingEnvironment = tracingVariables.transform((env): { tracing: T
   };
 });
 
-/** n.b. the endpoint of all signals is a base, that of traces the URL itself. */
-function tracesUrl(base: string | undefined): string | undefined {
-  return base === undefined ? undefined : `${base.replace(/\/+$/, '')}/v1/traces`;
+/** n.b. the endpoint of all signals is a base, that of traces the URL itself. gRPC knows no paths. */
+function tracesUrl(base: string | undefined, protocol: Protocol): string | undefined {
+  if (base === undefined || protocol === 'grpc') return base;
+  return `${base.replace(/\/+$/, '')}/v1/traces`;
 }
 
 /** `key=value,key=value`, values percent-encoded. */
