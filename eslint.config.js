@@ -109,7 +109,14 @@ export default tseslint.config(
   })),
   {
     files: ['apps/*/src/**/*.ts', 'packages/*/src/**/*.ts'],
-    ignores: ['**/main.ts', '**/config.ts', 'packages/local-services/**', '**/*.test.ts'],
+    ignores: [
+      '**/main.ts',
+      'apps/*/src/program.ts',
+      '**/early-signals.ts',
+      '**/config.ts',
+      'packages/local-services/**',
+      '**/*.test.ts',
+    ],
     rules: {
       'no-restricted-properties': [
         'error',

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
@@ -80,4 +81,11 @@ describe('the layers of imports', () => {
     const found = folders.map(async (folder) => [folder, await problems(`${folder}/src/x.ts`, "import '@sluice/no';")]);
     expect(await Promise.all(found)).toEqual(folders.map((folder) => [folder, ['layer']]));
   });
+});
+
+it('lets every app handle signals before it loads anything else', () => {
+  for (const app of ['api-gateway', 'ml-worker', 'results-collector']) {
+    const imports = [...readFileSync(join(ROOT, 'apps', app, 'src', 'main.ts'), 'utf8').matchAll(/from '([^']+)'/g)];
+    expect([app, ...imports.map(([, name]) => name)]).toEqual([app, '@sluice/runtime/early-signals']);
+  }
 });

@@ -1,22 +1,5 @@
-import { randomUUID } from 'node:crypto';
-import { createLogger, exitOnConfigError, runApp } from '@sluice/runtime';
-import { openTracing } from '@sluice/telemetry';
-import { openCatalogue } from './catalogue-files.js';
-import { loadConfig } from './config.js';
-import { createGateway } from './gateway.js';
-import { NAME } from './servers.js';
+import { handleEarlySignals } from '@sluice/runtime/early-signals';
 
-const config = await loadConfig(process.env).catch(exitOnConfigError);
-const logger = createLogger({ app: NAME, level: config.logLevel });
-const { catalogue, watch } = await openCatalogue({ ...config, logger }).catch(exitOnConfigError);
-const tracing = await openTracing({ settings: config.tracing, serviceName: NAME, instanceId: randomUUID(), logger });
-const gateway = createGateway({ config, catalogue, watch, tracing, logger });
-
-await runApp({
-  name: NAME,
-  logger,
-  drainTimeoutMs: config.drainTimeoutMs,
-  lifecycle: gateway.lifecycle,
-  onReady: () => ({ port: gateway.port, opsPort: gateway.opsPort }),
-  onHangUp: () => void watch.check(),
-});
+handleEarlySignals();
+// n.b. only now: what the program imports takes a while to load, and a signal may come meanwhile.
+await import('./program.js');

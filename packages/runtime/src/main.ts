@@ -1,5 +1,6 @@
 import { withDeadline } from './deadline.js';
 import { ConfigError } from './config-error.js';
+import { endEarlySignals } from './early-signals.js';
 import type { Service } from './lifecycle.js';
 import type { Logger } from './logger.js';
 
@@ -50,9 +51,11 @@ export async function runApp(options: AppOptions): Promise<void> {
   }
 
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void end(signal));
+  endEarlySignals();
   if (options.onHangUp) process.on('SIGHUP', options.onHangUp);
   // n.b. a forked child must not outlive a parent that was killed; without an IPC channel this event never comes.
   process.once('disconnect', () => void end('the parent process is gone'));
+  if (process.send !== undefined && !process.connected) void end('the parent process is gone');
   process.on('unhandledRejection', (error) => {
     logger.fatal({ err: error }, 'a promise was rejected and nobody looked');
     exit(logger, 1);
