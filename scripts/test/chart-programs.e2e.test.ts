@@ -1,41 +1,29 @@
 import { execFile } from 'node:child_process';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, it } from '@jest/globals';
-import { startApp, type AppName, type AppProcess } from '../src/app-process.js';
-import { idOf } from '../src/manifests/objects.js';
+import { APPS, startApp, type AppProcess } from '../src/app-process.js';
 import { CHART } from '../src/manifests/places.js';
-import { MODEL_DIR, ROOT } from '../src/paths.js';
-import { podOf, readManifests, type Manifests, type Variable } from './committed-manifests.js';
+import { ROOT } from '../src/paths.js';
+import { ADMIN_KEY, chartEnvironment, WORKLOADS, type ChartEnvironment } from './chart-environment.js';
 import { isolate, type Isolated } from './isolated-suite.js';
 
 // The programs as the chart starts them: its environment, its ConfigMap, and the script of `helm test`. Only what a container has of its
 // own is put in place: folders, ports, and what stands in Secrets.
 
 const execute = promisify(execFile);
-const PEPPER = 'the-pepper-of-this-test';
-const ADMIN_KEY = 'the-admin-key-of-this-test';
-const PROGRAMS = [
-  { app: 'results-collector', object: 'Deployment/sluice-collector' },
-  { app: 'ml-worker', object: 'Deployment/sluice-worker-text' },
-  { app: 'api-gateway', object: 'Deployment/sluice-gateway' },
-] as const satisfies readonly { readonly app: AppName; readonly object: string }[];
 
 let isolated: Isolated;
 let folder: string;
-let manifests: Manifests;
+let chart: ChartEnvironment;
 const started: AppProcess[] = [];
 
 beforeAll(async () => {
   isolated = await isolate();
   folder = await mkdtemp(join(tmpdir(), 'sluice-chart-'));
-  manifests = await readManifests();
-  const config = manifests.objects.base.find((object) => idOf(object) === 'ConfigMap/sluice-config');
-  for (const [file, text] of Object.entries((config?.['data'] ?? {}) as Readonly<Record<string, string>>)) {
-    await writeFile(join(folder, file), text);
-  }
+  chart = await chartEnvironment(isolated, folder);
 }, 120_000);
 afterAll(async () => {
   await Promise.all(started.map((app) => app.kill()));
@@ -43,40 +31,12 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-/** The environment of an object's container. */
-function environmentOf(id: string): Readonly<Record<string, string>> {
-  const object = manifests.objects.base.find((each) => idOf(each).startsWith(id));
-  const [container] = (object && podOf(object)?.containers) ?? [];
-  const given = Object.fromEntries((container?.env ?? []).map((variable) => [variable.name, valueOf(variable)]));
-  return { PATH: process.env['PATH'] ?? '', ...given, ...ofThisMachine(given) };
-}
-
-function valueOf({ name, value, valueFrom }: Variable): string {
-  const secrets: Readonly<Record<string, string>> = { apiKeyPepper: PEPPER, adminKey: ADMIN_KEY };
-  const key = valueFrom?.secretKeyRef?.key ?? '';
-  return value ?? isolated.environment[name] ?? secrets[key] ?? 'pod-1';
-}
-
-function ofThisMachine(given: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
-  const places: Readonly<Record<string, string>> = {
-    SLUICE_HOST: '127.0.0.1',
-    SLUICE_PORT: '0',
-    SLUICE_OPS_HOST: '127.0.0.1',
-    SLUICE_OPS_PORT: '0',
-    SLUICE_CONFIG_DIR: folder,
-    SLUICE_MODEL_DIR: MODEL_DIR,
-    SLUICE_CALIBRATION_DIR: join(folder, 'calibration'),
-    SLUICE_KEY_PREFIX: isolated.environment['SLUICE_KEY_PREFIX'] ?? '',
-  };
-  return Object.fromEntries(Object.entries(places).filter(([name]) => name in given));
-}
-
 it('migrate, start, become ready, and do the job that helm test submits', async () => {
   const migrate = join(ROOT, 'scripts', 'dist', 'migrate.js');
-  await execute(process.execPath, [migrate], { env: environmentOf('Job/sluice-migrate-') });
+  await execute(process.execPath, [migrate], { env: chart.of('Job/sluice-migrate-') });
 
-  for (const { app, object } of PROGRAMS) {
-    const environment = environmentOf(object);
+  for (const app of APPS.toReversed()) {
+    const environment = chart.of(WORKLOADS[app]);
     started.push(await startApp({ app, name: app, environment, logFile: join(folder, `${app}.log`) }));
   }
   for (const { app, opsPort } of started) {

@@ -65,6 +65,8 @@ export const environmentSchema = z.object({
   SLUICE_DRAIN_TIMEOUT: duration(1).default(25_000),
   /** Time between "not ready" and closing the listener: load balancers notice, busy connections get their last answer. */
   SLUICE_SHUTDOWN_DELAY: duration().default(200),
+  /** Longer than proxies in front keep a connection for the next request, mostly 60 s: who closes it must be the one that sends. */
+  SLUICE_KEEP_ALIVE_TIMEOUT: duration(1).default(75_000),
 });
 
 /** With the variables of OpenTelemetry, which all apps share. */
@@ -105,6 +107,7 @@ export interface GatewayConfig {
   readonly tracing: TracingSettings | undefined;
   readonly drainTimeoutMs: number;
   readonly shutdownDelayMs: number;
+  readonly keepAliveTimeoutMs: number;
   readonly poolSize: number;
   readonly models: ModelsFile;
   /** Where `models` is read again. */
@@ -156,6 +159,7 @@ export async function loadConfig(environment: NodeJS.ProcessEnv): Promise<Gatewa
     tracing: settings.tracing,
     drainTimeoutMs: settings.SLUICE_DRAIN_TIMEOUT,
     shutdownDelayMs: settings.SLUICE_SHUTDOWN_DELAY,
+    keepAliveTimeoutMs: settings.SLUICE_KEEP_ALIVE_TIMEOUT,
     poolSize: Math.max(4, availableParallelism()),
     models,
     files,

@@ -52,6 +52,7 @@ export function createHttp(options: HttpOptions): Listener {
       replay: createReplay({ store, admission, publisher, now }),
     },
     draining,
+    keepAliveTimeoutMs: config.keepAliveTimeoutMs,
     health,
     requestTraces,
     observe: createHttpMetrics(options.metrics),

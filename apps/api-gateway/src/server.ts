@@ -26,6 +26,8 @@ export interface ServerOptions {
   readonly health: Health;
   /** Aborted when the gateway is told to end: each answer is then the last one of its connection. */
   readonly draining: AbortSignal;
+  /** How long a connection may be without a request before it is closed, in milliseconds. */
+  readonly keepAliveTimeoutMs: number;
   readonly requestTraces: RequestTraces;
   /** Hears of every request that was answered. */
   readonly observe: HttpObserver;
@@ -67,6 +69,7 @@ export function createServer(options: ServerOptions): Server {
       maxHeaderSize: MAX_HEADER_BYTES,
       headersTimeout: HEADERS_TIMEOUT_MS,
       requestTimeout: REQUEST_TIMEOUT_MS,
+      keepAliveTimeout: options.keepAliveTimeoutMs,
       // Checked here, to be refused like anything else.
       requireHostHeader: false,
     },

@@ -1,4 +1,6 @@
 import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { acceptedMessageSchema, newJobId, type AcceptedMessage } from '@sluice/contracts';
@@ -271,6 +273,21 @@ describe('waiting for a job', () => {
 });
 
 describe('a gateway', () => {
+  it('keeps idle connections longer than proxies do, and as long as it says', async () => {
+    const { headers } = await send(gateway.url, '/livez');
+    expect(headers.get('keep-alive')).toBe('timeout=75');
+
+    const brief = await fixture.startGateway({ SLUICE_KEEP_ALIVE_TIMEOUT: '1s' });
+    const socket = connect(Number(new URL(brief.url).port), '127.0.0.1');
+    const closed = once(socket, 'end');
+    socket.write('GET /livez HTTP/1.1\r\nHost: a\r\n\r\n');
+    const [answer] = (await once(socket, 'data')) as [Buffer];
+    expect(answer.toString()).toContain('Keep-Alive: timeout=1');
+    const answeredAt = performance.now();
+    await closed;
+    expect(performance.now() - answeredAt).toBeGreaterThan(900);
+  });
+
   it('that is told to end answers what is in flight, long polls too, and exits cleanly', async () => {
     const leaving = await fixture.startGateway();
     const key = await createTenant(leaving.url, 'leaving');

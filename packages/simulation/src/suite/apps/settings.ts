@@ -37,6 +37,7 @@ export function gatewayConfig(plans: PlansFile): GatewayConfig {
     ...{ traceCallers: 'link', tracing: undefined },
     drainTimeoutMs: DRAIN_TIMEOUT_MS,
     shutdownDelayMs: 0,
+    keepAliveTimeoutMs: 75 * SECOND_MS,
     ...{ models: modelsFile, files, modelPollMs: 0 },
     plans,
   };
