@@ -1,6 +1,8 @@
-import { existsSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
+import { findPromtool } from '@sluice/local-services';
 import { parse } from 'yaml';
 import { ROOT } from '../src/paths.js';
 import { readStages } from './dockerfile.js';
@@ -83,6 +85,46 @@ describe('docker-compose.yml', () => {
     const source = readFileSync(join(ROOT, 'packages/local-services/src/containers.ts'), 'utf8');
     const images = [...source.matchAll(/^ {4}image: '([^']+)'/gm)].map(([, image]) => image);
     expect(['postgres', 'redis', 'rabbitmq'].map((name) => services[name]?.image)).toEqual(images);
+  });
+});
+
+/** Puts the files of the checkout that a service mounts below a folder, where its container has them. */
+function mountFiles(service: string, folder: string): void {
+  const mounts = (services[service]?.volumes ?? []).filter((mount) => mount.startsWith('./'));
+  for (const [source = '', target = ''] of mounts.map((mount) => mount.split(':'))) {
+    mkdirSync(dirname(join(folder, target)), { recursive: true });
+    cpSync(join(ROOT, source), join(folder, target), { recursive: true });
+  }
+}
+
+function inFolder<T>(work: (folder: string) => T): T {
+  const folder = mkdtempSync(join(tmpdir(), 'sluice-compose-'));
+  const done = (): void => rmSync(folder, { recursive: true });
+  const result = work(folder);
+  if (result instanceof Promise) return result.finally(done) as T;
+  done();
+  return result;
+}
+
+it('Prometheus of docker-compose.yml takes its configuration, with the alert rules of the chart', async () => {
+  const promtool = await findPromtool(process.env);
+  await inFolder(async (folder) => {
+    mountFiles('prometheus', folder);
+    const checked = await promtool.run(['check', 'config', 'prometheus.yml'], join(folder, 'etc', 'prometheus'));
+    expect(checked).toMatchObject({ ok: true, output: expect.stringMatching(/SUCCESS: \d+ rules found/) as unknown });
+  });
+}, 300_000);
+
+it('Grafana of docker-compose.yml is told of the folder that has the dashboards of the chart', () => {
+  const provisioning = read('config/observability/grafana-dashboards.yaml') as {
+    readonly providers: readonly { readonly options: { readonly path: string } }[];
+  };
+  inFolder((folder) => {
+    mountFiles('grafana', folder);
+    expect(readdirSync(join(folder, 'etc/grafana/provisioning'))).toEqual(['dashboards', 'datasources']);
+    const found = provisioning.providers.flatMap(({ options }) => readdirSync(join(folder, options.path)));
+    expect(found).toEqual(readdirSync(join(ROOT, 'helm', 'sluice', 'files', 'dashboards')));
+    expect(found.length).toBeGreaterThan(0);
   });
 });
 

@@ -1,7 +1,7 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { chmod, mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -149,6 +149,19 @@ describe('the files of the images', () => {
     const worker = [`${folder}/libonnxruntime.so.1`, `${folder}/onnxruntime_binding.node`];
     expect(native).toEqual(image === 'ml-worker' ? worker : []);
   });
+});
+
+it('an image lacks nothing that it needs: what is not installed is named, but for what npm may leave out', async () => {
+  const checkout = join(root, 'checkout');
+  await mkdir(join(checkout, 'node_modules', 'here'), { recursive: true });
+  const packages = {
+    'apps/results-collector': { dependencies: { here: '1', gone: '1' }, optionalDependencies: { elsewhere: '1' } },
+    ...{ 'node_modules/here': {}, 'node_modules/gone': {}, 'node_modules/elsewhere': { optional: true } },
+  };
+  await writeFile(join(checkout, 'package-lock.json'), JSON.stringify({ packages }));
+  const target = join(root, 'lacking');
+  const assembled = assembleImage({ root: checkout, image: 'results-collector', target, architecture: 'amd64' });
+  await expect(assembled).rejects.toThrow('Not installed: node_modules/gone. Run npm ci.');
 });
 
 describe('the Dockerfile', () => {

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { cp, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, relative, sep } from 'node:path';
 import { IMAGES, type Image, type ImageName } from './images.js';
-import { closureOf, readLockFile } from './lock-file.js';
+import { closureOf, type LockedPackages, readLockFile } from './lock-file.js';
 import { createSbom } from './sbom.js';
 
 /** Docker's names of processor architectures, and Node's. */
@@ -26,18 +26,29 @@ export function isArchitecture(name: string): name is Architecture {
  * Writes the files of an image into a folder, laid out as the checkout is: the compiled workspaces, what they need from
  * `node_modules` as npm installed it, and `sbom.cdx.json`. Declarations, source maps, sources, tests and native code
  * of other systems stay behind.
+ *
+ * @throws Error naming packages that the image needs and that are not installed.
  */
 export async function assembleImage({ root, image, target, architecture }: AssemblyOptions): Promise<void> {
   const { workspace, without, files }: Image = IMAGES[image];
   const packages = readLockFile(root);
   const closure = closureOf(packages, workspace, without);
-  const installed = closure.filter((folder) => folder.includes('node_modules/') && existsSync(join(root, folder)));
+  const installed = installedOf(root, packages, closure);
   const workspaces = closure.filter((folder) => !folder.includes('node_modules/'));
   for (const folder of installed) await copyPackage(join(root, folder), join(target, folder), architecture);
   for (const folder of workspaces) await copyWorkspace(root, folder, target, folder === workspace ? files : undefined);
   for (const file of ['LICENSE', 'NOTICE']) await cp(join(root, file), join(target, file));
   const sbom = createSbom({ name: image, packages, workspace, folders: [...installed, ...workspaces] });
   await writeFile(join(target, 'sbom.cdx.json'), `${JSON.stringify(sbom, null, 2)}\n`);
+}
+
+/** n.b. npm leaves out what is optional and made for another system, or could not be installed. */
+function installedOf(root: string, packages: LockedPackages, closure: readonly string[]): readonly string[] {
+  const outside = closure.filter((folder) => folder.includes('node_modules/'));
+  const missing = outside.filter((folder) => !existsSync(join(root, folder)));
+  const needed = missing.filter((folder) => packages[folder]?.optional !== true);
+  if (needed.length > 0) throw new Error(`Not installed: ${needed.join(', ')}. Run npm ci.`);
+  return outside.filter((folder) => !missing.includes(folder));
 }
 
 async function copyPackage(from: string, to: string, architecture: Architecture): Promise<void> {

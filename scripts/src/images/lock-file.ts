@@ -10,6 +10,8 @@ export interface LockedPackage {
   /** Of a link: the folder of the workspace. */
   readonly resolved?: string;
   readonly link?: boolean;
+  /** Whether npm may leave it out: nothing but optional dependencies leads to it. */
+  readonly optional?: boolean;
   readonly dependencies?: Readonly<Record<string, string>>;
   readonly optionalDependencies?: Readonly<Record<string, string>>;
   readonly peerDependencies?: Readonly<Record<string, string>>;
