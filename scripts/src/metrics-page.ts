@@ -3,12 +3,14 @@ export interface Metric {
   readonly name: string;
   readonly type: string;
   readonly help: string;
-  /** Names in order; undefined when no sample shows them. */
-  readonly labels: readonly string[] | undefined;
+  /** Names in order. */
+  readonly labels: readonly string[];
 }
 
 const HEAD = /^# HELP (\w+) (.*)\n# TYPE \w+ (\w+)$/;
 const SAMPLE = /^\w+(?:\{(.*)\})? \S+$/;
+/** What our programs say of a metric with labels that has no samples. */
+const NO_SAMPLES = /^# \w+\{(.+)\} has no samples$/;
 const LABEL = /(\w+)="(?:[^"\\]|\\.)*"/g;
 
 /** The metrics of a page in Prometheus' text format; bounds of histograms are not among the labels. */
@@ -24,21 +26,22 @@ export function parseMetricsPage(page: string): readonly Metric[] {
     });
 }
 
-function labelsOf(samples: readonly string[]): readonly string[] | undefined {
+function labelsOf(samples: readonly string[]): readonly string[] {
+  const none = NO_SAMPLES.exec(samples[0] ?? '');
+  if (none) return (none[1] ?? '').split(',').sort();
   const names = new Set<string>();
   for (const sample of samples) {
     const found = SAMPLE.exec(sample);
     if (!found) throw new Error(`not a sample: ${sample}`);
     for (const [, name = ''] of (found[1] ?? '').matchAll(LABEL)) if (name !== 'le') names.add(name);
   }
-  return samples.length === 0 ? undefined : [...names].sort();
+  return [...names].sort();
 }
 
 /** A row of the table in docs/04-operations/metrics.md. */
 export interface DocumentedMetric extends Metric {
   /** Programs whose page has it. */
   readonly apps: readonly string[];
-  readonly labels: readonly string[];
 }
 
 const APPS: Readonly<Record<string, string>> = {

@@ -55,7 +55,7 @@ export function createHttp(options: HttpOptions): Listener {
     keepAliveTimeoutMs: config.keepAliveTimeoutMs,
     health,
     requestTraces,
-    observe: createHttpMetrics(options.metrics),
+    httpMetrics: createHttpMetrics(options.metrics),
     logger,
   });
   const { host, port, shutdownDelayMs } = config;

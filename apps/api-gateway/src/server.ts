@@ -1,12 +1,18 @@
-import { createServer as createHttpServer, STATUS_CODES, type Server, type ServerResponse } from 'node:http';
+import {
+  createServer as createHttpServer,
+  STATUS_CODES,
+  type IncomingMessage,
+  type Server,
+  type ServerResponse,
+} from 'node:http';
 import type { Duplex } from 'node:stream';
 import { ServiceError, toProblem, type ErrorCode } from '@sluice/contracts';
 import type { Logger } from '@sluice/runtime';
 import express, { type Express, type RequestHandler } from 'express';
-import { createExchanges, type Exchanges } from './exchanges.js';
+import { createExchanges } from './exchanges.js';
 import { invalidRequest } from './field-errors.js';
 import type { Health } from './health.js';
-import type { HttpObserver } from './http-metrics.js';
+import type { HttpMetrics } from './http-metrics.js';
 import { problems, sendProblem } from './middleware/respond.js';
 import { accountRoutes, type AccountRoutesOptions } from './routes/account.js';
 import { adminKeyRoutes, type AdminKeyRoutesOptions } from './routes/admin-keys.js';
@@ -29,8 +35,8 @@ export interface ServerOptions {
   /** How long a connection may be without a request before it is closed, in milliseconds. */
   readonly keepAliveTimeoutMs: number;
   readonly requestTraces: RequestTraces;
-  /** Hears of every request that was answered. */
-  readonly observe: HttpObserver;
+  /** Hears of every answer. */
+  readonly httpMetrics: HttpMetrics;
   readonly logger: Logger;
 }
 
@@ -63,7 +69,12 @@ export const METHODS: readonly (readonly [path: string, allow: string])[] = [
 /** The HTTP side of the gateway. It listens nowhere; the caller decides where. */
 export function createServer(options: ServerOptions): Server {
   const app = createApp(options);
-  const exchanges = createExchanges(options.observe);
+  const { httpMetrics } = options;
+  const exchanges = createExchanges(httpMetrics.answered);
+  /** Answers what never becomes a request, and ends its connection. */
+  function refuse(socket: Duplex, error: ServiceError): void {
+    httpMetrics.refused(writeProblem(socket, error));
+  }
   const server = createHttpServer(
     {
       maxHeaderSize: MAX_HEADER_BYTES,
@@ -83,12 +94,17 @@ export function createServer(options: ServerOptions): Server {
       }
     },
   );
-  server.on('clientError', (error, socket) => answerProtocolError(error, socket, exchanges));
-  server.on('checkExpectation', (_request, response: ServerResponse) => {
+  server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
+    // n.b. behind a request that is still being answered, it would be taken for that answer.
+    if (!socket.writable || error.code === 'ECONNRESET' || exchanges.isBusy(socket)) socket.destroy();
+    else refuse(socket, protocolError(error));
+  });
+  server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) => {
+    exchanges.begin(request, response);
     sendProblem(response, invalidRequest([{ field: 'Expect', reason: 'may be "100-continue" only' }]));
   });
   server.on('connect', (_request, socket) => {
-    writeProblem(socket, new ServiceError('method_not_allowed', 'CONNECT is not supported.'));
+    refuse(socket, new ServiceError('method_not_allowed', 'CONNECT is not supported.'));
   });
   options.draining.addEventListener('abort', () => exchanges.makeLast(), { once: true });
   return server;
@@ -140,18 +156,13 @@ const PROTOCOL_ERRORS: Readonly<Record<string, readonly [ErrorCode, string]>> = 
 };
 
 /** What Node's HTTP parser refuses never reaches Express; it is answered by a problem document as well. */
-function answerProtocolError(error: NodeJS.ErrnoException, socket: Duplex, exchanges: Exchanges): void {
-  // n.b. behind a request that is still being answered, it would be taken for that answer.
-  if (!socket.writable || error.code === 'ECONNRESET' || exchanges.isBusy(socket)) {
-    socket.destroy();
-    return;
-  }
+function protocolError(error: NodeJS.ErrnoException): ServiceError {
   const [code, detail] = PROTOCOL_ERRORS[error.code ?? ''] ?? ['invalid_request', 'The request is not valid HTTP.'];
-  writeProblem(socket, new ServiceError(code, detail));
+  return new ServiceError(code, detail);
 }
 
-/** A problem document on a bare connection, which it ends. */
-function writeProblem(socket: Duplex, error: ServiceError): void {
+/** A problem document on a bare connection, which it ends. Returns its status. */
+function writeProblem(socket: Duplex, error: ServiceError): number {
   const problem = toProblem(error);
   const body = JSON.stringify(problem);
   socket.end(
@@ -164,4 +175,5 @@ function writeProblem(socket: Duplex, error: ServiceError): void {
       body,
     ].join('\r\n'),
   );
+  return problem.status;
 }

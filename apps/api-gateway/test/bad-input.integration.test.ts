@@ -10,7 +10,7 @@ let key: string;
 
 beforeAll(async () => {
   fixture = await createFixture();
-  gateway = await fixture.startGateway();
+  gateway = await fixture.startGateway({ SLUICE_OPS_PORT: '0' });
   key = await createTenant(gateway.url, 'acme', 'trial');
 }, 60_000);
 afterAll(() => fixture.close());
@@ -323,5 +323,28 @@ describe('HTTP itself', () => {
     const answer = await raw('\x16\x03\x01 this is not HTTP\r\n\r\n');
     expect(answer).toMatch(/^HTTP\/1\.1 400 /);
     expect(answer).toContain('"code":"invalid_request"');
+  });
+
+  it('counts what never becomes a request, under one route and method, and no method that somebody made up', async () => {
+    const counted = async (labels: string): Promise<number> => {
+      const page = await (await fetch(`${gateway.opsUrl}/metrics`)).text();
+      const sample = page.split('\n').find((line) => line.startsWith(`sluice_http_requests_total{${labels}} `));
+      return Number(sample?.split(' ').at(-1) ?? 0);
+    };
+    const unparsed = 'method="other",route="unparsed"';
+    const expected = [`${unparsed},status="400"`, `${unparsed},status="431"`, `${unparsed},status="405"`];
+    const others = ['method="other",route="/livez",status="405"', 'method="GET",route="none",status="400"'];
+    const all = [...expected, ...others];
+    const before = await Promise.all(all.map(counted));
+    await raw('\x16\x03\x01 this is not HTTP\r\n\r\n');
+    await raw(`GET /livez HTTP/1.1\r\nHost: x\r\nX-Large: ${'x'.repeat(20_000)}\r\n\r\n`);
+    await raw('CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n');
+    for (const method of ['PROPFIND', 'M-SEARCH']) {
+      await raw(`${method} /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`);
+    }
+    await raw('GET /livez HTTP/1.1\r\nHost: x\r\nExpect: cake\r\nConnection: close\r\n\r\n');
+    const after = await Promise.all(all.map(counted));
+    expect(after.map((value, index) => value - (before[index] ?? 0))).toEqual([1, 1, 1, 2, 1]);
+    expect(await (await fetch(`${gateway.opsUrl}/metrics`)).text()).not.toMatch(/PROPFIND|M-SEARCH/);
   });
 });

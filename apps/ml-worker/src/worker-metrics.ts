@@ -57,8 +57,9 @@ export function createWorkerMetrics(options: WorkerMetricsOptions): { readonly p
     capacity.clear();
     for (const [model, { main }] of models()) {
       const length = options.meanTokens(main.key) ?? USUAL_TOKENS;
-      const each = tokensPerSecond(batchings.of(main), length, isBatchable(main.model.file));
-      capacity.of({ pool, model }).set(options.processes() * each);
+      const all = options.processes() * tokensPerSecond(batchings.of(main), length, isBatchable(main.model.file));
+      // n.b. others divide by it: what is no speed is not told.
+      if (all > 0 && Number.isFinite(all)) capacity.of({ pool, model }).set(all);
     }
     for (const { class: jobClass, consumer } of consumers) {
       inHand.of({ class: jobClass }).set(consumer.inFlight);

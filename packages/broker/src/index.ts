@@ -16,7 +16,7 @@ export type { Inbox, InboxOptions } from './inbox.js';
 export { createPublisher } from './publisher.js';
 export type { OutgoingMessage, Publisher, PublisherOptions, PublishObserver, PublishOptions } from './publisher.js';
 export { USER_ID_HEADER } from './relay.js';
-export { ack, dead, retry, tierFor } from './settlement.js';
+export { ack, dead, retry, settlementAfterError, tierFor } from './settlement.js';
 export type { RetryTier, Settlement } from './settlement.js';
 export { publishIn } from './traced-publish.js';
 export { declareTopology } from './topology.js';

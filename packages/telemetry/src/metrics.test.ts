@@ -71,12 +71,12 @@ describe('createMetrics', () => {
     ]);
   });
 
-  it('forgets the samples of a metric whose labels have gone', () => {
+  it('forgets the samples of a metric whose labels have gone, and goes on telling the names of its labels', () => {
     const metrics = createMetrics();
-    const gauge = metrics.gauge('held', 'Held.', ['tenant']);
-    gauge.of({ tenant: 'a' }).set(1);
+    const gauge = metrics.gauge('held', 'Held.', ['tenant', 'kind']);
+    gauge.of({ tenant: 'a', kind: 'b' }).set(1);
     gauge.clear();
-    expect(metrics.render()).toBe('# HELP held Held.\n# TYPE held gauge\n');
+    expect(metrics.render()).toBe('# HELP held Held.\n# TYPE held gauge\n# held{kind,tenant} has no samples\n');
   });
 
   it('forgets single samples, which begin at 0 when they come again', () => {

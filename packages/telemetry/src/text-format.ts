@@ -1,17 +1,21 @@
 import type { Labels, ShownSample } from './family.js';
 import type { Head } from './metrics.js';
 
-/** A metric with all its samples, in the text format of Prometheus. */
-export function familyText({ name, help, kind }: Head, samples: Iterable<ShownSample>): string {
+/**
+ * A metric with all its samples, in the text format of Prometheus. One with labels that has none yet tells their names in a comment, which
+ * Prometheus skips: `# sluice_retries_total{code,tier} has no samples`.
+ */
+export function familyText({ name, help, kind, labels: names = [] }: Head, samples: Iterable<ShownSample>): string {
   const helpText = help.replaceAll('\\', '\\\\').replaceAll('\n', '\\n');
-  let text = `# HELP ${name} ${helpText}\n# TYPE ${name} ${kind}\n`;
+  const head = `# HELP ${name} ${helpText}\n# TYPE ${name} ${kind}\n`;
+  let text = head;
   for (const { labels, sample } of samples) {
     for (const { suffix, label, value } of sample.lines()) {
       const all = labels !== '' && label !== '' ? `${labels},${label}` : labels + label;
       text += `${name}${suffix}${all === '' ? '' : `{${all}}`} ${numberText(value)}\n`;
     }
   }
-  return text;
+  return text === head ? `${head}# ${name}{${[...names].sort().join(',')}} has no samples\n` : text;
 }
 
 /** `a="1",b="2"`; nothing for none. */

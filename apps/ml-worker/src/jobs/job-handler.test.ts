@@ -1,6 +1,13 @@
 import { describe, expect, it } from '@jest/globals';
 import { ack, dead, retry, type Delivery, type OutgoingMessage } from '@sluice/broker';
-import { acceptedAtMs, completedMessageSchema, HEADERS, ServiceError, type AcceptedMessage } from '@sluice/contracts';
+import {
+  acceptedAtMs,
+  completedMessageSchema,
+  HEADERS,
+  MAX_ATTEMPTS,
+  ServiceError,
+  type AcceptedMessage,
+} from '@sluice/contracts';
 import { createLogger } from '@sluice/runtime';
 import { createMetrics } from '@sluice/telemetry';
 import { acceptedMessage, characterModel, deliveryOf } from '../../test/fixtures.js';
@@ -319,8 +326,18 @@ describe('the job handler', () => {
   });
 
   it('leaves what it does not know to the consumer, which tries again', async () => {
-    const { handle } = createFixture({ run: () => Promise.reject(new RangeError('A mistake.')) });
+    const { handle, counted } = createFixture({ run: () => Promise.reject(new RangeError('A mistake.')) });
     await expect(handle(job())).rejects.toThrow('A mistake.');
+    await expect(handle(job(), 2)).rejects.toThrow('A mistake.');
+    await expect(handle(job(), MAX_ATTEMPTS)).rejects.toThrow('A mistake.');
+    expect(counted()).toEqual(
+      expect.arrayContaining([
+        'sluice_retries_total{code="internal",tier="retry.5s"} 1',
+        'sluice_retries_total{code="internal",tier="retry.30s"} 1',
+        'sluice_retries_total{code="internal",tier="retry.5m"} 0',
+        'sluice_worker_dead_letters_total{code="internal"} 1',
+      ]),
+    );
   });
 
   describe('with a request to cancel', () => {
@@ -437,11 +454,13 @@ describe('the job handler', () => {
       lost.abort();
       return Float32Array.of(1);
     };
-    const { handle } = createFixture({ run, refusedPublishes: Infinity });
-    await expect(handle(job(), 1, lost.signal)).rejects.toMatchObject({ code: 'broker_unavailable' });
+    const gone = createFixture({ run, refusedPublishes: Infinity });
+    await expect(gone.handle(job(), 1, lost.signal)).rejects.toMatchObject({ code: 'broker_unavailable' });
 
     const ending = createFixture({ refusedPublishes: Infinity });
     ending.stopping.abort();
     await expect(ending.handle(job())).rejects.toMatchObject({ code: 'broker_unavailable' });
+    const noRetry = 'sluice_retries_total{code="internal",tier="retry.5s"} 0';
+    expect([gone.counted(), ending.counted()]).toEqual(Array(2).fill(expect.arrayContaining([noRetry])));
   });
 });

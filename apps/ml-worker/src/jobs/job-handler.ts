@@ -5,7 +5,15 @@ import {
   type AcceptedMessage,
   type CompletedMessage,
 } from '@sluice/contracts';
-import { ack, dead, publishIn, type Delivery, type Publisher, type Settlement } from '@sluice/broker';
+import {
+  ack,
+  dead,
+  publishIn,
+  settlementAfterError,
+  type Delivery,
+  type Publisher,
+  type Settlement,
+} from '@sluice/broker';
 import { delay } from '@sluice/runtime';
 import { errorType, type Span, type Trace, type Tracer } from '@sluice/telemetry';
 import { toOutgoing } from './completion.js';
@@ -98,6 +106,10 @@ export function createJobHandler(options: JobHandlerOptions): JobHandler {
       observer.ended(outcome.completed);
       if (outcome.shadowed) compare(outcome.shadowed);
       return ack;
+    } catch (error) {
+      // n.b. the consumer settles it so, unless the delivery goes back to its queue.
+      if (!lost.aborted && !stopping.aborted) observer.failed('internal', settlementAfterError(attempt));
+      throw error;
     } finally {
       hold.end();
     }

@@ -1,7 +1,7 @@
 import { tierFor, type Settlement } from '@sluice/broker';
 import { acceptedAtMs, type AcceptedMessage, type CompletedMessage, type ErrorCode } from '@sluice/contracts';
 import { WAIT_BOUNDS, type Metrics } from '@sluice/telemetry';
-import { RETRY_POLICY } from './retry-policy.js';
+import { OTHER_ERRORS, RETRY_POLICY } from './retry-policy.js';
 
 /** Hears what becomes of jobs. */
 export interface JobObserver {
@@ -9,7 +9,7 @@ export interface JobObserver {
   began(message: AcceptedMessage, nowMs: number): void;
   /** The end of a job was published. */
   ended(completed: CompletedMessage): void;
-  /** An attempt went wrong and is settled so. */
+  /** An attempt went wrong and is settled so; `internal` for an error that nobody foresaw. */
   failed(code: ErrorCode | 'malformed_message', settlement: Settlement): void;
 }
 
@@ -38,7 +38,7 @@ export function createJobMetrics(metrics: Metrics): JobObserver {
     ['code'],
   );
   // Known from the start, so that the first of each is seen as a growth.
-  for (const [code, { tiers }] of Object.entries(RETRY_POLICY)) {
+  for (const [code, { tiers }] of Object.entries({ ...RETRY_POLICY, internal: OTHER_ERRORS })) {
     for (const tier of tiers) retries.of({ code, tier });
     if (tiers.length > 0) deaths.of({ code });
   }

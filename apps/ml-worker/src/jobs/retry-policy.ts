@@ -12,7 +12,10 @@ export interface RetryRule {
 type TierName = (typeof RETRY_TIERS)[number]['name'];
 
 /** What has no rule of its own, as the broker's consumer does it for handlers that throw. */
-const OTHER_ERRORS: RetryRule = { attempts: MAX_ATTEMPTS, tiers: ['retry.5s', 'retry.30s', 'retry.5m'] };
+export const OTHER_ERRORS = {
+  attempts: MAX_ATTEMPTS,
+  tiers: ['retry.5s', 'retry.30s', 'retry.5m'],
+} as const satisfies RetryRule;
 
 /** Every class of error that a job can meet at a worker. docs/configuration.md has the same table (a test compares). */
 export const RETRY_POLICY = {
