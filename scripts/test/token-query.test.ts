@@ -6,7 +6,7 @@ import { findPromtool, type Promtool } from '@sluice/local-services';
 import { stringify } from 'yaml';
 import { readManifests } from './committed-manifests.js';
 
-// What KEDA asks Prometheus, evaluated by Prometheus' own tool: seconds that one worker would need for the backlog.
+// What KEDA asks Prometheus, evaluated by Prometheus' own tool: milliseconds that one worker would need for the backlog.
 
 let promtool: Promtool;
 let folder: string;
@@ -25,8 +25,11 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 /** The query's only sample, or undefined when there is none, which KEDA takes for an error. */
-async function expectSeconds(series: Readonly<Record<string, number>>, seconds: number | undefined): Promise<void> {
-  const samples = seconds === undefined ? [] : [{ labels: '{}', value: seconds }];
+async function expectMilliseconds(
+  series: Readonly<Record<string, number>>,
+  milliseconds: number | undefined,
+): Promise<void> {
+  const samples = milliseconds === undefined ? [] : [{ labels: '{}', value: milliseconds }];
   const test = {
     interval: '15s',
     input_series: Object.entries(series).map(([name, value]) => ({ series: name, values: `${value}x4` })),
@@ -56,7 +59,7 @@ it('divides the tokens of each model by what a worker does of it', async () => {
     [capacity('a', 'w2')]: 200,
     [capacity('b', 'w1')]: 1_000,
   };
-  await expectSeconds(series, 1_500 / 150 + 4_000 / 1_000);
+  await expectMilliseconds(series, 14_000);
 });
 
 it('counts a backlog once that every gateway tells, and no other pool', async () => {
@@ -66,15 +69,21 @@ it('counts a backlog once that every gateway tells, and no other pool', async ()
     [backlog('a', 'batch', 'g1', 'other')]: 9_000,
     [capacity('a', 'w1')]: 100,
   };
-  await expectSeconds(series, 10);
+  await expectMilliseconds(series, 10_000);
 });
 
 it('assumes what a worker does while none tells, or tells 0', async () => {
-  await expectSeconds({ [backlog('a', 'batch', 'g1')]: 10_000, [capacity('b', 'w1')]: 9 }, 2);
-  await expectSeconds({ [backlog('a', 'batch', 'g1')]: 10_000, [capacity('a', 'w1')]: 0 }, 2);
+  await expectMilliseconds({ [backlog('a', 'batch', 'g1')]: 10_000, [capacity('b', 'w1')]: 9 }, 2_000);
+  await expectMilliseconds({ [backlog('a', 'batch', 'g1')]: 10_000, [capacity('a', 'w1')]: 0 }, 2_000);
 });
 
 it('says 0 for no backlog and nothing for one that is not known', async () => {
-  await expectSeconds({ [backlog('a', 'batch', 'g1')]: 0 }, 0);
-  await expectSeconds({ [capacity('a', 'w1')]: 100 }, undefined);
+  await expectMilliseconds({ [backlog('a', 'batch', 'g1')]: 0 }, 0);
+  await expectMilliseconds({ [capacity('a', 'w1')]: 100 }, undefined);
+});
+
+// KEDA cuts a value to thousandths: a token that takes a worker less than a microsecond must not come to none.
+it('never says 0 while a token is open', async () => {
+  await expectMilliseconds({ [backlog('a', 'batch', 'g1')]: 1 }, 1);
+  await expectMilliseconds({ [backlog('a', 'batch', 'g1')]: 1, [capacity('a', 'w1')]: 100_000_000 }, 1);
 });

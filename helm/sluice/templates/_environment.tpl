@@ -6,20 +6,27 @@
 {{- $root := .root -}}
 {{- range $server := .servers }}
 {{- $connection := index $connections $server }}
+{{- $secret := $connection.existingSecret | default dict }}
+{{- if regexMatch "(?i)[?&][^=&]*(pass|secret|token)" ($connection.url | default "") }}
+{{- fail (printf "connections.%s.url: must not hold a password; name the Secret that holds the URL in existingSecret" $server) }}
+{{- end }}
+{{- if not (or $root.Values.development.enabled $connection.url (and $secret.name $secret.key)) }}
+{{- fail (printf "connections.%s.existingSecret: needs name and key, where there is no url" $server) }}
+{{- end }}
 - name: SLUICE_{{ upper $server }}_URL
   {{- if $root.Values.development.enabled }}
   valueFrom: { secretKeyRef: { name: {{ include "sluice.fullname" $root }}-development, key: {{ $server }}Url } }
   {{- else if $connection.url }}
   value: {{ $connection.url | quote }}
   {{- else }}
-  valueFrom: { secretKeyRef: { name: {{ $connection.existingSecret.name }}, key: {{ $connection.existingSecret.key }} } }
+  valueFrom: { secretKeyRef: { name: {{ $secret.name }}, key: {{ $secret.key }} } }
   {{- end }}
 {{- end }}
 {{- end -}}
 
 {{/* What all three apps have. Takes root, component and drainTimeoutSeconds. */}}
 {{- define "sluice.commonEnv" -}}
-- { name: SLUICE_OPS_HOST, value: 0.0.0.0 }
+- { name: SLUICE_OPS_HOST, value: {{ .root.Values.listenHost | quote }} }
 - { name: SLUICE_OPS_PORT, value: {{ .root.Values.opsPort | quote }} }
 - { name: SLUICE_LOG_LEVEL, value: {{ .root.Values.logLevel }} }
 - { name: SLUICE_DRAIN_TIMEOUT, value: {{ .drainTimeoutSeconds }}s }
@@ -50,10 +57,12 @@
 {{- end }}
 {{- end -}}
 
-{{/* The whole cores of the CPU limit (else the request) of a pool, at least 1. Takes app. */}}
+{{/* The whole cores of the CPU limit (else the request) of a pool, at least 1; 1 on a graphics card. Takes app. */}}
 {{- define "sluice.inferenceProcesses" -}}
 {{- if .app.inferenceProcesses -}}
 {{- .app.inferenceProcesses -}}
+{{- else if eq .app.executionProvider "cuda" -}}
+1
 {{- else -}}
 {{- $limits := .app.resources.limits | default dict -}}
 {{- $requests := .app.resources.requests | default dict -}}

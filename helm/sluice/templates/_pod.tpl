@@ -77,13 +77,49 @@ readinessProbe:
   failureThreshold: 2
 {{- end -}}
 
-{{- define "sluice.rollingUpdate" -}}
-strategy:
-  type: RollingUpdate
-  rollingUpdate: { maxUnavailable: 0, maxSurge: 25% }
+{{/*
+Whether a Deployment's replicas are left out, `true` or `false`: an autoscaler sets them, and the manifest that was applied last did not have them
+either. Left out after that, Helm would take them away and the API server put 1. The annotation `sluice/replicas` says of a live
+Deployment what was applied. Takes root, name and app.
+*/}}
+{{- define "sluice.replicasLeftOut" -}}
+{{- $live := lookup "apps/v1" "Deployment" .root.Release.Namespace .name | default dict -}}
+{{- $annotations := dig "metadata" "annotations" dict $live | default dict -}}
+{{- $scaled := or .app.autoscaling.enabled (dig "keda" "enabled" false .app) -}}
+{{- and $scaled (or (empty $live) (hasKey $annotations "sluice/replicas")) -}}
 {{- end -}}
 
-{{/* A HorizontalPodAutoscaler by CPU. Takes root, component, pool, name and app. */}}
+{{/* Annotations of a Deployment, if any. Takes root, name and app. */}}
+{{- define "sluice.deploymentAnnotations" -}}
+{{- if eq (include "sluice.replicasLeftOut" .) "true" -}}
+annotations: { sluice/replicas: autoscaler }
+{{- end -}}
+{{- end -}}
+
+{{/* The replicas of a Deployment, if any: those it has, when an autoscaler takes over. Takes root, name and app. */}}
+{{- define "sluice.replicas" -}}
+{{- if ne (include "sluice.replicasLeftOut" .) "true" -}}
+{{- $live := lookup "apps/v1" "Deployment" .root.Release.Namespace .name | default dict -}}
+{{- $scaled := or .app.autoscaling.enabled (dig "keda" "enabled" false .app) -}}
+replicas: {{ if $scaled }}{{ dig "spec" "replicas" 1 $live }}{{ else }}{{ .app.replicas }}{{ end }}
+{{- end -}}
+{{- end -}}
+
+{{/*
+How pods are replaced. Takes app. A new pod comes before an old one goes, unless it waits for a graphics card that the old one has: jobs
+wait in their queues meanwhile.
+*/}}
+{{- define "sluice.rollingUpdate" -}}
+{{- $strategy := dict "maxUnavailable" 0 "maxSurge" "25%" -}}
+{{- if eq (.app.executionProvider | default "cpu") "cuda" -}}
+{{- $strategy = dict "maxUnavailable" 1 "maxSurge" 0 -}}
+{{- end -}}
+strategy:
+  type: RollingUpdate
+  rollingUpdate: {{ mergeOverwrite $strategy (.app.strategy | default dict) | toJson }}
+{{- end -}}
+
+{{/* A HorizontalPodAutoscaler by CPU. Takes root, component, pool, name, app and annotations. */}}
 {{- define "sluice.hpa" -}}
 apiVersion: autoscaling/v2
 kind: HorizontalPodAutoscaler
@@ -91,6 +127,9 @@ metadata:
   name: {{ .name }}
   namespace: {{ .root.Release.Namespace }}
   labels: {{- include "sluice.labels" . | nindent 4 }}
+  {{- with .annotations }}
+  annotations: {{- toYaml . | nindent 4 }}
+  {{- end }}
 spec:
   scaleTargetRef: { apiVersion: apps/v1, kind: Deployment, name: {{ .name }} }
   minReplicas: {{ .app.autoscaling.minReplicas }}
