@@ -39,7 +39,7 @@ try {
     for (const outcome of await checkLifecycle(cluster, values.chart)) report(outcome);
   }
   if (parts.includes('scaling')) {
-    await checkScaling({ cluster, chart: values.chart, proxy, folder, report });
+    await checkScaling({ cluster, prometheus: tools.programs.prometheus, chart: values.chart, proxy, folder, report });
   }
 } finally {
   await cluster.stop();

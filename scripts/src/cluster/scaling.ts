@@ -11,10 +11,13 @@ import { newSecrets } from '../suite.js';
 import type { Cluster } from './cluster.js';
 import { makeNamespace } from './installation.js';
 import type { NamesProxy } from './names-proxy.js';
+import { startPrometheus } from './prometheus.js';
 import { conditionOf, type Conditions, type Outcome, wantedReplicas, type Watch, watch } from './observation.js';
 
 export interface ScalingOptions {
   readonly cluster: Cluster;
+  /** The program. */
+  readonly prometheus: string;
   readonly chart: string;
   readonly proxy: NamesProxy;
   readonly folder: string;
@@ -25,6 +28,8 @@ const NAMESPACE = 'scaling';
 const WORKER = 'sluice-worker-text';
 const MANAGEMENT = `sluice-rabbitmq.${NAMESPACE}:15672`;
 const OPS = `sluice-gateway-ops.${NAMESPACE}:9090`;
+/** As the chart's values have it. */
+const PROMETHEUS = 'prometheus-operated.monitoring:9090';
 const PER_REPLICA = { interactive: 2, standard: 5, batch: 10 };
 const MAX = 6;
 const FALLBACK = 2;
@@ -46,16 +51,18 @@ const PATIENCE_MS = 120_000;
  * KEDA and the HorizontalPodAutoscaler scale a pool of the chart by a real broker's queues, which a real gateway fills
  * and a real worker empties. What runs in the pods is played: the worker is beside the cluster.
  */
-export async function checkScaling({ cluster, chart, proxy, folder, report }: ScalingOptions): Promise<boolean> {
+export async function checkScaling(options: ScalingOptions): Promise<boolean> {
+  const { cluster, chart, proxy, folder, report } = options;
   const services = await startLocalServices({ directory: join(folder, 'services'), keepData: false });
   const apps: AppProcess[] = [];
+  const stops: (() => Promise<void>)[] = [];
   try {
     await buildModels({ directory: MODEL_DIR });
     const { environment } = services;
     const management = environment['SLUICE_RABBITMQ_MANAGEMENT_URL'] ?? '';
     const logger = createLogger({ app: 'cluster', level: 'silent' });
     await prepareDatabase({ url: environment['SLUICE_POSTGRES_URL'] ?? '', configDir: CONFIG_DIR, logger });
-    const [opsPort = 0] = await findFreePorts(1);
+    const [opsPort = 0, workerPort = 0] = await findFreePorts(2);
     const secrets = newSecrets();
     const start = async (app: AppName, extra: Readonly<Record<string, string>> = {}): Promise<AppProcess> => {
       const started = await startApp({
@@ -137,10 +144,29 @@ export async function checkScaling({ cluster, chart, proxy, folder, report }: Sc
       const { tokens: waiting } = await backlog();
       const wanted = Math.min(MAX, Math.ceil(waiting / 100));
       await reaches(`4 jobs, which ask for one worker, of ${waiting} tokens, 100 for each`, wanted);
+
+      const ports = [opsPort, workerPort];
+      const server = { program: options.prometheus, folder: join(folder, 'prometheus'), ports, namespace: NAMESPACE };
+      const prometheus = await startPrometheus(server);
+      stops.push(() => prometheus.stop());
+      proxy.route(PROMETHEUS, prometheus.url);
+      const asked = { source: 'prometheus', targetWaitSeconds: 10, assumedTokensPerSecond: 20 };
+      await install(cluster, { chart, folder, management, keda: { ...KEDA, tokens: asked } });
+      await reaches('the same by Prometheus, 200 for each', Math.ceil(waiting / 200));
+      await start('ml-worker', { SLUICE_OPS_PORT: String(workerPort) });
+      note(
+        await watch({
+          step: 'Prometheus has what the worker does, in tokens per second',
+          read: () => prometheus.query('max(sluice_worker_capacity_tokens_per_second{model="use-lite-en"})'),
+          accept: ([tokensPerSecond = 0]) => tokensPerSecond > 0,
+          timeoutMs: PATIENCE_MS,
+        }),
+      );
+      await reaches('the worker has done all jobs: down to none', 0, { holdMs: 5000 });
     }
     return right;
   } finally {
-    await Promise.all(apps.map((app) => app.kill()));
+    await Promise.all([...apps.map((app) => app.kill()), ...stops.map((stop) => stop())]);
     await services.stop();
   }
 }

@@ -6,6 +6,7 @@ export const TOOLS = {
   etcd: 'Debian: apt-get install etcd-server (3.4)',
   kubectl: 'https://kubernetes.io/docs/tasks/tools (1.32)',
   openssl: 'Debian: apt-get install openssl',
+  prometheus: 'Debian: apt-get install prometheus (2.42)',
   'kube-apiserver': 'a release of Kubernetes, or go build ./cmd/kube-apiserver in its sources (1.34)',
   'kube-controller-manager': 'as kube-apiserver',
   'kube-scheduler': 'as kube-apiserver',
