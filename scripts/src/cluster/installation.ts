@@ -126,6 +126,10 @@ export async function checkLifecycle(cluster: Cluster, chart: string): Promise<r
   outcomes.push(await helm('helm upgrade', 'upgrade', 'sluice', chart, ...values, '--set', 'gateway.replicas=4'));
   const after = await replicas();
   outcomes.push(await allReady(cluster, namespace, 'every pod of the upgrade is ready'));
+  const scaled = ['--set', 'gateway.replicas=4', '--set', 'gateway.autoscaling.enabled=true'];
+  outcomes.push(await helm('helm upgrade to an autoscaler', 'upgrade', 'sluice', chart, ...values, ...scaled));
+  const kept = await replicas();
+  outcomes.push({ step: 'an autoscaler takes over the gateways there are', right: kept === 4, seen: String(kept) });
   outcomes.push(await helm('helm rollback', 'rollback', 'sluice', '1'));
   const back = await replicas();
   const seen = `${before} → ${after} → ${back}`;
