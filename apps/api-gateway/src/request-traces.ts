@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import type { Span, Trace } from '@sluice/telemetry';
 import type { CallerTraces } from './caller-traces.js';
 
@@ -15,13 +16,14 @@ const RECORDED = '/v1/';
 
 export function createRequestTraces(traces: CallerTraces): RequestTraces {
   const open = new WeakMap<IncomingMessage, Trace>();
+  const closings = createClosings();
   return {
     begin(request, response) {
       const { method = '', url = '', headers } = request;
       if (!url.startsWith(RECORDED)) return;
       const trace = traces.begin(method, headers, () => ({
         kind: 'server',
-        attributes: { 'http.request.method': method, 'url.scheme': 'http', 'url.path': pathOf(url) },
+        attributes: { 'http.request.method': method, 'url.scheme': 'http' },
       }));
       if (!trace) return;
       open.set(request, trace);
@@ -29,7 +31,7 @@ export function createRequestTraces(traces: CallerTraces): RequestTraces {
       if (!span) return;
       // The name that W3C gives it: the caller can tell the operator which trace it was.
       response.setHeader('traceresponse', span.headers.traceparent);
-      response.once('close', () => end(span, request, response));
+      closings.once(request.socket, response, () => end(span, request, response));
     },
     of: (request) => open.get(request),
   };
@@ -52,7 +54,33 @@ function routeOf(request: IncomingMessage): string | undefined {
   return typeof route?.path === 'string' ? route.path : undefined;
 }
 
-function pathOf(url: string): string {
-  const end = url.indexOf('?');
-  return end < 0 ? url : url.slice(0, end);
+/** Tells when a response has ended or its connection is gone. */
+interface Closings {
+  /** Calls back once. */
+  once(socket: Socket, response: ServerResponse, onClosed: () => void): void;
+}
+
+/** n.b. of pipelined requests only the response whose turn it is hears that the connection was closed. */
+function createClosings(): Closings {
+  const waiting = new WeakMap<Socket, Set<() => void>>();
+
+  function on(socket: Socket): Set<() => void> {
+    const known = waiting.get(socket);
+    if (known) return known;
+    const all = new Set<() => void>();
+    waiting.set(socket, all);
+    socket.once('close', () => all.forEach((close) => close()));
+    return all;
+  }
+
+  return {
+    once(socket, response, onClosed) {
+      const all = on(socket);
+      const close = (): void => {
+        if (all.delete(close)) onClosed();
+      };
+      all.add(close);
+      response.once('close', close);
+    },
+  };
 }
