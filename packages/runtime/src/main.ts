@@ -1,4 +1,4 @@
-import { withDeadline } from './deadline.js';
+import { delay, withDeadline } from './deadline.js';
 import { ConfigError } from './config-error.js';
 import { endEarlySignals } from './early-signals.js';
 import type { Service } from './lifecycle.js';
@@ -18,20 +18,46 @@ export interface AppOptions {
   /** How long work in flight may take to finish after SIGTERM, in milliseconds. */
   readonly drainTimeoutMs: number;
   readonly lifecycle: Service;
+  /** Sends what the program has yet to tell about itself, for at most so many milliseconds; what becomes of that changes no exit code. */
+  readonly flush?: ((withinMs: number) => Promise<void>) | undefined;
   /** What a parent process is told when the program works. */
   readonly onReady?: () => ReadyPorts;
   /** What SIGHUP does, which ends the program when this is absent. */
   readonly onHangUp?: () => void;
 }
 
+/** However long the drain took, so much is left for the flush; and more than that is not waited for. Milliseconds. */
+const FLUSH = { least: 250, most: 3_000 };
+
 /**
  * Runs a program until it is told to end: starts it, tells a parent that forked it, and on SIGTERM, SIGINT or the
- * loss of that parent drains it. A second signal, or a drain that overruns, ends it at once with exit code 1;
+ * loss of that parent drains it. A second signal ends it at once, and a drain that overruns as well, with exit code 1;
  * whatever was in flight is then redelivered by the broker.
  */
 export async function runApp(options: AppOptions): Promise<void> {
   const { name, logger, drainTimeoutMs, lifecycle } = options;
   let ending = false;
+
+  /** Resolves with the exit code. */
+  async function drain(): Promise<number> {
+    try {
+      await withDeadline(lifecycle.stop(), drainTimeoutMs, () => new Error(`did not drain in ${drainTimeoutMs} ms`));
+      return 0;
+    } catch (error) {
+      logger.error({ err: error }, `${name} did not end cleanly`);
+      return 1;
+    }
+  }
+
+  async function flush(leftMs: number): Promise<void> {
+    if (!options.flush) return;
+    const withinMs = Math.min(FLUSH.most, Math.max(FLUSH.least, leftMs));
+    try {
+      await Promise.race([options.flush(withinMs), delay(withinMs)]);
+    } catch (error) {
+      logger.warn({ err: error }, 'what was left to tell could not be sent');
+    }
+  }
 
   async function end(reason: string): Promise<void> {
     if (ending) {
@@ -40,14 +66,11 @@ export async function runApp(options: AppOptions): Promise<void> {
     }
     ending = true;
     logger.info({ reason }, `${name} is draining`);
-    try {
-      await withDeadline(lifecycle.stop(), drainTimeoutMs, () => new Error(`did not drain in ${drainTimeoutMs} ms`));
-      logger.info(`${name} has ended`);
-      exit(logger, 0);
-    } catch (error) {
-      logger.error({ err: error }, `${name} did not end cleanly`);
-      exit(logger, 1);
-    }
+    const endsAtMs = performance.now() + drainTimeoutMs;
+    const code = await drain();
+    await flush(endsAtMs - performance.now());
+    if (code === 0) logger.info(`${name} has ended`);
+    exit(logger, code);
   }
 
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => void end(signal));
