@@ -34,7 +34,7 @@ export interface GatewayOptions {
   /** Keeps the catalogue up to date; it stays as it is when absent. */
   readonly watch?: Watch;
   /** Records what becomes of requests; nothing does when absent. */
-  readonly tracing?: Tracing;
+  readonly tracing?: Pick<Tracing, 'tracer'>;
   readonly logger: Logger;
   /** What it talks to; the servers that the configuration names when absent. */
   readonly servers?: GatewayServers;
@@ -62,7 +62,6 @@ interface Parts {
   readonly ingestConnection: BrokerConnection;
   readonly ingest: Ingest;
   readonly watch: Watch | undefined;
-  readonly tracing: Tracing;
   readonly traces: CallerTraces;
   readonly logger: Logger;
 }
@@ -86,10 +85,11 @@ export function createGateway(options: GatewayOptions): Gateway {
     maxBodyBytes: config.maxBodyBytes,
     prefetch: config.ingestPrefetch,
     metrics: jobs.metrics,
-    traces,
+    // n.b. no proxy stands between producers and the broker that could take a stranger's trace away.
+    traces: createCallerTraces({ tracer: tracing.tracer, callers: 'link' }),
     logger,
   });
-  const parts: Parts = { config, servers, jobs, connection, ingestConnection, ingest, watch, tracing, traces, logger };
+  const parts: Parts = { config, servers, jobs, connection, ingestConnection, ingest, watch, traces, logger };
   broker.watch({
     connections: { publish: connection, ...(config.ingest && { ingest: ingestConnection }) },
     publishers: { jobs: jobs.publisher },
@@ -144,10 +144,8 @@ function opsParts({ ops: { port } }: GatewayConfig, ops: OpsServer, metrics: Met
 }
 
 function partsInOrder(parts: Parts, listener: Service | undefined): readonly LifecyclePart[] {
-  const { config, servers, jobs, connection, ingestConnection, ingest, watch, tracing } = parts;
+  const { config, servers, jobs, connection, ingestConnection, ingest, watch } = parts;
   return [
-    // Stopped last: what is recorded until then is sent.
-    part('tracing', tracing),
     part('store', servers.store),
     { name: 'redis', start: () => startRedis(parts), stop: () => servers.redis.close() },
     { name: 'abandoned holds', stop: () => jobs.abandoned.stop() },

@@ -120,7 +120,7 @@ export function createIngest(options: IngestOptions): Ingest {
       noteRefusal(answer.error, trace);
     }
     if (delivery.replyTo === '' || isReservedQueue(delivery.replyTo)) {
-      return answer.kind === 'accepted' ? ack : dead(answer.error.code);
+      return answer.kind === 'accepted' ? ack : dead(answer.error.code, trace?.headers);
     }
     try {
       await publishIn(trace, publisher, replyMessage(delivery, answer));
@@ -145,7 +145,11 @@ export function createIngest(options: IngestOptions): Ingest {
     retries: 'in-place',
     async handler(delivery, lost) {
       const { queue, messageId, body } = delivery;
-      const facts = { destination: queue, messageId, size: body.length };
+      const facts = {
+        destination: queue,
+        messageId: isMessageId(messageId) ? messageId : undefined,
+        size: body.length,
+      };
       const trace = traces.begin(`process ${queue}`, delivery.headers, () => messageSpan('process', facts));
       const submitted = { delivery, trace };
       try {
@@ -192,12 +196,14 @@ function checkProperties({ type, messageId, replyTo, contentType }: Delivery): v
     ...(type === '' || type === INGEST_TYPES.submit
       ? []
       : [{ field: 'type', reason: `must be absent or "${INGEST_TYPES.submit}"` }]),
-    ...(MESSAGE_ID.test(messageId)
-      ? []
-      : [{ field: 'message_id', reason: 'must be 1 to 255 visible ASCII characters' }]),
+    ...(isMessageId(messageId) ? [] : [{ field: 'message_id', reason: 'must be 1 to 255 visible ASCII characters' }]),
     ...(isReservedQueue(replyTo) ? [{ field: 'reply_to', reason: 'names a queue of the suite' }] : []),
   ];
   if (fields.length > 0) throw invalidRequest(fields);
+}
+
+function isMessageId(messageId: string): boolean {
+  return MESSAGE_ID.test(messageId);
 }
 
 function asServiceError(error: unknown): ServiceError {

@@ -9,7 +9,10 @@ import { NAME } from './servers.js';
 const config = await loadConfig(process.env).catch(exitOnConfigError);
 const logger = createLogger({ app: NAME, level: config.logLevel });
 const { catalogue, watch } = await openCatalogue({ ...config, logger }).catch(exitOnConfigError);
-const tracing = await openTracing({ settings: config.tracing, serviceName: NAME, instanceId: randomUUID(), logger });
+const tracing = await openTracing({
+  ...{ settings: config.tracing, serviceName: NAME, instanceId: randomUUID(), logger },
+  begins: true,
+});
 const gateway = createGateway({ config, catalogue, watch, tracing, logger });
 
 await runApp({
@@ -17,6 +20,7 @@ await runApp({
   logger,
   drainTimeoutMs: config.drainTimeoutMs,
   lifecycle: gateway.lifecycle,
+  flush: (withinMs) => tracing.stop(withinMs),
   onReady: () => ({ port: gateway.port, opsPort: gateway.opsPort }),
   onHangUp: () => void watch.check(),
 });

@@ -12,6 +12,7 @@ const tracing = await openTracing({
   settings: config.tracing,
   serviceName: 'ml-worker',
   instanceId: config.workerId,
+  begins: false,
   logger,
 });
 const worker = await createWorker({ config, logger, tracing, inferenceModulePath }).catch((error: unknown) => {
@@ -23,6 +24,7 @@ await runApp({
   logger,
   drainTimeoutMs: config.drainTimeoutMs,
   lifecycle: worker,
+  flush: (withinMs) => tracing.stop(withinMs),
   onReady: () => ({ opsPort: worker.opsPort }),
   onHangUp: () => void worker.reload(),
 });

@@ -60,7 +60,7 @@ export interface WorkerOptions {
   readonly config: WorkerConfig;
   readonly logger: Logger;
   /** Records what becomes of jobs; nothing does when absent. */
-  readonly tracing?: Tracing;
+  readonly tracing?: Pick<Tracing, 'tracer'>;
   /** Path of the built inference-process module. */
   readonly inferenceModulePath: string;
   /** What it serves; what the model repository has of its pool when absent. */
@@ -282,8 +282,6 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
 
   const lifecycle = createLifecycle(
     [
-      // Stopped last: what is recorded until then is sent.
-      part('tracing', tracing),
       // n.b. nobody can ask where there is no ops server.
       ...(config.ops.port === undefined ? [] : [part('process metrics', createProcessMetrics(metrics, 'ml-worker'))]),
       part('ops server', ops),

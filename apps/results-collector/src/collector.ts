@@ -44,7 +44,7 @@ export interface CollectorOptions {
   /** Those that the configuration names when absent. */
   readonly servers?: CollectorServers;
   /** Records what becomes of facts; nothing does when absent. */
-  readonly tracing?: Tracing;
+  readonly tracing?: Pick<Tracing, 'tracer'>;
 }
 
 /**
@@ -149,7 +149,7 @@ export function createCollector(
             ),
           ],
         ];
-  const parts: Parts = { servers, messaging, consumers, tasks, monitoring, ops, depths, tracing, patience, logger };
+  const parts: Parts = { servers, messaging, consumers, tasks, monitoring, ops, depths, patience, logger };
   const lifecycle = createLifecycle([...processMetrics, ...partsInOrder(parts)], logger);
 
   return {
@@ -169,13 +169,12 @@ interface Parts {
   readonly monitoring: Monitoring;
   readonly ops: OpsServer;
   readonly depths: readonly LifecyclePart[];
-  readonly tracing: Tracing;
   readonly patience: AbortController;
   readonly logger: Logger;
 }
 
 function partsInOrder(parts: Parts): readonly LifecyclePart[] {
-  const { servers, messaging, consumers, tasks, monitoring, ops, tracing, patience, logger } = parts;
+  const { servers, messaging, consumers, tasks, monitoring, ops, patience, logger } = parts;
   const { store, redis } = servers;
   const { consuming, publishing, publisher, eventPublisher, member, fence } = messaging;
   const wait = (error: unknown): void => logger.warn({ err: error }, 'a server is away, facts will wait for it');
@@ -187,8 +186,6 @@ function partsInOrder(parts: Parts): readonly LifecyclePart[] {
   }
 
   return [
-    // Stopped last: what is recorded until then is sent.
-    part('tracing', tracing),
     part('ops server', ops),
     { name: 'Redis', start: () => redis.ready(REDIS_START_TIMEOUT_MS).catch(wait), stop: () => redis.close() },
     { name: 'PostgreSQL', start: () => store.start().catch(wait), stop: () => store.stop() },

@@ -6,7 +6,7 @@ import type { Trace, Tracer } from '@sluice/telemetry';
 import type { Accounting } from './accounting.js';
 import { giveBack } from './consumer.js';
 import type { EndDeadJob } from './dead-jobs.js';
-import { codeOf, deathOf, endOf, type Death } from './death.js';
+import { codeOf, deathOf, endOf, isStrangers, type Death } from './death.js';
 import { followDelivery } from './fact-traces.js';
 import { decodeFact, factKey, unusedCompletion } from './facts.js';
 import { persist, StoppedError } from './persistence.js';
@@ -114,7 +114,9 @@ export function createDeadLetterHandler(options: DeadLetterHandlerOptions) {
     const death = deathOf(delivery);
     const fact = death.source === QUEUES.ingest ? undefined : decodeFact(delivery).fact;
     const jobId = jobIdOf(delivery, death, fact);
-    const trace = followDelivery(tracer, delivery);
+    const trace = isStrangers(delivery.headers)
+      ? undefined
+      : followDelivery(tracer, withoutTheirWords(delivery, death));
     const span = trace?.span;
     span?.fail(codeOf(death.reason));
     if (jobId !== undefined) span?.set({ 'sluice.job.id': jobId });
@@ -178,10 +180,20 @@ function letterOf(delivery: Delivery, death: Death): Omit<Letter, 'tenantId' | '
     attempts: delivery.attempt,
     type: delivery.type,
     messageId: delivery.messageId,
-    headers: boundedHeaders(delivery.headers),
+    headers: boundedHeaders(isStrangers(delivery.headers) ? withoutTrace(delivery.headers) : delivery.headers),
     payload: delivery.body.subarray(0, MAX_PAYLOAD_BYTES),
     payloadBytes: delivery.body.length,
   };
+}
+
+/** n.b. of a submission both are its sender's choice, and spans hold nothing that a tenant wrote. */
+function withoutTheirWords(delivery: Delivery, { source }: Death): Delivery {
+  return source === QUEUES.ingest ? { ...delivery, routingKey: '', messageId: '' } : delivery;
+}
+
+function withoutTrace(headers: Delivery['headers']): Delivery['headers'] {
+  const { traceparent: _theirs, tracestate: _added, ...kept } = headers;
+  return kept;
 }
 
 /** A stranger may have put anything there, the broker adds an entry for every queue the message died in. */

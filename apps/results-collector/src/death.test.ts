@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { HEADERS } from '@sluice/contracts';
-import { deathOf, endOf } from './death.js';
+import { deathOf, endOf, isStrangers } from './death.js';
 
 const DELIVERY_LIMIT = { reason: 'delivery_limit', queue: 'work.cpu.standard', count: 1 };
 const RETRY = { reason: 'expired', queue: 'retry.5s', count: 2 };
@@ -32,6 +32,12 @@ describe('deathOf', () => {
     };
     expect(deathOf({ queue: 'dead', headers: disguised }).source).toBe('ingest');
     expect(deathOf({ queue: 'dead', headers: { [HEADERS.source]: 'ingest' } }).source).toBe('ingest');
+  });
+
+  it('tells what the broker moved as a stranger wrote it from the copy that the gateway made', () => {
+    expect(isStrangers({ 'x-death': [{ reason: 'delivery_limit', queue: 'ingest' }] })).toBe(true);
+    expect(isStrangers({ [HEADERS.source]: 'ingest', [HEADERS.reason]: 'invalid_json' })).toBe(false);
+    expect(isStrangers({ 'x-death': [DELIVERY_LIMIT] })).toBe(false);
   });
 
   it('overlooks the retry tiers, in which every message expires', () => {

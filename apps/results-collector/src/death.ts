@@ -30,12 +30,17 @@ export function deathOf(delivery: Pick<Delivery, 'queue' | 'headers'>): Death {
  * one that names another source would pass for a job.
  */
 function wasIngested(headers: Delivery['headers']): boolean {
+  return isStrangers(headers) || headers[HEADERS.source] === QUEUES.ingest;
+}
+
+/**
+ * Whether the broker moved it here as another service wrote it, so that none of its headers is the suite's. A copy that the gateway made
+ * has the gateway's word for where it died, and no record of the broker's.
+ */
+export function isStrangers(headers: Delivery['headers']): boolean {
   const isIngest = (entry: unknown): boolean =>
     typeof entry === 'object' && entry !== null && 'queue' in entry && entry.queue === QUEUES.ingest;
-  return (
-    (Array.isArray(headers['x-death']) && headers['x-death'].some(isIngest)) ||
-    headers[HEADERS.source] === QUEUES.ingest
-  );
+  return Array.isArray(headers['x-death']) && headers['x-death'].some(isIngest);
 }
 
 /** How a job ends whose message died. */

@@ -15,12 +15,16 @@ function configuration(): Config {
 const config = configuration();
 const name = 'results-collector';
 const logger = createLogger({ app: name, level: config.logLevel });
-const tracing = await openTracing({ settings: config.tracing, serviceName: name, instanceId: randomUUID(), logger });
+const tracing = await openTracing({
+  ...{ settings: config.tracing, serviceName: name, instanceId: randomUUID(), logger },
+  begins: false,
+});
 const collector = createCollector(config, logger, { tracing });
 await runApp({
   name,
   logger,
   drainTimeoutMs: config.drainTimeoutMs,
   lifecycle: collector.lifecycle,
+  flush: (withinMs) => tracing.stop(withinMs),
   onReady: () => ({ opsPort: collector.opsPort }),
 });

@@ -1,4 +1,4 @@
-import { EXCHANGES, HEADERS } from '@sluice/contracts';
+import { EXCHANGES, HEADERS, QUEUES } from '@sluice/contracts';
 import { delay, type Logger } from '@sluice/runtime';
 import { createBackoff } from './backoff.js';
 import { HIGHEST_ATTEMPT, keptHeaders, type Delivery } from './delivery.js';
@@ -74,7 +74,8 @@ export function copyOf(
       },
     };
   }
-  const reason = settlement.kind === 'dead' ? settlement.reason : 'attempts_exhausted';
+  const [reason, trace] =
+    settlement.kind === 'dead' ? [settlement.reason, settlement.trace] : ['attempts_exhausted', undefined];
   return {
     ...kept,
     exchange: EXCHANGES.dead,
@@ -83,6 +84,7 @@ export function copyOf(
       [HEADERS.attempt]: attempt,
       [HEADERS.reason]: reason.slice(0, 500),
       [HEADERS.source]: queue,
+      ...trace,
     },
   };
 }
@@ -90,7 +92,10 @@ export function copyOf(
 /** What every copy keeps of the original. */
 function keptParts(delivery: Delivery): Omit<OutgoingMessage, 'exchange'> {
   const { routingKey, body, type, messageId, userId, replyTo, correlationId } = delivery;
-  const { [USER_ID_HEADER]: _forged, [HEADERS.retryReason]: _earlier, ...headers } = keptHeaders(delivery.headers);
+  const { [USER_ID_HEADER]: _forged, [HEADERS.retryReason]: _earlier, ...kept } = keptHeaders(delivery.headers);
+  // n.b. what other services say of traces ends here: the copy is read by parts that go on with what the suite wrote.
+  const { traceparent: _stranger, tracestate: _strangers, ...own } = kept;
+  const headers = delivery.queue === QUEUES.ingest ? own : kept;
   return {
     routingKey,
     body,

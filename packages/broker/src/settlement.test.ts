@@ -115,6 +115,18 @@ describe('a settlement', () => {
     });
   });
 
+  it('of a submission of another service drops the trace it came with, and takes up the one that it is given', () => {
+    const theirs = { traceparent: '00-theirs', tracestate: 'evil=1' };
+    const own = { traceparent: '00-own' };
+    const headersOf = (queue: string, settlement: Move) =>
+      copyOf(toDelivery(message({ headers: theirs }), queue), settlement, { retryTiers: RETRY_TIERS }).headers;
+    expect(headersOf('ingest', dead('invalid_json'))).not.toHaveProperty('traceparent');
+    expect(headersOf('ingest', dead('invalid_json'))).not.toHaveProperty('tracestate');
+    expect(headersOf('ingest', dead('invalid_json', own))).toMatchObject(own);
+    expect(headersOf('ingest', dead('invalid_json', own))).not.toHaveProperty('tracestate');
+    expect(headersOf('work.text.standard', dead('x'))).toMatchObject(theirs);
+  });
+
   it('of retry is dead once attempts can no longer be counted', () => {
     const copy = copyOf(delivery({ [HEADERS.attempt]: HIGHEST_ATTEMPT }), retry(1), { retryTiers: RETRY_TIERS });
     expect(copy).toMatchObject({ exchange: 'dead', headers: { [HEADERS.reason]: 'attempts_exhausted' } });

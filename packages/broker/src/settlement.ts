@@ -1,10 +1,11 @@
 import { MAX_ATTEMPTS, RETRY_TIERS } from '@sluice/contracts';
+import type { TraceHeaders } from '@sluice/telemetry';
 
 /** What becomes of a delivery; a handler returns it and never touches the channel. */
 export type Settlement =
   | { readonly kind: 'ack' }
   | { readonly kind: 'retry'; readonly delayMs: number; readonly reason?: string }
-  | { readonly kind: 'dead'; readonly reason: string };
+  | { readonly kind: 'dead'; readonly reason: string; readonly trace?: TraceHeaders };
 
 /** A settlement that needs a copy of the message elsewhere. */
 export type Move = Exclude<Settlement, { kind: 'ack' }>;
@@ -20,9 +21,12 @@ export function retry(delayMs: number, reason?: string): Move {
   return reason === undefined ? { kind: 'retry', delayMs } : { kind: 'retry', delayMs, reason };
 }
 
-/** Move it to the dead queue; `reason` is for operators (an error code where there is one). */
-export function dead(reason: string): Move {
-  return { kind: 'dead', reason };
+/**
+ * Move it to the dead queue; `reason` is for operators (an error code where there is one). `trace` is what the copy belongs to, instead of
+ * what the message came with.
+ */
+export function dead(reason: string, trace?: TraceHeaders): Move {
+  return trace === undefined ? { kind: 'dead', reason } : { kind: 'dead', reason, trace };
 }
 
 /** A retry exchange and its queue. The queue's own TTL is the longest delay; copies carry a slightly shorter one. */

@@ -13,12 +13,14 @@ export function publishIn(
 ): Promise<void> {
   if (trace === undefined) return publisher.publish(message, options);
   const { exchange, routingKey, messageId, body } = message;
-  // n.b. the default exchange has no name: what it sends to is the queue that the routing key names.
-  const destination = exchange || routingKey;
+  // n.b. what goes by the default exchange is an answer: its routing key is the queue that the asking service named, its id the one that
+  // service chose, and spans hold nothing of what others wrote.
+  const isReply = exchange === '';
+  const destination = isReply ? 'reply' : exchange;
   const send = (headers: Trace['headers']): Promise<void> =>
     publisher.publish({ ...message, headers: { ...message.headers, ...headers } }, options);
   if (trace.span === undefined) return send(trace.headers);
-  const facts = { destination, routingKey, messageId, size: body.length };
+  const facts = { destination, size: body.length, ...(!isReply && { routingKey, messageId }) };
   return within(
     trace.span,
     `send ${destination}`,

@@ -84,7 +84,11 @@ export function createJobHandler(options: JobHandlerOptions): JobHandler {
   async function handle(delivery: Delivery, trace: Trace | undefined, lost: AbortSignal): Promise<Settlement> {
     const parsed = parse(delivery.body);
     if ('problem' in parsed) {
-      logger.error({ messageId: delivery.messageId, problem: parsed.problem }, 'a work message is malformed');
+      const { messageId } = delivery;
+      logger.error(
+        { messageId, traceId: trace?.span?.traceId, problem: parsed.problem },
+        'a work message is malformed',
+      );
       const settlement = dead(`malformed_message: ${parsed.problem}`);
       observer.failed('malformed_message', settlement);
       return settlement;

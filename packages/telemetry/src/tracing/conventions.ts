@@ -4,7 +4,9 @@ import type { SpanOptions } from './tracer.js';
 export interface MessageFacts {
   /** The exchange, or the queue of a consumer. */
   readonly destination: string;
+  /** Not told when empty. */
   readonly routingKey?: string | undefined;
+  /** Not told when empty. */
   readonly messageId?: string | undefined;
   /** Bytes. */
   readonly size?: number | undefined;
@@ -25,8 +27,8 @@ export function messageSpan(operation: 'send' | 'process', facts: MessageFacts):
       'messaging.operation.type': operation,
       'messaging.operation.name': operation,
       'messaging.destination.name': destination,
-      ...(routingKey !== undefined && { 'messaging.rabbitmq.destination.routing_key': routingKey }),
-      ...(messageId !== undefined && { 'messaging.message.id': messageId }),
+      ...(routingKey && { 'messaging.rabbitmq.destination.routing_key': routingKey }),
+      ...(messageId && { 'messaging.message.id': messageId }),
       ...(size !== undefined && { 'messaging.message.body.size': size }),
     },
   };

@@ -14,21 +14,21 @@ export interface TracingOptions {
   readonly serviceName: string;
   /** Which of several of the same name it is. */
   readonly instanceId: string;
+  /** Whether traces begin here. If not, the sampler of the settings counts for nothing: what came sampled is recorded, and nothing else. */
+  readonly begins: boolean;
   readonly logger: TracingLogger;
 }
 
 /** A tracer, and what sends its spans. */
 export interface Tracing {
   readonly tracer: Tracer;
-  start(): Promise<void>;
-  /** Sends what is left, for at most three seconds. Never rejects. */
-  stop(): Promise<void>;
+  /** Sends what is left, for at most so many milliseconds (three seconds when absent). Never rejects. */
+  stop(withinMs?: number): Promise<void>;
 }
 
 /** Nothing is traced, and nothing of OpenTelemetry is loaded. */
 export const noTracing: Tracing = Object.freeze({
   tracer: noTracer,
-  start: () => Promise.resolve(),
   stop: () => Promise.resolve(),
 });
 

@@ -1,4 +1,4 @@
-import { trace } from '@opentelemetry/api';
+import { diag, trace } from '@opentelemetry/api';
 import { OTLPTraceExporter as GrpcExporter } from '@opentelemetry/exporter-trace-otlp-grpc';
 import { OTLPTraceExporter as JsonExporter } from '@opentelemetry/exporter-trace-otlp-http';
 import { OTLPTraceExporter as ProtobufExporter } from '@opentelemetry/exporter-trace-otlp-proto';
@@ -7,24 +7,21 @@ import { NodeSDK, type NodeSDKConfiguration } from '@opentelemetry/sdk-node';
 import {
   AlwaysOffSampler,
   AlwaysOnSampler,
-  BatchSpanProcessor,
   ParentBasedSampler,
   TraceIdRatioBasedSampler,
   type Sampler,
   type SpanExporter,
 } from '@opentelemetry/sdk-trace';
+import { createBoundedProcessor } from './bounded-processor.js';
+import { createLostSpans } from './lost-spans.js';
 import type { Tracing, TracingOptions } from './open-tracing.js';
 import { createOtelTracer } from './otel-tracer.js';
 import { createPatientExporter } from './patient-exporter.js';
-import type { SamplerName, TracingSettings } from './settings.js';
+import { listenToSdk } from './sdk-diagnostics.js';
+import type { TracingSettings } from './settings.js';
+import { MOST_LINKS } from './tracer.js';
 
-/** Ended spans that wait to be sent; more are dropped. Some 4 MB. */
-const MOST_WAITING = 2_048;
-const MOST_AT_ONCE = 512;
-const SEND_EVERY_MS = 1_000;
 const STOP_WITHIN_MS = 3_000;
-/** Of one span. A batch may be linked to as many jobs. */
-const MOST_LINKS = 128;
 const MOST_CHARACTERS = 1_024;
 
 const LIMITS = {
@@ -51,16 +48,13 @@ const ONLY_TRACES: Partial<NodeSDKConfiguration> = {
  * one of these at a time: the next one after `stop`.
  */
 export function createOtlpTracing(options: TracingOptions & { readonly settings: TracingSettings }): Tracing {
-  const { settings, serviceName, instanceId, logger } = options;
-  const processor = new BatchSpanProcessor({
-    exporter: createPatientExporter(exporterOf(settings), logger),
-    maxQueueSize: MOST_WAITING,
-    maxExportBatchSize: MOST_AT_ONCE,
-    scheduledDelayMillis: SEND_EVERY_MS,
-  });
+  const { settings, serviceName, instanceId, begins, logger } = options;
+  const lost = createLostSpans(logger);
+  const exporter = createPatientExporter({ exporter: exporterOf(settings), timeoutMs: settings.timeoutMs, lost });
+  const processor = createBoundedProcessor(exporter, lost);
   const sdk = new NodeSDK({
     ...ONLY_TRACES,
-    sampler: samplerOf(settings.sampler, settings.ratio),
+    sampler: begins ? samplerOf(settings) : samplerOf(FOLLOWING),
     resource: resourceFromAttributes({
       'service.instance.id': instanceId,
       ...settings.resource,
@@ -69,36 +63,44 @@ export function createOtlpTracing(options: TracingOptions & { readonly settings:
     spanLimits: LIMITS,
     spanProcessors: [processor],
   });
+  listenToSdk(logger, lost);
   sdk.start();
+  const { sampler, ratio, protocol } = settings;
+  logger.info({ ...(begins && { sampler, ratio }), protocol }, 'jobs are traced');
   let stopping: Promise<void> | undefined;
   return {
     tracer: createOtelTracer(trace.getTracer('sluice')),
-    async start() {
-      const { sampler, ratio, protocol } = settings;
-      logger.info({ sampler, ratio, protocol }, 'jobs are traced');
-    },
-    stop() {
-      stopping ??= atMost(sdk.shutdown(), STOP_WITHIN_MS).then(() => trace.disable());
+    stop(withinMs = STOP_WITHIN_MS) {
+      stopping ??= atMost(sdk.shutdown(), withinMs).then(() => {
+        exporter.giveUp();
+        processor.giveUp();
+        lost.tellRest();
+        trace.disable();
+        diag.disable();
+      });
       return stopping;
     },
   };
 }
 
-function exporterOf({ url, protocol }: TracingSettings): SpanExporter {
+function exporterOf({ url, protocol, timeoutMs: timeoutMillis }: TracingSettings): SpanExporter {
   switch (protocol) {
     case 'http/json':
-      return new JsonExporter({ url });
+      return new JsonExporter({ url, timeoutMillis });
     case 'http/protobuf':
-      return new ProtobufExporter({ url });
+      return new ProtobufExporter({ url, timeoutMillis });
     case 'grpc':
-      return new GrpcExporter({ url });
+      return new GrpcExporter({ url, timeoutMillis });
     default:
       return protocol satisfies never;
   }
 }
 
-function samplerOf(name: SamplerName, ratio: number): Sampler {
-  switch (name) {
+/** Of programs that jobs come to from the gateway, which has decided. */
+const FOLLOWING = { sampler: 'parentbased_always_off', ratio: 0 } as const;
+
+function samplerOf({ sampler, ratio }: Pick<TracingSettings, 'sampler' | 'ratio'>): Sampler {
+  switch (sampler) {
     case 'always_on':
       return new AlwaysOnSampler();
     case 'always_off':
@@ -112,7 +114,7 @@ function samplerOf(name: SamplerName, ratio: number): Sampler {
     case 'parentbased_traceidratio':
       return new ParentBasedSampler({ root: new TraceIdRatioBasedSampler(ratio) });
     default:
-      return name satisfies never;
+      return sampler satisfies never;
   }
 }
 

@@ -21,6 +21,7 @@ describe('settings of tracing', () => {
     expect(settings({ OTEL_EXPORTER_OTLP_ENDPOINT })).toEqual({
       url: 'http://collector:4318/v1/traces',
       protocol: 'http/protobuf',
+      timeoutMs: 10_000,
       sampler: 'parentbased_traceidratio',
       ratio: 0.01,
       serviceName: undefined,
@@ -63,12 +64,41 @@ describe('settings of tracing', () => {
       OTEL_TRACES_SAMPLER: 'sometimes',
       OTEL_TRACES_SAMPLER_ARG: '1.5',
       OTEL_RESOURCE_ATTRIBUTES: 'team',
+      OTEL_EXPORTER_OTLP_TIMEOUT: 'soon',
+      OTEL_EXPORTER_OTLP_TRACES_TIMEOUT: '0',
+      OTEL_EXPORTER_OTLP_COMPRESSION: 'zstd',
+      OTEL_EXPORTER_OTLP_CERTIFICATE: '/no/such/file.pem',
+      OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY: '/no/such/key.pem',
     };
     const { error } = tracingEnvironment.safeParse(wrong);
     expect(error?.issues.map(({ path }) => path[0]).sort()).toEqual(Object.keys(wrong).sort());
-    for (const ratio of ['-1', '1e-3', 'NaN', 'half']) {
-      expect(tracingEnvironment.safeParse({ OTEL_TRACES_SAMPLER_ARG: ratio }).success).toBe(false);
+    for (const ratio of ['-1', '', '0x', 'NaN', 'half', '1e3']) {
+      const { error } = tracingEnvironment.safeParse({ OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_TRACES_SAMPLER_ARG: ratio });
+      expect(error?.issues.map(({ path }) => path)).toEqual([['OTEL_TRACES_SAMPLER_ARG']]);
     }
+    const query = { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://collector:4318/?token=x' };
+    expect(tracingEnvironment.safeParse(query).error?.issues[0]?.message).toContain('without a query');
+  });
+
+  it('are not looked at while nothing is traced', () => {
+    const OTEL_EXPORTER_OTLP_PROTOCOL = 'thrift';
+    expect(settings({ OTEL_EXPORTER_OTLP_PROTOCOL, OTEL_TRACES_SAMPLER: 'jaeger_remote' })).toBeUndefined();
+    expect(
+      settings({ OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_PROTOCOL, OTEL_SDK_DISABLED: 'TRUE' }),
+    ).toBeUndefined();
+  });
+
+  it('may be written as numbers and lists usually are', () => {
+    const variables = {
+      OTEL_TRACES_SAMPLER_ARG: '1e-3',
+      OTEL_RESOURCE_ATTRIBUTES: 'a=b,',
+      OTEL_EXPORTER_OTLP_TIMEOUT: '2500',
+    };
+    expect(settings({ OTEL_EXPORTER_OTLP_ENDPOINT, ...variables })).toMatchObject({
+      ratio: 0.001,
+      resource: { a: 'b' },
+      timeoutMs: 2500,
+    });
   });
 
   it('are exactly those that docs/configuration.md lists', () => {

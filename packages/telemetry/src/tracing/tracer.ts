@@ -1,4 +1,4 @@
-import type { TraceHeaders } from './trace-headers.js';
+import { parseTraceparent, type TraceHeaders } from './trace-headers.js';
 
 /** Facts about a span, by the names of OpenTelemetry's semantic conventions where these have one. Never what a tenant wrote. */
 export type Attributes = Readonly<Record<string, string | number | boolean>>;
@@ -54,7 +54,7 @@ export const noTracer: Tracer = Object.freeze({ records: false, begin: () => und
 
 /**
  * Goes on with what came with a message of the suite's own. A trace that is not sampled, or not recorded here, is passed on as it is.
- * n.b. without headers nothing begins: whether a job is followed is decided where it comes in.
+ * n.b. without headers, or without their flag, nothing begins: whether a job is recorded is decided where it comes in.
  */
 export function follow(
   tracer: Tracer,
@@ -63,7 +63,8 @@ export function follow(
   options?: () => SpanOptions,
 ): Trace | undefined {
   if (came === undefined) return undefined;
-  const span = tracer.records ? tracer.begin(name, came, options?.()) : undefined;
+  const sampled = tracer.records && parseTraceparent(came.traceparent)?.sampled === true;
+  const span = sampled ? tracer.begin(name, came, options?.()) : undefined;
   return { headers: span?.headers ?? came, span };
 }
 
@@ -94,14 +95,20 @@ export function errorType(error: unknown): string {
   return 'code' in error && typeof error.code === 'string' ? error.code : error.name;
 }
 
+/** Links of a shared span; the SDK would drop the first ones of more. */
+export const MOST_LINKS = 128;
+
 /**
- * Begins work that several recorded ones share: a part of the first of them, linked to all; each of the others is linked to it. Undefined
+ * Begins work that several recorded ones share: a part of the first of them, linked to all (to the first 128, when there are more, and the
+ * attribute `sluice.shared_by` says how many); each of the others is linked to it. Undefined
  * when there is none.
  */
 export function beginShared(spans: readonly Span[], name: string, options?: SpanOptions): Span | undefined {
   const [lead, ...others] = spans;
   if (!lead) return undefined;
-  const shared = lead.child(name, { ...options, links: spans.map(({ headers }) => headers) });
+  const links = spans.slice(0, MOST_LINKS).map(({ headers }) => headers);
+  const attributes = { ...options?.attributes, 'sluice.shared_by': spans.length };
+  const shared = lead.child(name, { ...options, attributes, links });
   for (const other of others) other.link(shared.headers);
   return shared;
 }
