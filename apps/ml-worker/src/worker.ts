@@ -37,7 +37,8 @@ import { createSchedulingMetrics } from './scheduling/scheduling-metrics.js';
 import { createModelRouter } from './models/model-router.js';
 import { fixedModels, openModelFiles } from './models/model-files.js';
 import { createModelMetrics, modelDetails } from './models/model-metrics.js';
-import type { ServedPool } from './models/served-models.js';
+import { createVersionLabels } from './models/version-labels.js';
+import { loadedFor, type ServedPool } from './models/served-models.js';
 import { createVersionCosts } from './models/version-costs.js';
 import { shadowDetails } from './shadows/shadow-details.js';
 import { createShadowTally } from './shadows/shadow-tally.js';
@@ -111,8 +112,10 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
       },
     });
   const broker = createBrokerMetrics(metrics);
-  const observer = createSchedulingMetrics(metrics);
-  const modelMetrics = createModelMetrics(metrics);
+  const labels = createVersionLabels();
+  labels.learn(served.models);
+  const observer = createSchedulingMetrics(metrics, labels.of);
+  const modelMetrics = createModelMetrics(metrics, labels.of);
   const batchings = createBatchings(config.batch);
   const calibration = createCalibration({
     ...config.calibration,
@@ -139,7 +142,7 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
   });
   shadows.follow(served.models);
   const models = source.serve({
-    ...{ host, logger },
+    ...{ host, labels, logger },
     router: {
       switchTo(next) {
         router.switchTo(next);
@@ -151,6 +154,10 @@ export async function createWorker(options: WorkerOptions): Promise<Worker> {
     isComplete: () => shadows.areLoaded,
     onApplied(problems) {
       modelMetrics.reloaded(problems);
+      // n.b. the names of before, where what was tried is not what runs now.
+      labels.learn(router.models);
+      const loaded = [...router.models.values()].flatMap(loadedFor).map(({ key }) => key);
+      labels.keepOnly(new Set([...loaded, ...unloadable().keys()]));
       observer.keepOnly(new Set(models.running.versions.map(({ key }) => key)));
     },
   });

@@ -8,6 +8,7 @@ import { UnloadableModelError } from '../src/inference/inference-child.js';
 import type { KeyedModel } from '../src/inference/inference-protocol.js';
 import { openModelFiles } from '../src/models/model-files.js';
 import { createModelRouter } from '../src/models/model-router.js';
+import { createVersionLabels } from '../src/models/version-labels.js';
 import { writeTinyModel } from './tiny-model.js';
 
 const MINUTE_MS = 60_000;
@@ -70,6 +71,7 @@ async function createFixture({ pollMs = SELDOM_MS, isComplete = () => true, ...o
       },
     },
     costs: { prepare: async () => undefined, keepOnly: () => undefined },
+    labels: createVersionLabels(),
     stillNeeded: () => false,
     onApplied: (problems) => void applied.push(problems),
   });

@@ -103,7 +103,7 @@ describe('a worker whose models change', () => {
     const { detail } = await worker.health();
     expect(detail.models.map(({ name, version }) => `${name}/${version}`)).toEqual(['tiny/1', 'other/1']);
     expect(detail.modelFiles.unloadable).toEqual({ 'tiny/2': expect.stringMatching(/cannot be loaded/) });
-    expect(await worker.metric('sluice_worker_model_unloadable{model="tiny/2"}')).toBe(1);
+    expect(await worker.metric('sluice_worker_model_unloadable{model="tiny",version="2"}')).toBe(1);
     const jobs = [...jobsOf(5), ...jobsOf(5, { model: 'other' })];
     await rig.submit(jobs);
     const ends = await rig.endsOf(jobs);
@@ -113,7 +113,7 @@ describe('a worker whose models change', () => {
     await rm(join(rig.directory, 'tiny', '2'), { recursive: true });
     await worker.until(({ modelFiles }) => modelFiles.problems.length === 0);
     expect((await worker.health()).detail.modelFiles.unloadable).toEqual({});
-    expect(await worker.metric('sluice_worker_model_unloadable{model="tiny/2"}')).toBeNaN();
+    expect(await worker.metric('sluice_worker_model_unloadable{model="tiny",version="2"}')).toBeNaN();
   }, 60_000);
 
   it('starts with the version before the latest when that cannot be loaded, and says so', async () => {

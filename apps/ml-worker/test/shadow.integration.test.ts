@@ -147,7 +147,7 @@ describe('a worker with a shadow version', () => {
     expect(problems).toEqual([expect.stringMatching(/^The shadow of tiny cannot be used: .*tiny\/2/)]);
     expect(Object.keys(unloadable)).toEqual(['tiny/2']);
     expect(await worker.metric('sluice_worker_model_problems')).toBe(1);
-    expect(await worker.metric('sluice_worker_model_unloadable{model="tiny/2"}')).toBe(1);
+    expect(await worker.metric('sluice_worker_model_unloadable{model="tiny",version="2"}')).toBe(1);
     expect((await shadowNow())?.reason).toMatch(/tiny\/2.*cannot be loaded/);
     const jobs = jobsOf(5);
     await rig.submit(jobs);

@@ -50,7 +50,12 @@ export async function startSchedulerSide(options: SchedulerSideOptions): Promise
   });
   const batchings = createBatchings(config.batch);
   const scheduler = createScheduler({
-    ...{ host, logger, batcher: createBatcher(), observer: createSchedulingMetrics(createMetrics()) },
+    ...{
+      host,
+      logger,
+      batcher: createBatcher(),
+      observer: createSchedulingMetrics(createMetrics(), (key) => ({ model: key, version: '' })),
+    },
     batchingOf: (model) => batchings.of(model),
     timeoutMs: config.inference.timeoutMs,
     cancelGraceMs: config.cancelGraceMs,

@@ -67,8 +67,11 @@ export function wholeWorkerSide(options: WholeWorkerOptions): ThroughputSide {
         before = worker.page('/metrics');
       });
       const after = await worker.page('/metrics');
-      const key = `${set.model.name}/${set.model.version}`;
-      return { passes: 1, elapsedMs, ...batchingBetween(key, parseMetrics((await before) ?? ''), parseMetrics(after)) };
+      return {
+        passes: 1,
+        elapsedMs,
+        ...batchingBetween(set.model.name, parseMetrics((await before) ?? ''), parseMetrics(after)),
+      };
     },
   };
 }

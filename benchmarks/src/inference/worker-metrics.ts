@@ -23,11 +23,11 @@ export function parseMetrics(page: string): MetricValues {
 }
 
 /**
- * @param key of the model, as its metrics are labelled.
+ * @param model its public name; only one version of it runs.
  * @param before of the moment at which the time of interest begins: the event loop's delay is of what came after.
  */
-export function batchingBetween(key: string, before: MetricValues, after: MetricValues): Batching {
-  const grown = (name: string): number => sumOf(name, key, after) - sumOf(name, key, before);
+export function batchingBetween(model: string, before: MetricValues, after: MetricValues): Batching {
+  const grown = (name: string): number => sumOf(name, model, after) - sumOf(name, model, before);
   const tokens = grown('sluice_worker_tokens_total');
   const delayMs = (quantile: string): number =>
     (after.get(`sluice_event_loop_delay_seconds{quantile="${quantile}"}`) ?? 0) * 1000;
@@ -39,8 +39,8 @@ export function batchingBetween(key: string, before: MetricValues, after: Metric
 }
 
 /** Of a model, over all other labels. */
-function sumOf(name: string, key: string, values: MetricValues): number {
+function sumOf(name: string, model: string, values: MetricValues): number {
   return [...values]
-    .filter(([sample]) => sample.startsWith(`${name}{`) && sample.includes(`model="${key}"`))
+    .filter(([sample]) => sample.startsWith(`${name}{`) && sample.includes(`model="${model}"`))
     .reduce((sum, [, value]) => sum + value, 0);
 }

@@ -1,6 +1,7 @@
 import type { Metrics } from '@sluice/telemetry';
 import type { InferenceMemory } from '../inference/inference-host.js';
 import { loadedFor, type ModelRoutes } from './served-models.js';
+import type { VersionLabel } from './version-labels.js';
 
 type Models = ReadonlyMap<string, ModelRoutes>;
 /** Bytes by a version's key. */
@@ -23,7 +24,8 @@ export interface ServedNow {
   readonly problems: readonly string[];
 }
 
-export function createModelMetrics(metrics: Metrics): ModelMetrics {
+/** `labelOf` says how metrics name a version. */
+export function createModelMetrics(metrics: Metrics, labelOf: (key: string) => VersionLabel): ModelMetrics {
   const reloads = metrics.counter('sluice_worker_model_reloads_total', 'Times that changed files were read.');
   const failures = metrics.counter(
     'sluice_worker_model_reload_failures_total',
@@ -42,7 +44,7 @@ export function createModelMetrics(metrics: Metrics): ModelMetrics {
   const refused = metrics.gauge(
     'sluice_worker_model_unloadable',
     'One for each version that is not served, or compared with, because it could not be loaded.',
-    ['model'],
+    ['model', 'version'],
   );
   const wrong = metrics.gauge('sluice_worker_model_problems', 'What is wrong with the files of the models, how many.');
   return {
@@ -55,13 +57,11 @@ export function createModelMetrics(metrics: Metrics): ModelMetrics {
       processBytes.clear();
       for (const [pid, size] of memory.processes) processBytes.of({ pid: String(pid) }).set(size);
       refused.clear();
-      for (const key of unloadable.keys()) refused.of({ model: key }).set(1);
+      for (const key of unloadable.keys()) refused.of(labelOf(key)).set(1);
       bytes.clear();
-      for (const [model, routes] of models) {
-        for (const { key, model: version } of loadedFor(routes)) {
-          const size = memory.models.get(key);
-          if (size !== undefined) bytes.of({ model, version: version.version }).set(size);
-        }
+      for (const { key } of [...models.values()].flatMap(loadedFor)) {
+        const size = memory.models.get(key);
+        if (size !== undefined) bytes.of(labelOf(key)).set(size);
       }
     },
   };

@@ -7,6 +7,7 @@ import type { KeyedModel } from '../inference/inference-protocol.js';
 import { createModelRouter } from './model-router.js';
 import type { Refused } from './pool-loader.js';
 import { createPoolServing } from './pool-serving.js';
+import { createVersionLabels } from './version-labels.js';
 import { versionsOf, type ServedPool } from './served-models.js';
 
 /** A folder for each version, so that one of them can be refused. */
@@ -89,6 +90,7 @@ function createFixture({
       prepare: async (_running, { versions }) => void costs.push(versions.map(({ key }) => key)),
       keepOnly: ({ versions }) => void costs.push(versions.map(({ key }) => key)),
     },
+    labels: createVersionLabels(),
     stillNeeded: () => false,
     logger: createLogger({ app: 'test', level: 'silent' }),
   });

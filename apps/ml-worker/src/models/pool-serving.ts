@@ -6,6 +6,7 @@ import type { ModelRouter } from './model-router.js';
 import type { LoadedPool, PoolLoader, Refused } from './pool-loader.js';
 import type { ServedPool } from './served-models.js';
 import type { VersionCosts } from './version-costs.js';
+import type { VersionLabels } from './version-labels.js';
 
 export interface PoolServingOptions {
   /** `models.yaml` at first, and what the loader found for it. */
@@ -15,6 +16,8 @@ export interface PoolServingOptions {
   readonly router: Pick<ModelRouter, 'switchTo'>;
   readonly host: Pick<InferenceHost, 'start' | 'serve' | 'leftOut'>;
   readonly costs: VersionCosts;
+  /** Names versions, before they are tried. */
+  readonly labels: Pick<VersionLabels, 'learn'>;
   /** Whether texts of a version are waiting or running. */
   readonly stillNeeded: (key: string) => boolean;
   readonly logger: Logger;
@@ -53,7 +56,7 @@ export interface PoolServing {
 }
 
 export function createPoolServing(options: PoolServingOptions): PoolServing {
-  const { first, found, loader, router, host, costs, stillNeeded, logger } = options;
+  const { first, found, loader, router, host, costs, labels, stillNeeded, logger } = options;
   let running = found.served;
   let unloadable: ReadonlyMap<string, string> = new Map();
 
@@ -87,6 +90,7 @@ export function createPoolServing(options: PoolServingOptions): PoolServing {
   }
 
   async function startWith({ served, problems }: LoadedPool): Promise<readonly string[]> {
+    labels.learn(served.models);
     await blaming(served, host.start(served.versions));
     switchTo(served);
     return problems;
@@ -95,6 +99,7 @@ export function createPoolServing(options: PoolServingOptions): PoolServing {
   async function takeOver(file: ModelsFile, refused: Refused): Promise<readonly string[]> {
     const { served: next, problems } = await loader.reload(file, running, refused);
     const notes = [...problems, ...restartNeeded(file, running)];
+    labels.learn(next.models);
     const [before, after] = [keysOf(running), keysOf(next)];
     if (isSame(before, after)) {
       switchTo(next);

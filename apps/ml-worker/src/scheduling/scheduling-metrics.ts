@@ -6,6 +6,7 @@ import {
   type Counter,
   type Metrics,
 } from '@sluice/telemetry';
+import type { VersionLabel } from '../models/version-labels.js';
 import type { Waiting } from './batcher.js';
 import type { BatchReason } from './batching.js';
 import type { QueuedText } from './running-job.js';
@@ -27,8 +28,8 @@ export interface SchedulingMetrics extends SchedulingObserver {
   keepOnly(models: ReadonlySet<string>): void;
 }
 
-/** Counts what is scheduled, by the model's key. */
-export function createSchedulingMetrics(metrics: Metrics): SchedulingMetrics {
+/** Counts what is scheduled, by the model's key. `labelOf` says how metrics name it. */
+export function createSchedulingMetrics(metrics: Metrics, labelOf: (key: string) => VersionLabel): SchedulingMetrics {
   const families = familiesOf(metrics);
   const { batches, waitingTexts, waitingTokens } = families;
   const instruments = new Map<string, Instruments>();
@@ -36,16 +37,16 @@ export function createSchedulingMetrics(metrics: Metrics): SchedulingMetrics {
   /** n.b. kept, because some runs take hardly longer than looking eight metrics up. */
   function of(model: string): Instruments {
     let found = instruments.get(model);
-    if (!found) instruments.set(model, (found = instrumentsOf(families, model)));
+    if (!found) instruments.set(model, (found = instrumentsOf(families, labelOf(model))));
     return found;
   }
 
   return {
     begun(model, reason, begun) {
-      const { byReason, sums, texts, tokens, padding, waits, batchTexts, batchTokens } = of(model);
+      const { label, byReason, sums, texts, tokens, padding, waits, batchTexts, batchTokens } = of(model);
       const nowMs = performance.now();
       let counter = byReason.get(reason);
-      if (!counter) byReason.set(reason, (counter = batches.of({ model, reason })));
+      if (!counter) byReason.set(reason, (counter = batches.of({ ...label, reason })));
       counter.add();
       let longest = 0;
       let sum = 0;
@@ -70,68 +71,84 @@ export function createSchedulingMetrics(metrics: Metrics): SchedulingMetrics {
       return sums && sums.texts > 0 ? sums.tokens / sums.texts : undefined;
     },
     keepOnly(models) {
-      for (const model of instruments.keys()) if (!models.has(model)) instruments.delete(model);
-      for (const family of Object.values(families)) family.forget(({ model }) => !models.has(model));
+      for (const [model, { label }] of instruments) {
+        if (!models.has(model) || label !== labelOf(model)) instruments.delete(model);
+      }
+      const kept = new Set([...models].map((model) => idOf(labelOf(model))));
+      for (const family of Object.values(families)) family.forget((labels) => !kept.has(idOf(labels)));
     },
     update(waiting) {
+      waitingTexts.clear();
+      waitingTokens.clear();
+      const shown = new Map<string, Waiting>();
       for (const model of new Set([...instruments.keys(), ...waiting.keys()])) {
-        waitingTexts.of({ model }).set(waiting.get(model)?.texts ?? 0);
-        waitingTokens.of({ model }).set(waiting.get(model)?.tokens ?? 0);
+        const label = labelOf(model);
+        const before = shown.get(idOf(label));
+        const { texts, tokens } = waiting.get(model) ?? { texts: 0, tokens: 0 };
+        // n.b. after a change of its folder, a public name leads to the same number of another one while that still has jobs.
+        const sum = { texts: texts + (before?.texts ?? 0), tokens: tokens + (before?.tokens ?? 0) };
+        shown.set(idOf(label), sum);
+        waitingTexts.of(label).set(sum.texts);
+        waitingTokens.of(label).set(sum.tokens);
       }
     },
   };
 }
 
+function idOf({ model, version }: VersionLabel): string {
+  return `${model} ${version}`;
+}
+
 type Families = ReturnType<typeof familiesOf>;
 
 function familiesOf(metrics: Metrics) {
-  const model = ['model'] as const;
+  const version = ['model', 'version'] as const;
   return {
     batches: metrics.counter('sluice_worker_batches_total', 'Batches that began to run, by why they were closed.', [
-      'model',
+      ...version,
       'reason',
     ]),
-    texts: metrics.counter('sluice_worker_texts_total', 'Texts that began to run.', model),
-    tokens: metrics.counter('sluice_worker_tokens_total', 'Real tokens of the texts that began to run.', model),
+    texts: metrics.counter('sluice_worker_texts_total', 'Texts that began to run.', version),
+    tokens: metrics.counter('sluice_worker_tokens_total', 'Real tokens of the texts that began to run.', version),
     padding: metrics.counter(
       'sluice_worker_padding_tokens_total',
       'Tokens that were added to bring texts of a batch to one length.',
-      model,
+      version,
     ),
-    batchTexts: metrics.histogram('sluice_worker_batch_texts', 'Texts in a batch.', COUNT_BOUNDS, model),
-    batchTokens: metrics.histogram('sluice_worker_batch_tokens', 'Real tokens in a batch.', TOKEN_BOUNDS, model),
+    batchTexts: metrics.histogram('sluice_worker_batch_texts', 'Texts in a batch.', COUNT_BOUNDS, version),
+    batchTokens: metrics.histogram('sluice_worker_batch_tokens', 'Real tokens in a batch.', TOKEN_BOUNDS, version),
     waits: metrics.histogram(
       'sluice_worker_queue_wait_seconds',
       'Time between a text and the begin of its run, within the worker.',
       WAIT_BOUNDS,
-      model,
+      version,
     ),
     runs: metrics.histogram(
       'sluice_inference_seconds',
       'What the session took for a batch that ran to its end.',
       DURATION_BOUNDS,
-      model,
+      version,
     ),
-    waitingTexts: metrics.gauge('sluice_worker_waiting_texts', 'Texts that wait for a process.', model),
-    waitingTokens: metrics.gauge('sluice_worker_waiting_tokens', 'Real tokens of the texts that wait.', model),
+    waitingTexts: metrics.gauge('sluice_worker_waiting_texts', 'Texts that wait for a process.', version),
+    waitingTokens: metrics.gauge('sluice_worker_waiting_tokens', 'Real tokens of the texts that wait.', version),
   };
 }
 
-/** Those of one model. */
+/** Those of one version. */
 type Instruments = ReturnType<typeof instrumentsOf>;
 
-function instrumentsOf(families: Families, model: string) {
+function instrumentsOf(families: Families, label: VersionLabel) {
   const { texts, tokens, padding, batchTexts, batchTokens, waits, runs } = families;
-  const labels = { model };
   return {
+    label,
     byReason: new Map<BatchReason, Counter>(),
     sums: { texts: 0, tokens: 0 },
-    texts: texts.of(labels),
-    tokens: tokens.of(labels),
-    padding: padding.of(labels),
-    batchTexts: batchTexts.of(labels),
-    batchTokens: batchTokens.of(labels),
-    waits: waits.of(labels),
-    runs: runs.of(labels),
+    texts: texts.of(label),
+    tokens: tokens.of(label),
+    padding: padding.of(label),
+    batchTexts: batchTexts.of(label),
+    batchTokens: batchTokens.of(label),
+    waits: waits.of(label),
+    runs: runs.of(label),
   };
 }
