@@ -58,7 +58,11 @@ envFrom: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end -}}
 
-{{/* Takes startupSeconds. A start that takes longer is begun anew; from then on liveness decides. */}}
+{{/*
+Takes startupSeconds. n.b. /livez answers as soon as a program has loaded, long before it is ready: to wait for a server, or to load and measure
+models, is no reason to begin anew. So the startup probe ends only a program that never comes to answer; a roll-out gives up by
+progressDeadlineSeconds.
+*/}}
 {{- define "sluice.probes" -}}
 startupProbe:
   httpGet: { path: /livez, port: ops }

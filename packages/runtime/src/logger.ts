@@ -11,6 +11,9 @@ export interface LoggerOptions {
   readonly stream?: DestinationStream;
 }
 
+/** Cut out of every line, and of what stands one level down in it. */
+const SECRETS = ['apiKey', 'authorization', 'password', 'input', 'output'];
+
 /**
  * One JSON object a line. Prompts and outputs are never logged; keys that could carry a secret are cut out as a
  * second line of defence.
@@ -23,7 +26,7 @@ export function createLogger({ app, level, stream }: LoggerOptions): Logger {
       timestamp: () => `,"time":"${new Date().toISOString()}"`,
       formatters: { level: (label) => ({ level: label }) },
       redact: {
-        paths: ['apiKey', 'authorization', 'password', 'input', 'output', '*.apiKey', '*.authorization', '*.password'],
+        paths: SECRETS.flatMap((name) => [name, `*.${name}`]),
         censor: '[redacted]',
       },
     },
