@@ -75,12 +75,14 @@ describe('a worker with a model of tensors', () => {
     });
     const reasons = ['full', 'waste', 'delay', 'deadline', 'drain', 'isolated'];
     const batches = await Promise.all(
-      reasons.map((reason) => worker.metric(`sluice_worker_batches_total{model="square/1",reason="${reason}"}`)),
+      reasons.map((reason) =>
+        worker.metric(`sluice_worker_batches_total{model="square",reason="${reason}",version="1"}`),
+      ),
     );
     expect(batches.filter((count) => count > 0).reduce((sum, count) => sum + count, 0)).toBe(jobs.length);
     const tokens = jobs.reduce((sum, { inputTokens }) => sum + inputTokens, 0);
-    expect(await worker.metric('sluice_worker_tokens_total{model="square/1"}')).toBe(tokens);
-    expect(await worker.metric('sluice_worker_padding_tokens_total{model="square/1"}')).toBe(0);
+    expect(await worker.metric('sluice_worker_tokens_total{model="square",version="1"}')).toBe(tokens);
+    expect(await worker.metric('sluice_worker_padding_tokens_total{model="square",version="1"}')).toBe(0);
     const memory = 'sluice_worker_model_memory_bytes{model="square",version="1"}';
     expect(await worker.metric(memory)).toBeGreaterThanOrEqual(0);
   });
