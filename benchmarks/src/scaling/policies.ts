@@ -1,5 +1,5 @@
 import type { Observation, Policy, Trigger } from './autoscaler.js';
-import type { Behavior } from './hpa-behavior.js';
+import { DEFAULT_BEHAVIOR, type Behavior } from './hpa-behavior.js';
 import type { ScaledObject } from './keda.js';
 import type { Service } from './service.js';
 
@@ -29,14 +29,7 @@ export const RECOMMENDED: PolicySettings = {
     fallback: { failureThreshold: 3, replicas: 2, behavior: 'static' },
   },
   behavior: {
-    scaleUp: {
-      stabilizationWindowSeconds: 0,
-      selectPolicy: 'Max',
-      policies: [
-        { type: 'Pods', value: 4, periodSeconds: 15 },
-        { type: 'Percent', value: 100, periodSeconds: 15 },
-      ],
-    },
+    scaleUp: DEFAULT_BEHAVIOR.scaleUp,
     scaleDown: {
       stabilizationWindowSeconds: 120,
       selectPolicy: 'Max',
